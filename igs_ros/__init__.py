@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A live, moving 3D Gaussian scene from calibrated cameras.
+
+`igs_ros.msg` is generated when the package is built; everything else lies in this folder.
+"""
+from pkgutil import extend_path
+
+# A checkout on sys.path still finds the igs_ros.msg of the installed copy.
+__path__ = extend_path(__path__, __name__)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `igs` command: one file per subcommand, options generated from dataclasses by tyro."""

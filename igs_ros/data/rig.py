@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rig.json layout: one calibration file, one video or image folder per camera.
+
+The fields are described in docs/recordings.md.
+"""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from igs_ros.camera import Camera
+from igs_ros.codec.ply import read_points
+from igs_ros.data.recording import Recording
+from igs_ros.data.sources import Source, image_folder, video_file
+from igs_ros.errors import InputError
+
+MARKER = 'rig.json'
+POINTS = 'points3d.ply'
+
+
+def read(folder: Path) -> Recording:
+    """The recording described by `folder`/rig.json; raises `InputError`."""
+    rig = _load(folder / MARKER)
+    entries = rig['cameras']
+    cameras = cameras_of(rig, folder / MARKER)
+    sources = {name: _source(folder, entry)
+               for name, entry in zip(cameras, entries, strict=True)}
+    points = folder / POINTS
+    held_out = rig.get('held_out', [])
+    if not isinstance(held_out, list):
+        raise InputError(f'{folder / MARKER}: held_out is {held_out!r}; expected a list of camera '
+                         f'names.')
+    return Recording(
+        name=str(rig.get('scene', folder.resolve().name)),
+        path=folder,
+        cameras=cameras,
+        sources=sources,
+        rate_hz=_rate(rig, folder / MARKER, sources),
+        held_out=tuple(map(str, held_out)),
+        load_points=(lambda: read_points(points)) if points.is_file() else None,
+    )
+
+
+def read_rig(path: str | Path) -> dict[str, Camera]:
+    """The calibrated cameras of a rig.json, by name; pictures are not looked for.
+
+    Raises `InputError` naming the file and the camera.
+    """
+    return cameras_of(_load(Path(path)), path)
+
+
+def cameras_of(rig: dict, origin: str | Path) -> dict[str, Camera]:
+    """The cameras of a parsed rig.json; `origin` is named in an `InputError`."""
+    center = _number(rig.get('pixel_center', 0.5), f'{origin}: pixel_center')
+    if center not in (0.0, 0.5):
+        raise InputError(f'{origin}: pixel_center {center}; expected 0.5 (the image spans '
+                         f'[0,width]x[0,height]) or 0 (OpenCV).')
+    cameras = {}
+    for number, entry in enumerate(rig['cameras']):
+        name = entry.get('name') if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not name or name in cameras:
+            raise InputError(f'{origin}: camera number {number} has the name {name!r}; expected '
+                             f'a name of its own for every camera.')
+        cameras[name] = _camera(entry, f"{origin}: camera '{name}'", center)
+    return cameras
+
+
+def _load(path: Path) -> dict:
+    try:
+        rig = json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror}); expected a rig file. Check '
+                         f'the path.') from error
+    except ValueError as error:
+        raise InputError(f'{path}: no JSON ({error}); expected a rig file as docs/recordings.md '
+                         f'describes.') from error
+    if not isinstance(rig, dict) or not isinstance(rig.get('cameras'), list) \
+            or not rig['cameras']:
+        raise InputError(f"{path}: no list 'cameras'; expected one entry per camera as "
+                         f'docs/recordings.md describes.')
+    return rig
+
+
+def _camera(entry: dict, who: str, pixel_center: float) -> Camera:
+    for key in ('width', 'height', 'K', 'world_to_camera'):
+        if key not in entry:
+            raise InputError(f"{who} has no '{key}'; expected name, width, height, K and "
+                             f'world_to_camera. Calibrate this camera, or take it out of the '
+                             f'file.')
+    K = _array(entry['K'], (3, 3), f'{who}: K')
+    pose = _array(entry['world_to_camera'], (4, 4), f'{who}: world_to_camera')
+    dist = entry.get('dist', [])
+    if not isinstance(dist, list) or len(dist) > 5:
+        raise InputError(f'{who}: dist {dist!r}; expected up to five plumb_bob values k1 k2 p1 p2 '
+                         f'k3. Calibrate with that model.')
+    distortion = np.zeros(5)
+    distortion[:len(dist)] = _array(dist, (len(dist),), f'{who}: dist')
+    size = [_pixels(entry[key], f'{who}: {key}') for key in ('width', 'height')]
+    build = Camera if pixel_center else Camera.from_opencv_K
+    try:
+        return build(entry['name'], *size, K, pose, distortion)
+    except InputError as error:
+        raise InputError(f'{who.split(": camera")[0]}: {error}') from error
+
+
+def _source(folder: Path, entry: dict) -> Source:
+    """Where the camera's pictures are: 'video', 'images', else NAME/ or NAME.mp4."""
+    name = entry['name']
+    if 'video' in entry:
+        return video_file(_present(folder / str(entry['video']), name))
+    if 'images' in entry:
+        return image_folder(_present(folder / str(entry['images']), name))
+    if (folder / name).is_dir():
+        return image_folder(folder / name)
+    return video_file(_present(folder / f'{name}.mp4', name))
+
+
+def _present(path: Path, camera: str) -> Path:
+    if not path.exists():
+        raise InputError(f"{path}: missing; expected the pictures of camera '{camera}'. Copy the "
+                         f'recording completely, or take the camera out of {MARKER}.')
+    return path
+
+
+def _rate(rig: dict, origin: Path, sources: dict[str, Source]) -> float:
+    known = [source.rate_hz for source in sources.values() if source.rate_hz]
+    rate = _number(rig.get('fps', known[0] if known else 0), f'{origin}: fps')
+    if not (np.isfinite(rate) and rate > 0):
+        raise InputError(f"{origin}: fps {rig.get('fps')!r}; expected the frames per second of "
+                         f'the cameras, above 0. Write it into the file.')
+    return rate
+
+
+def _number(value, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f'{what} is {value!r}; expected a number.')
+    return float(value)
+
+
+def _pixels(value, what: str) -> int:
+    if not _number(value, what).is_integer():
+        raise InputError(f'{what} is {value!r}; expected a whole number of pixels.')
+    return int(value)
+
+
+def _array(value, shape: tuple[int, ...], what: str) -> np.ndarray:
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.shape != shape:
+        raise InputError(f'{what} is {value!r}; expected numbers of shape '
+                         f"{'x'.join(map(str, shape))}.")
+    return array

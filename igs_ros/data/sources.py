@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the pictures of one camera come from: a video, or image files in order."""
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import av
+from av.video.reformatter import Interpolation
+
+from igs_ros.errors import InputError
+from igs_ros.frames import EncodedPicture, Picture, RawPicture
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+class Source(Protocol):
+    """The pictures of one camera."""
+
+    path: Path  # named in messages
+    length: int  # pictures it promises; a truncated one holds fewer
+    rate_hz: float | None  # where the source itself knows it
+
+    def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
+        """Pictures first, first + step, ... before `last`; ends early where the source does."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """Image files, one per frame."""
+
+    path: Path  # the folder
+    files: Sequence[Path]
+    rate_hz: float | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of files."""
+        return len(self.files)
+
+    def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
+        """The files, read but not decoded; raises `InputError` when one cannot be read."""
+        for file in self.files[first:last:step]:
+            try:
+                yield EncodedPicture(file.read_bytes(), str(file))
+            except OSError as error:
+                raise InputError(f'{file}: cannot be read ({error.strerror}); expected an image. '
+                                 f'Copy the recording again.') from error
+
+
+@dataclass(frozen=True, eq=False)
+class VideoSource:
+    """A video file. Frames before `first` are decoded and dropped: exact for any codec."""
+
+    path: Path
+    length: int
+    rate_hz: float | None
+
+    def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
+        """Decoded frames, uint8 RGB; ends where the file cannot be decoded any further."""
+        with _opened(self.path) as container:
+            frames = container.decode(container.streams.video[0])
+            for index in range(last):
+                try:
+                    frame = next(frames, None)
+                except av.FFmpegError:
+                    return
+                if frame is None:
+                    return
+                if index >= first and (index - first) % step == 0:
+                    # bicubic chroma, as OpenCV and ffmpeg do; a file without a colour tag
+                    # counts as BT.601 limited range there and here
+                    yield RawPicture(frame.to_ndarray(format='rgb24',
+                                                      interpolation=Interpolation.BICUBIC))
+
+
+def image_folder(path: Path, rate_hz: float | None = None) -> ImageSource:
+    """The JPEG and PNG files of a folder, sorted by name; `InputError` where there are none."""
+    if not path.is_dir():
+        raise InputError(f'{path}: a file; expected a folder of images. Check the recording.')
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise InputError(f'{path}: a folder without images; expected '
+                         f'{", ".join("*" + s for s in IMAGE_SUFFIXES)}. Check the recording.')
+    return ImageSource(path, files, rate_hz)
+
+
+def video_file(path: Path) -> VideoSource:
+    """A video file; raises `InputError` when it cannot be opened or holds no picture stream."""
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        length = stream.frames
+        rate = float(stream.average_rate) if stream.average_rate else None
+        if not length:  # containers without an index: count the packets
+            length = sum(packet.size > 0 for packet in container.demux(stream))
+    return VideoSource(path, length, rate)
+
+
+def _opened(path: Path):
+    try:
+        container = av.open(str(path))
+    except av.FFmpegError as error:
+        raise InputError(f'{path}: no readable video ({error.strerror}); it may be truncated. '
+                         f'Copy or export it again.') from error
+    if not container.streams.video:
+        container.close()
+        raise InputError(f'{path}: a file without a video stream; expected one. Check that this '
+                         f"is the camera's video.")
+    return container

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of single cameras, and frame sets: one instant seen by the rig."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from igs_ros.camera import Camera
+from igs_ros.errors import InputError
+
+
+class Picture(Protocol):
+    """An image that may still be encoded."""
+
+    def decode(self) -> np.ndarray:
+        """uint8 RGB [H, W, 3], sRGB, as the camera took it; raises `InputError`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class RawPicture:
+    """A decoded image as the camera took it."""
+
+    pixels: np.ndarray  # [H, W, 3] uint8 RGB
+
+    def decode(self) -> np.ndarray:
+        """The pixels."""
+        return self.pixels
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """A JPEG or PNG file in memory; `origin` (file or topic) is named when it is broken."""
+
+    data: bytes
+    origin: str
+
+    def decode(self) -> np.ndarray:
+        """uint8 RGB [H, W, 3]; raises `InputError` when the bytes are no image."""
+        pixels = None
+        if len(self.data):
+            pixels = cv2.imdecode(np.frombuffer(self.data, np.uint8), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise InputError(f'{self.origin}: {len(self.data)} bytes that are no readable JPEG or '
+                             f'PNG image. Check the camera driver or the file.')
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of one camera."""
+
+    camera: str
+    stamp_ns: int
+    picture: Picture
+
+
+@dataclass(frozen=True, eq=False)
+class FrameSet:
+    """Pictures that belong to one instant.
+
+    As it leaves a reader or the assembler, `images` holds `Picture`s; after `Preparer.prepare`
+    it holds uint8 RGB arrays [H, W, 3], sRGB, undistorted and resized.
+    """
+
+    stamp_ns: int
+    images: Mapping[str, Picture | np.ndarray]
+    missing: tuple[str, ...] = ()  # cameras of the rig without a picture
+    spread_ns: int = 0  # between the first and the last stamp of the pictures
+    problems: tuple[str, ...] = field(default=())  # why pictures were left out, for people
+
+    def only(self, cameras: Iterable[str]) -> FrameSet:
+        """The pictures of some cameras."""
+        names = set(cameras)
+        return replace(self, images={k: v for k, v in self.images.items() if k in names},
+                       missing=tuple(c for c in self.missing if c in names))
+
+
+class Preparer:
+    """Brings the pictures of a rig to the working cameras: undistorted and resized, once.
+
+    sources: calibrated cameras of the raw pictures; width: of the working images in px, None
+    keeps each camera's own. `cameras` holds the working cameras, without distortion.
+    """
+
+    def __init__(self, sources: Mapping[str, Camera], width: int | None = None):
+        self.sources = dict(sources)
+        self.cameras = {name: source.undistorted().resized(width or source.width)
+                        for name, source in self.sources.items()}
+        self._maps = {}
+
+    def prepare(self, frame_set: FrameSet) -> FrameSet:
+        """The frame set with decoded working images.
+
+        A picture that cannot be decoded or has the wrong size is left out, joins `missing`, and
+        its message joins `problems`; pictures of unknown cameras are ignored.
+        """
+        images, missing, problems = {}, list(frame_set.missing), list(frame_set.problems)
+        for name, picture in frame_set.images.items():
+            if name not in self.sources:
+                continue
+            try:
+                pixels = picture if isinstance(picture, np.ndarray) else picture.decode()
+                images[name] = self._working_image(name, pixels)
+            except InputError as error:
+                missing.append(name)
+                problems.append(str(error))
+        return replace(frame_set, images=images, missing=tuple(missing), problems=tuple(problems))
+
+    def _working_image(self, name: str, pixels: np.ndarray) -> np.ndarray:
+        source, target = self.sources[name], self.cameras[name]
+        if pixels.shape != (source.height, source.width, 3):
+            raise InputError(
+                f"camera '{name}': image of {pixels.shape[1]}x{pixels.shape[0]} px, but its "
+                f'calibration is for {source.width}x{source.height}. Use the calibration of this '
+                f'image size.')
+        if source.distorted:
+            if name not in self._maps:
+                # drawn at full size first, so that shrinking can average instead of skipping
+                self._maps[name] = cv2.convertMaps(*source.working_maps(source.undistorted()),
+                                                   cv2.CV_16SC2)
+            pixels = cv2.remap(pixels, *self._maps[name], cv2.INTER_LINEAR)
+        if (target.width, target.height) != (source.width, source.height):
+            shrinking = target.width < source.width
+            pixels = cv2.resize(pixels, (target.width, target.height),
+                                interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+        return np.ascontiguousarray(pixels)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gaussians as free parameters: Adam, densification and pruning under a hard bound.
+
+Log scales and logit opacities exist only here. Used by `bootstrap` (first scene) and `refine`
+(key frames), which bring their own schedules.
+"""
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from igs_ros.camera import Camera
+from igs_ros.loss import Target, photometric_loss
+from igs_ros.raster import Rasterizer
+from igs_ros.scene import GaussianScene
+
+log = logging.getLogger(__name__)
+_LEAST_SCALE = 1e-8  # m; a zero scale has no logarithm
+_PARAMETERS = ('means', 'quats', 'log_scales', 'logits', 'sh_dc', 'sh_rest')
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Adam step sizes, constant unless the caller changes them between steps."""
+
+    means: float  # m
+    quats: float
+    log_scales: float
+    logits: float
+    sh_dc: float
+    sh_rest: float
+
+
+@dataclass(frozen=True)
+class Densify:
+    """What one densification does."""
+
+    threshold: float  # least mean screen gradient, normalised device units
+    max_gaussians: int
+    prune_opacity: float = 5e-3
+    clone_below: float = 0.0  # m; selected Gaussians whose largest scale is below are cloned
+
+
+@dataclass(frozen=True)
+class DensifyReport:
+    """How many Gaussians a densification touched."""
+
+    split: int
+    cloned: int
+    pruned: int
+
+
+class Optimizer:
+    """A scene under optimisation.
+
+    scene: where to start, float32; velocities, if any, are carried along, children inherit them.
+    absgrad: collect the per-pixel absolute screen gradients instead of the signed sums.
+    Raises `FloatingPointError` when a loss is not finite: the caller keeps its last good scene.
+    """
+
+    def __init__(self, scene: GaussianScene, rasterizer: Rasterizer, rates: LearningRates, *,
+                 absgrad: bool = False, dssim: float = 0.2):
+        self._rasterizer = rasterizer
+        self._absgrad = absgrad
+        self._dssim = dssim
+        self._velocities = scene.velocities
+        self._parameters = {
+            'means': scene.means, 'quats': scene.quats,
+            'log_scales': scene.scales.clamp_min(_LEAST_SCALE).log(),
+            'logits': torch.logit(scene.opacities, eps=1e-6),
+            'sh_dc': scene.sh[:, :1], 'sh_rest': scene.sh[:, 1:]}
+        for name, value in self._parameters.items():
+            self._parameters[name] = value.detach().clone().contiguous().requires_grad_()
+        self._adam = torch.optim.Adam(
+            [{'params': [self._parameters[name]], 'lr': getattr(rates, name), 'name': name}
+             for name in _PARAMETERS], eps=1e-15, fused=True)
+        self._reset_statistics()
+
+    def __len__(self) -> int:
+        return len(self._parameters['means'])
+
+    def set_rate(self, name: str, rate: float) -> None:
+        """Change the learning rate of one parameter (a field of `LearningRates`)."""
+        for group in self._adam.param_groups:
+            if group['name'] == name:
+                group['lr'] = rate
+
+    def scene(self) -> GaussianScene:
+        """The scene as it stands, detached, unit quaternions."""
+        with torch.no_grad():
+            scene = self._activated()
+            unit = torch.nn.functional.normalize(scene.quats, dim=1)
+            return GaussianScene(scene.means.clone(), unit, scene.scales, scene.opacities,
+                                 scene.sh, self._velocities)
+
+    def backward(self, camera: Camera, target: Target) -> float:
+        """Render, compare, and collect gradients and densification statistics; the loss."""
+        self._adam.zero_grad(set_to_none=True)
+        drawn = self._rasterizer.render(self._activated(), camera, absgrad=self._absgrad,
+                                        depth=False)
+        loss = photometric_loss(drawn.rgb, target, self._dssim)
+        value = loss.item()
+        if value != value or value in (float('inf'), float('-inf')):
+            raise FloatingPointError(f"the loss against camera '{camera.name}' is {value}")
+        loss.backward()
+        self._collect(drawn, camera)
+        return value
+
+    def step(self) -> None:
+        """One Adam step with the collected gradients."""
+        self._adam.step()
+
+    @torch.no_grad()
+    def densify(self, how: Densify, generator: torch.Generator) -> DensifyReport:
+        """Split or clone where the screen gradient is large, then prune the transparent.
+
+        The published bound (igs_reference 3.1): with b = max_gaussians - N and more than b
+        candidates, only the b with the largest gradient are taken; each adds one Gaussian net.
+        Moments survive for the kept rows and start at zero for new ones; statistics restart.
+        """
+        mean = torch.nan_to_num(self._gradient_sum / self._seen)
+        candidates = torch.nonzero(mean >= how.threshold).flatten()
+        budget = max(0, how.max_gaussians - len(self))
+        if len(candidates) > budget:
+            order = torch.argsort(mean[candidates], descending=True, stable=True)
+            candidates = candidates[order[:budget]].sort().values
+        largest = self._parameters['log_scales'].exp().max(1).values[candidates]
+        cloned = candidates[largest < how.clone_below]
+        split = candidates[largest >= how.clone_below]
+        kept = torch.ones(len(self), dtype=torch.bool, device=mean.device)
+        kept[split] = False
+        children = self._children(split, generator)
+        rows = torch.cat([torch.nonzero(kept).flatten(), cloned, split, split])
+        fresh = torch.arange(len(rows), device=mean.device) >= int(kept.sum())
+        self._take(rows, fresh)
+        if len(split):
+            for name, value in children.items():
+                self._parameters[name].data[-2 * len(split):] = value
+        visible = torch.nonzero(torch.sigmoid(self._parameters['logits'])
+                                >= how.prune_opacity).flatten()
+        pruned = len(self) - len(visible)
+        if pruned:
+            self._take(visible, torch.zeros_like(visible, dtype=torch.bool))
+        self._reset_statistics()
+        return DensifyReport(len(split), len(cloned), pruned)
+
+    def _activated(self) -> GaussianScene:
+        p = self._parameters
+        return GaussianScene(p['means'], p['quats'], p['log_scales'].exp(),
+                             torch.sigmoid(p['logits']), torch.cat([p['sh_dc'], p['sh_rest']], 1))
+
+    def _collect(self, drawn, camera: Camera) -> None:
+        gradient = drawn.screen.absgrad if self._absgrad else drawn.screen.mean2d
+        size = torch.tensor([camera.width / 2, camera.height / 2], device=gradient.device)
+        self._gradient_sum += torch.where(drawn.visible, (gradient * size).norm(dim=1), 0.0)
+        self._seen += drawn.visible
+
+    def _reset_statistics(self) -> None:
+        device = self._parameters['means'].device
+        self._gradient_sum = torch.zeros(len(self), device=device)
+        self._seen = torch.zeros(len(self), device=device)
+
+    def _children(self, rows: torch.Tensor, generator: torch.Generator) -> dict:
+        """Two samples of each parent's own Gaussian, 1.6 times smaller."""
+        scales = self._parameters['log_scales'][rows].exp().repeat(2, 1)
+        noise = torch.randn(scales.shape, generator=generator).to(scales)
+        quats = torch.nn.functional.normalize(self._parameters['quats'][rows], dim=1)
+        offset = rotated(quats.repeat(2, 1), noise * scales)
+        return {'means': self._parameters['means'][rows].repeat(2, 1) + offset,
+                'log_scales': (scales / 1.6).log()}
+
+    def _take(self, rows: torch.Tensor, fresh: torch.Tensor) -> None:
+        """Make the parameters those of `rows`; the moments of `fresh` positions start at zero."""
+        for group in self._adam.param_groups:
+            old = group['params'][0]
+            new = old.detach()[rows].contiguous().requires_grad_()
+            state = self._adam.state.pop(old, {})
+            for key in ('exp_avg', 'exp_avg_sq'):
+                if key in state:
+                    state[key] = state[key][rows].contiguous()
+                    state[key][fresh] = 0
+            if state:
+                self._adam.state[new] = state
+            group['params'][0] = new
+            self._parameters[group['name']] = new
+        if self._velocities is not None:
+            self._velocities = self._velocities[rows]
+
+
+def rotated(quats: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors [N, 3] turned by unit quaternions [N, 4] wxyz."""
+    w, axis = quats[:, :1], quats[:, 1:]
+    twice = 2 * torch.linalg.cross(axis, vectors)
+    return vectors + w * twice + torch.linalg.cross(axis, twice)
+
+
+def bounded(scene: GaussianScene, max_gaussians: int) -> GaussianScene:
+    """The scene cut to `max_gaussians`: those that cover most, opacity x their largest face.
+
+    A scene within the bound is returned as it is. Row order is kept.
+    """
+    if len(scene) <= max_gaussians:
+        return scene
+    faces = scene.scales.sort(1, descending=True).values[:, :2].prod(1)
+    order = torch.argsort(scene.opacities * faces, descending=True, stable=True)
+    log.warning('scene of %d Gaussians is above the limit of %d: keeping those that cover most',
+                len(scene), max_gaussians)
+    return scene.select(order[:max_gaussians].sort().values)

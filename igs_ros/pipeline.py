@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main path: frame sets in, a live Gaussian scene out.
+
+    first frame set  -> bootstrap                        -> the first key scene
+    every frame set  -> motion: the key scene, moved to it
+    every k-th       -> refine: the moved scene becomes the next key scene
+
+`Pipeline` walks that line in lockstep, one frame set after the other: it never looks at a clock,
+so the same recording and seed give the same scenes. `igs_ros.live.LivePipeline` runs the same
+stages at their own pace. Both hand out `Snapshot`s.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+from igs_ros import bootstrap, motion, raster
+from igs_ros.bootstrap import FirstScene
+from igs_ros.camera import Camera
+from igs_ros.config import Config
+from igs_ros.frames import FrameSet, Preparer
+from igs_ros.motion import Moved, MotionModel
+from igs_ros.refine import Refined, Refiner
+from igs_ros.scene import GaussianScene
+from igs_ros.timing import Spent, spending
+
+
+class State(IntEnum):
+    """Where a pipeline stands."""
+
+    WAITING = 0  # for the first usable frame set
+    BOOTSTRAP = 1  # the first scene is being made
+    STREAMING = 2  # the scene follows the cameras
+    FAILED = 3  # no first scene could be made; tried again with the next frame set
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The scene at one instant, with the key it came from."""
+
+    scene: GaussianScene  # what to show: the key's rows, moved
+    stamp_ns: int  # of the frame set that `scene` shows
+    scene_id: int  # changes when the scene starts anew
+    sequence: int  # counts snapshots of one scene_id
+    key: GaussianScene
+    key_stamp_ns: int  # of the frame set that `key` shows
+    key_sequence: int  # sequence of the snapshot in which this key was first shown
+    moved_rows: np.ndarray  # [M] uint32: rows of the key that moved
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one frame set did in lockstep."""
+
+    kind: str  # 'key' or 'candidate'
+    snapshot: Snapshot
+    motion: Spent
+    refinement: Spent  # zeros for candidates
+    refined: Refined | None
+    problems: tuple[str, ...]  # pictures that could not be used, and refinements that diverged
+
+
+class Stages:
+    """The stages of the line for one rig, made once.
+
+    config: settings; cameras: calibrated cameras (raw, maybe distorted) that feed the scene.
+    """
+
+    def __init__(self, config: Config, cameras: Mapping[str, Camera]):
+        # small tensors: more torch threads only fight with the rasteriser's own pool
+        torch.set_num_threads(1)
+        self.config = config
+        self.preparer = Preparer(cameras, config.width or None)
+        self.cameras = self.preparer.cameras
+        self.rasterizer = raster.choose(config.device, config.threads)
+        self.refiner = Refiner(self.rasterizer, self.cameras, config.refine,
+                               config.max_gaussians, config.seed)
+
+    def new_motion(self) -> MotionModel:
+        """A motion model that has seen nothing yet."""
+        return motion.choose(self.config.motion, self.cameras, self.rasterizer,
+                             self.config.motion_model)
+
+    def first_scene(self, frame_set: FrameSet, points=None, progress=None) -> FirstScene:
+        """The first key scene from a prepared frame set (see `igs_ros.bootstrap`)."""
+        return bootstrap.first_scene(self.config.bootstrap.method, frame_set, self.cameras,
+                                     points, self.rasterizer, self.config, progress)
+
+
+class Pipeline:
+    """The line in lockstep: `start` once, then `step` for every frame set, in time order."""
+
+    def __init__(self, config: Config, cameras: Mapping[str, Camera]):
+        self.stages = Stages(config, cameras)
+        self._interval = config.key_interval
+        self._steps = 0
+        self._keys = 0
+        self.snapshot: Snapshot | None = None
+
+    def start(self, frame_set: FrameSet, points=None,
+              progress: Callable[[str, float], None] | None = None) -> FirstScene:
+        """Make the first scene. points: sparse `Points` of the recording, if it has some.
+
+        Raises `InputError` when nothing can be made of these pictures.
+        """
+        prepared = self.stages.preparer.prepare(frame_set)
+        first = self.stages.first_scene(prepared, points, progress)
+        self._motion = self.stages.new_motion()
+        self._motion.observe(prepared)
+        self._follower = self._motion.follow(first.scene, prepared)
+        self.snapshot = first_snapshot(first.scene, prepared.stamp_ns)
+        return first
+
+    def step(self, frame_set: FrameSet) -> Step:
+        """Bring the scene to `frame_set`; every `key_interval` steps it is refined, too."""
+        prepared = self.stages.preparer.prepare(frame_set)
+        self._steps += 1
+        with spending() as motion_spent:
+            self._motion.observe(prepared)
+            moved = self._follower.move_to(prepared)
+        self.snapshot = advanced(self.snapshot, moved)
+        is_key = self._interval > 0 and self._steps % self._interval == 0
+        refined, problems = None, list(prepared.problems)
+        with spending() as refine_spent:
+            if is_key:
+                refined = self._refine(moved, prepared, problems)
+        return Step('key' if is_key else 'candidate', self.snapshot, motion_spent(),
+                    refine_spent() if is_key else Spent(0.0, 0.0), refined, tuple(problems))
+
+    def _refine(self, moved: Moved, frame_set: FrameSet, problems: list[str]) -> Refined | None:
+        self._keys += 1
+        try:
+            refined = self.stages.refiner.refine(moved.scene, frame_set, self._keys)
+        except FloatingPointError as error:
+            problems.append(f'refinement discarded: {error}')
+            return None
+        self._follower = self._motion.follow(refined.scene, frame_set)
+        self.snapshot = with_new_key(self.snapshot, refined.scene, frame_set.stamp_ns,
+                                     self._follower.move_to(frame_set))
+        return refined
+
+
+def first_snapshot(scene: GaussianScene, stamp_ns: int, scene_id: int = 1) -> Snapshot:
+    """The first snapshot of a scene: the key itself."""
+    return Snapshot(scene, stamp_ns, scene_id, 1, scene, stamp_ns, 1, np.zeros(0, np.uint32))
+
+
+def advanced(last: Snapshot, moved: Moved) -> Snapshot:
+    """The next snapshot: the same key, moved further."""
+    return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 1, last.key,
+                    last.key_stamp_ns, last.key_sequence, moved.rows)
+
+
+def with_new_key(last: Snapshot, key: GaussianScene, key_stamp_ns: int, moved: Moved) -> Snapshot:
+    """The next snapshot: a new key, which shows `key_stamp_ns`, moved to what is shown now."""
+    sequence = last.sequence + 1
+    return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, sequence, key, key_stamp_ns,
+                    sequence, moved.rows)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rasterisers behind one small interface; `choose` picks one for a device.
+
+Semantics (constants, thresholds, gradients) are those of gsplat 1.5.3 for every backend:
+reference/cpu_core.md section 1, restated in docs/conventions.md.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from igs_ros.camera import Camera
+from igs_ros.errors import InputError
+from igs_ros.scene import GaussianScene
+from igs_ros.view import View
+
+
+class ScreenGradients(Protocol):
+    """Gradients in the image plane, there after `backward` on something drawn."""
+
+    mean2d: torch.Tensor  # [N, 2] dL/d(pixel position), summed over pixels
+    absgrad: torch.Tensor | None  # [N, 2] sum over pixels of |dL/d(pixel position)|
+
+
+@dataclass(eq=False)
+class Rendering:
+    """A differentiable picture."""
+
+    rgb: torch.Tensor  # [H, W, 3] sRGB, background blended in; not clamped above 1
+    depth: torch.Tensor  # [H, W] m, expected depth: sum(w z) / max(sum(w), 1e-10)
+    alpha: torch.Tensor  # [H, W] 0..1
+    visible: torch.Tensor  # [N] bool: drawn in at least one tile
+    screen: ScreenGradients
+
+
+class Rasterizer(Protocol):
+    """Draws Gaussians; differentiable in every Gaussian attribute."""
+
+    name: str
+    device: torch.device
+
+    def render(self, scene: GaussianScene, camera: Camera, *,
+               background: tuple[float, float, float] = (0.0, 0.0, 0.0),
+               antialiased: bool = False, absgrad: bool = False) -> Rendering:
+        """Draw `scene` (its tensors may require gradients) as `camera` sees it.
+
+        `scene.opacities` and `scene.scales` are natural values. Quaternions need not be unit:
+        they are normalised inside and the gradient goes through that.
+        """
+        ...
+
+
+def choose(device: str = 'auto', threads: int = 2) -> Rasterizer:
+    """The rasteriser for `device`: 'cpu', 'cuda', or 'auto' (CUDA where there is one)."""
+    if device not in ('auto', 'cpu', 'cuda'):
+        raise InputError(f"device '{device}' is unknown; expected auto, cpu or cuda.")
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise InputError('device cuda was asked for, but torch finds no CUDA GPU here; install '
+                         'torch with CUDA and a driver, or use --device cpu.')
+    if device == 'cuda' or (device == 'auto' and torch.cuda.is_available()):
+        from igs_ros.raster.gsplat import GsplatRasterizer  # needs a GPU to import
+        return GsplatRasterizer()
+    from igs_ros.raster.cpu import CpuRasterizer
+    return CpuRasterizer(threads)
+
+
+@torch.no_grad()
+def render_view(rasterizer: Rasterizer, scene: GaussianScene, camera: Camera, stamp_ns: int = 0,
+                age_s: float = 0.0) -> View:
+    """What `camera` sees, as arrays: colours clamped to 0..1, depth NaN where alpha < 0.5."""
+    drawn = rasterizer.render(scene, camera)
+    alpha = drawn.alpha.cpu().numpy()
+    depth = np.where(alpha < 0.5, np.float32(np.nan), drawn.depth.cpu().numpy())
+    return View(drawn.rgb.clamp(0, 1).cpu().numpy(), depth, alpha, camera, stamp_ns, age_s)

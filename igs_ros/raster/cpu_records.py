@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layout of the arrays that the CPU kernels share, and the compiler options.
+
+All arrays are float32, one row per Gaussian (or per pair of a Gaussian and a tile), so that a
+random access by index touches one cache line instead of one per attribute.
+
+Numba keys its cache by the source file of a kernel alone: whoever changes this file also touches
+the files that import it (or deletes `__pycache__`). On a read-only installation set the variable
+NUMBA_CACHE_DIR to a writable folder, or the kernels are compiled anew in every process.
+"""
+import numpy as np
+
+TILE = 16  # px; rows of exactly 16 pixels are what LLVM turns into one AVX-512 vector
+PIXELS = TILE * TILE
+
+# records [N, 12]: what the compositing kernels read
+MEAN_X, MEAN_Y = 0, 1  # px, pixel centres at +0.5
+CONIC_XX, CONIC_XY, CONIC_YY = 2, 3, 4  # inverse of the blurred 2D covariance, 1/px^2
+OPACITY = 5  # times the antialiasing compensation; 0 = not drawn
+RED, GREEN, BLUE = 6, 7, 8  # not negative
+DEPTH = 9  # m
+EXTENT_Y = 10  # px; rows farther than this from the mean get alpha < 1/255
+COMPENSATION = 11  # antialiasing factor in OPACITY
+RECORD = 12
+
+# spans [N, 4]: the outline alpha = 1/255, an ellipse, for the binning kernels; see cpu_bins.py
+EXTENT_X = 0  # px
+SLOPE = 1  # shift in x of the middle of the outline per pixel in y
+HALF_WIDTH = 2  # half width of the outline at dy is HALF_WIDTH * sqrt(EXTENT_Y^2 - dy^2)
+TURN_Y = 3  # px; dy of the rightmost point (the leftmost one is at -TURN_Y)
+SPAN = 4
+
+# gradient rows [pairs, 12] and their sums [N, 12]: G is dL/dsigma of a pixel, d = mean - pixel
+SUM_G = 0
+SUM_GX, SUM_GY = 1, 2  # of G dx, G dy
+SUM_GXX, SUM_GXY, SUM_GYY = 3, 4, 5  # of G dx^2, G dx dy, G dy^2
+GRAD_RED, GRAD_GREEN, GRAD_BLUE = 6, 7, 8
+GRAD_DEPTH = 9
+ABS_X, ABS_Y = 10, 11  # sums of |dL/d mean|, zero unless asked for
+GRADIENT = 12
+
+MIN_ALPHA = np.float32(1 / 255)  # a fainter contribution is skipped
+
+# nogil, not parallel=True: numba's own thread pool aborts the process when two Python threads
+# enter it at once, as the executors of ROS do.
+STRICT = {'cache': True, 'nogil': True, 'error_model': 'numpy', 'fastmath': {'contract'}}
+# Full fast-math assumes that no NaN exists, so it is only for kernels whose indices come from
+# values that a STRICT kernel has vetted.
+FAST = {'cache': True, 'nogil': True, 'error_model': 'numpy', 'fastmath': True}

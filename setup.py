@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pip's side of the build: runs the CMakeLists.txt that colcon runs, packs what it installs."""
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from importlib.util import find_spec
+from pathlib import Path
+
+from setuptools import Distribution, setup
+from setuptools.command.build import build
+from setuptools.command.build_ext import build_ext
+
+HERE = Path(__file__).resolve().parent
+XML = ElementTree.parse(HERE / 'package.xml').getroot()
+NAME, VERSION = XML.findtext('name'), XML.findtext('version')
+# A sourced ROS 2 brings its own rclpy and generators; elsewhere they are wheels. AMENT_PREFIX_PATH
+# would be the wrong test: users of the wheels set it too.
+SOURCED = bool(os.environ.get('ROS_DISTRO'))
+
+
+def ros_prefixes():
+    """The sourced ROS 2, else the environment that holds the ROS wheels."""
+    found = [p for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
+    if not SOURCED:
+        spec = find_spec('rosidl_adapter')
+        if spec is None:
+            sys.exit('No ROS 2 is sourced and its generator wheels are not installed. '
+                     'Use `make venv`, or pip without --no-build-isolation.')
+        # <prefix>/lib/pythonX.Y/site-packages/rosidl_adapter/__init__.py
+        found = [str(Path(spec.origin).parents[4])]
+    return found
+
+
+def is_loaded(relative, site):
+    """True for what is used at run time outside site-packages, as the ROS wheels have it."""
+    return relative.parts[0] != 'include' and not relative.as_posix().startswith(site)
+
+
+class CMakeBuild(build_ext):
+    """Configure, build and install with CMake into a staging folder."""
+
+    def run(self):
+        """Fill build_lib and data_files from the staging folder."""
+        prefixes = ros_prefixes()
+        # Another ROS or interpreter gets a build folder of its own, never a stale CMake cache.
+        key = hashlib.sha1(repr((prefixes, sys.executable)).encode()).hexdigest()[:8]
+        work = Path(self.build_temp).resolve() / key
+        stage = work / 'stage'
+        site = f'lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages'
+        shutil.rmtree(stage, ignore_errors=True)
+        self._cmake(prefixes, work, stage, site)
+
+        # Not merged into an older build: a deleted module must not live on in the wheel.
+        library = Path(self.build_lib) / NAME
+        shutil.rmtree(library, ignore_errors=True)
+        shutil.copytree(stage / site / NAME, library,
+                        ignore=shutil.ignore_patterns('__pycache__', '*.c'))
+        # Everything else goes below the environment's prefix.
+        data = {}
+        for path in sorted(stage.rglob('*')):
+            relative = path.relative_to(stage)
+            if path.is_file() and is_loaded(relative, site):
+                data.setdefault(relative.parent.as_posix(), []).append(str(path))
+        self.distribution.data_files = list(data.items())
+
+    def _cmake(self, prefixes, work, stage, site):
+        env = dict(os.environ, AMENT_PREFIX_PATH=os.pathsep.join(prefixes))
+        # The generators are run as `python -m ...`, outside pip's isolated sys.path.
+        env['PYTHONPATH'] = os.pathsep.join(
+            [os.path.join(p, site) for p in prefixes]
+            + [p for p in sys.path if p.rstrip('/').endswith('site-packages')]
+            + [p for p in [os.environ.get('PYTHONPATH')] if p])
+        ninja = ['-G', 'Ninja'] if shutil.which('ninja') else []
+
+        def cmake(*arguments):
+            subprocess.run(['cmake', *map(str, arguments)], check=True, env=env)
+
+        cmake('-S', HERE, '-B', work / 'cmake', *ninja,
+              '-DCMAKE_BUILD_TYPE=Release', '-DBUILD_TESTING=OFF',
+              f'-DCMAKE_INSTALL_PREFIX={stage}', f'-DPYTHON_INSTALL_DIR={site}',
+              f'-DPython3_EXECUTABLE={sys.executable}', '-DPython3_FIND_VIRTUALENV=ONLY',
+              f'-DCMAKE_PREFIX_PATH={";".join(prefixes)}',
+              f'-DCMAKE_PROJECT_TOP_LEVEL_INCLUDES={HERE / "tools" / "ros_wheels.cmake"}')
+        cmake('--build', work / 'cmake', '--parallel', os.environ.get('MAX_JOBS', '2'))
+        cmake('--install', work / 'cmake')
+
+    def get_source_files(self):
+        """No sources that setuptools should know of."""
+        return []
+
+    def get_outputs(self):
+        """Nothing that setuptools should look for."""
+        return []
+
+
+class Build(build):
+    """CMake installs the Python modules too, so there is no build_py."""
+
+    sub_commands = [('build_ext', None)]
+
+
+class Binary(Distribution):
+    """The wheel is bound to a platform and an interpreter."""
+
+    def has_ext_modules(self):
+        """True: the generated messages are compiled."""
+        return True
+
+
+REQUIRES = [
+    'av',
+    # 0.3.3 has wheels up to Python 3.12; elsewhere a slower sampling of our own takes its place.
+    'fpsample==0.3.3; python_version < "3.13"',
+    'matplotlib',
+    'numba',
+    'numpy',
+    'opencv-python-headless',
+    'plyfile',
+    'pyyaml',
+    'rich',
+    'scipy',
+    'torch>=2.6',
+    'tyro',
+]
+# One distribution (Kilted) on both sides: pyproject.toml builds against the same versions.
+ROS_WHEELS = [
+    'ros-geometry-msgs==5.5.*',
+    'ros-rclpy==9.1.*',
+    'ros-rmw-fastrtps-cpp==9.3.*',
+    'ros-sensor-msgs==5.5.*',
+    'ros-std-msgs==5.5.*',
+    'ros-std-srvs==5.5.*',
+]
+
+setup(
+    name=NAME,
+    version=VERSION,
+    description=XML.findtext('description').strip(),
+    long_description=(HERE / 'README.md').read_text() if (HERE / 'README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license=XML.findtext('license'),
+    license_files=['LICENSE', 'NOTICE'],
+    maintainer=XML.findtext('maintainer'),
+    maintainer_email=XML.find('maintainer').get('email'),
+    python_requires='>=3.10',
+    install_requires=REQUIRES + ([] if SOURCED else ROS_WHEELS),
+    extras_require={
+        'cuda': ['gsplat==1.5.3'],
+        # gsplat's functions in plain torch serve as an independent reference in the tests.
+        'dev': ['gsplat==1.5.3', 'hypothesis', 'pytest', 'ruff'],
+    },
+    entry_points={'console_scripts': ['igs = igs_ros.cli.main:main']},
+    distclass=Binary,
+    cmdclass={'build': Build, 'build_ext': CMakeBuild},
+    packages=[NAME],
+    zip_safe=False,
+)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frame sets: decoding, undistortion and resizing at the border."""
+import cv2
+import numpy as np
+import pytest
+
+from igs_ros.camera import Camera
+from igs_ros.errors import InputError
+from igs_ros.frames import EncodedPicture, FrameSet, Preparer, RawPicture
+
+K = np.array([[100.0, 0, 80], [0, 100, 60], [0, 0, 1]])
+
+
+def rig(**changes) -> dict[str, Camera]:
+    return {name: Camera(name, 160, 120, K, np.eye(4), **changes) for name in ('left', 'right')}
+
+
+def ramp() -> np.ndarray:
+    """[120, 160, 3] uint8: red grows with x, green with y."""
+    x, y = np.meshgrid(np.arange(160) + 0.5, np.arange(120) + 0.5)
+    return np.stack([x, y, np.zeros_like(x)], -1).astype(np.uint8)
+
+
+def test_halving_averages_without_a_shift():
+    prepared = Preparer(rig(), 80).prepare(FrameSet(0, {'left': RawPicture(ramp())}))
+    image = prepared.images['left']
+    assert image.shape == (60, 80, 3)
+    # the middle of small pixel i is at 2 i + 1 of the large image
+    expected = 2 * np.arange(80) + 1
+    assert np.abs(image[30, :, 0].astype(float) + 0.5 - expected).max() <= 1
+
+
+def test_broken_picture_is_missing_and_named():
+    good, _ = cv2.imencode('.png', ramp()), None
+    frame_set = FrameSet(5, {'left': EncodedPicture(b'\xff\xd8 no jpeg', '/left/image'),
+                             'right': EncodedPicture(good[1].tobytes(), '/right/image')})
+    prepared = Preparer(rig()).prepare(frame_set)
+    assert list(prepared.images) == ['right']
+    assert prepared.missing == ('left',)
+    assert '/left/image' in prepared.problems[0]
+    np.testing.assert_array_equal(prepared.images['right'], ramp()[..., ::-1])
+
+
+def test_wrong_size_is_missing_and_says_both_sizes():
+    prepared = Preparer(rig()).prepare(FrameSet(0, {'left': RawPicture(ramp()[:100])}))
+    assert not prepared.images
+    assert '160x100' in prepared.problems[0] and '160x120' in prepared.problems[0]
+
+
+def test_unknown_cameras_are_ignored():
+    prepared = Preparer(rig()).prepare(FrameSet(0, {'other': RawPicture(ramp())}))
+    assert not prepared.images and not prepared.problems
+
+
+def test_empty_bytes_are_no_image():
+    with pytest.raises(InputError, match='0 bytes'):
+        EncodedPicture(b'', 'cam.jpg').decode()
+
+
+def test_undistortion_of_a_straight_lens_changes_nothing():
+    cameras = rig(distortion=np.array([1e-12, 0, 0, 0, 0]))
+    prepared = Preparer(cameras).prepare(FrameSet(0, {'left': RawPicture(ramp())}))
+    difference = prepared.images['left'].astype(int) - ramp().astype(int)
+    assert np.abs(difference[1:-1, 1:-1]).max() <= 1
