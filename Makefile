@@ -5,10 +5,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 # Run the checkout's modules, in child processes too; messages and data are the installed ones.
 # They are the same code (see .installed), but a reinstall would throw away the compiled kernels.
-export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+CHECKOUT := PYTHONPATH="$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))"
 
 # What decides about dependencies, and what is packed.
 DEPENDENCIES := pyproject.toml setup.py $(wildcard constraints/*) tools/setup.sh
@@ -18,24 +19,21 @@ PACKAGED := CMakeLists.txt package.xml tools/ros_wheels.cmake $(shell find \
 .PHONY: demo test venv lint clean
 
 demo: venv
-	$(BIN)/igs demo --out demo_out
+	$(CHECKOUT) $(BIN)/igs demo --out demo_out
 
-# -rs is on: what was skipped, and why, stands above the closing line.
+# What was skipped, and why, stands above pytest's closing line.
 test: venv
-	$(BIN)/python -m pytest
+	$(CHECKOUT) $(BIN)/python -m pytest
 
 lint: venv
 	$(BIN)/ruff check .
 
 venv: $(VENV)/.installed
 
-$(VENV)/.dependencies: $(DEPENDENCIES)
-	tools/setup.sh $(VENV) $(PYTHON)
-	@touch $@ $(VENV)/.installed
-
-# Some seconds: so that the installed copy, e.g. `.venv/bin/igs`, is never behind the checkout.
-$(VENV)/.installed: $(VENV)/.dependencies $(PACKAGED)
-	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation .
+# The whole set-up if anything that decides about dependencies is newer; else only the package, in
+# some seconds, so that the installed copy (`.venv/bin/igs`) is never behind the checkout.
+$(VENV)/.installed: $(DEPENDENCIES) $(PACKAGED)
+	$(if $(filter $(DEPENDENCIES),$?),tools/setup.sh $(VENV) $(PYTHON),$(PIP) install --no-deps --no-build-isolation .)
 	@touch $@
 
 clean:

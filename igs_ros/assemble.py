@@ -16,7 +16,7 @@ Stamps are nanoseconds of the cameras' clock; waiting is measured on a clock of 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import median_low
@@ -25,6 +25,8 @@ from igs_ros.errors import InputError
 from igs_ros.frames import Frame, FrameSet
 
 CAUSES = ('late', 'superseded', 'incomplete', 'jump')
+_CLEARLY_CLOSER = 0.75  # evenly phased free-running cameras fit any grouping about equally well
+_JUMP_SETTLES_S = 1.0  # by then every camera's frames from before a jump have come in
 
 
 @dataclass
@@ -39,8 +41,8 @@ class _Camera:
 
     frames: list[_Waiting] = field(default_factory=list)  # by stamp, oldest first, bounded
     newest_ns: int | None = None  # greatest stamp since the last jump
-    period_ns: int | None = None  # last step between stamps
-    jumped_below_ns: int | None = None  # until a stamp below this comes, frames predate a jump
+    steps_ns: deque = field(default_factory=lambda: deque(maxlen=5))  # between the last stamps
+    before_jump_ns: int | None = None  # stamps from here on predate a jump of another camera
 
     def head_ns(self) -> int:
         return self.frames[0].frame.stamp_ns
@@ -49,7 +51,7 @@ class _Camera:
         """Stamp of the frame after the head: the waiting one, else the foreseen one."""
         if len(self.frames) > 1:
             return self.frames[1].frame.stamp_ns
-        return None if self.period_ns is None else self.head_ns() + self.period_ns
+        return self.head_ns() + median_low(self.steps_ns) if self.steps_ns else None
 
 
 class FrameSetAssembler:
@@ -78,8 +80,9 @@ class FrameSetAssembler:
             raise InputError(f'min_cameras is {min_cameras}; expected 1 to the number of cameras, '
                              f'{len(self._cameras)}.')
         if max_spread_s < 0 or max_wait_s < 0 or queue < 1 or jump_s <= 0:
-            raise InputError(f'max_spread_s {max_spread_s}, max_wait_s {max_wait_s}, queue {queue}, '
-                             f'jump_s {jump_s}; expected times >= 0, queue >= 1 and jump_s > 0.')
+            raise InputError(f'max_spread_s {max_spread_s}, max_wait_s {max_wait_s}, queue '
+                             f'{queue}, jump_s {jump_s}; expected times >= 0, queue >= 1 and '
+                             f'jump_s > 0.')
         self._spread_ns = round(max_spread_s * 1e9)
         self._wait_s = max_wait_s
         self._min_cameras = min_cameras
@@ -87,6 +90,7 @@ class FrameSetAssembler:
         self._jump_ns = round(jump_s * 1e9)
         self._now = now
         self._last_ns: int | None = None  # stamp of the last emitted set
+        self._jumped_s = 0.0
         self.counts = {cause: Counter() for cause in (*CAUSES, 'missing', 'used')}
         self.jumps = 0
 
@@ -98,13 +102,13 @@ class FrameSetAssembler:
         if frame.camera not in self._cameras:
             raise InputError(f"camera '{frame.camera}' is not part of the rig; expected one of "
                              f'{", ".join(self._cameras)}.')
-        if not self._admit(frame):
-            return self.poll()
-        sets = self._make_room(frame.camera)
-        if self._last_ns is not None and frame.stamp_ns <= self._last_ns:
-            self.counts['late'][frame.camera] += 1
-        else:
-            self._insert(frame)
+        sets = []
+        if self._admit(frame):
+            sets = self._make_room(frame)
+            if self._is_late(frame):
+                self.counts['late'][frame.camera] += 1
+            else:
+                self._insert(frame)
         return sets + self.poll()
 
     def poll(self) -> list[FrameSet]:
@@ -128,18 +132,21 @@ class FrameSetAssembler:
     def _admit(self, frame: Frame) -> bool:
         """Follow the camera's clock; False for a frame from before a jump of it."""
         camera = self._cameras[frame.camera]
-        if camera.jumped_below_ns is not None:
-            if frame.stamp_ns >= camera.jumped_below_ns:
+        if camera.before_jump_ns is not None:
+            # bounded in time: this camera's clock may not have been set back at all
+            fresh = self._now() - self._jumped_s < _JUMP_SETTLES_S
+            if fresh and frame.stamp_ns >= camera.before_jump_ns:
                 self.counts['jump'][frame.camera] += 1
                 return False
-            camera.jumped_below_ns = None
+            camera.before_jump_ns = None
         if camera.newest_ns is not None:
             step = frame.stamp_ns - camera.newest_ns
             if step < -self._jump_ns:
                 self._jump(frame, camera.newest_ns)
             elif step > 0:
-                camera.period_ns = step
-        camera.newest_ns = max(frame.stamp_ns, camera.newest_ns or frame.stamp_ns)
+                camera.steps_ns.append(step)
+        if camera.newest_ns is None or frame.stamp_ns > camera.newest_ns:
+            camera.newest_ns = frame.stamp_ns
         return True
 
     def _jump(self, frame: Frame, newest_ns: int) -> None:
@@ -149,24 +156,28 @@ class FrameSetAssembler:
         nearer to the old time than to the new one.
         """
         self.jumps += 1
+        self._jumped_s = self._now()
         self._last_ns = None
         for name, camera in self._cameras.items():
             self.counts['jump'][name] += len(camera.frames)
-            between = (newest_ns + frame.stamp_ns) // 2
-            self._cameras[name] = _Camera(
-                period_ns=camera.period_ns,
-                jumped_below_ns=None if name == frame.camera else between)
-        self._cameras[frame.camera].newest_ns = frame.stamp_ns
+            camera.frames.clear()
+            camera.newest_ns = None
+            if name != frame.camera:
+                camera.before_jump_ns = (newest_ns + frame.stamp_ns) // 2
 
-    def _make_room(self, name: str) -> list[FrameSet]:
+    def _is_late(self, frame: Frame) -> bool:
+        return self._last_ns is not None and frame.stamp_ns <= self._last_ns
+
+    def _make_room(self, frame: Frame) -> list[FrameSet]:
         """Finish instants early rather than let a full queue overtake them."""
         sets = []
-        while len(self._cameras[name].frames) >= self._queue:
+        frames = self._cameras[frame.camera].frames
+        while len(frames) >= self._queue and not self._is_late(frame):
             members = self._instant()
-            if name in members:
+            if frame.camera in members:
                 sets += self._finish(members)
             else:
-                self._drop(name, 'superseded')
+                self._drop(frame.camera, 'superseded')
         return sets
 
     def _insert(self, frame: Frame) -> None:
@@ -201,7 +212,7 @@ class FrameSetAssembler:
         if None in following:
             return window  # nothing to compare with in the first moments
         joined = following + stamps[place:]
-        closer = max(joined) - min(joined) < stamps[-1] - stamps[0]
+        closer = max(joined) - min(joined) < _CLEARLY_CLOSER * (stamps[-1] - stamps[0])
         return window[:place] if closer else window
 
     def _settled(self, members: list[str]) -> bool:
@@ -222,7 +233,7 @@ class FrameSetAssembler:
         stamps = sorted(frame.stamp_ns for frame in frames.values())
         self._last_ns = median_low(stamps)
         missing = tuple(name for name in self._cameras if name not in frames)
-        self.counts['used'].update(frames)
+        self.counts['used'].update(frames.keys())
         self.counts['missing'].update(missing)
         for name, camera in self._cameras.items():
             while camera.frames and camera.head_ns() <= self._last_ns:

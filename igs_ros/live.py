@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from igs_ros.bootstrap import BootstrapReport
 from igs_ros.camera import Camera
 from igs_ros.config import Config
 from igs_ros.errors import InputError
@@ -96,6 +97,7 @@ class LivePipeline:
         self._snapshot: Snapshot | None = None
         self._status = Status(cameras_expected=len(cameras))
 
+        self.first_report: BootstrapReport | None = None  # of the newest first scene
         self._timings, self._drops = Timings(), Drops()
         self._warned: dict[str, float] = {}
         self._scene_id, self._epoch, self._keys_started = 0, 0, 0
@@ -266,6 +268,7 @@ class LivePipeline:
             self._update(state=State.FAILED, message=str(error))
             raise
         self._scene_id += 1
+        self.first_report = first.report
         self._motion = self._stages.new_motion()
         self._motion.observe(prepared)
         self._follower = self._motion.follow(first.scene, prepared)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-# Before torch and numba are imported. Tests share small machines, and start processes of their own.
+# Before torch and numba are imported: tests share small machines, and start processes themselves.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('NUMBA_NUM_THREADS', '2')
 
@@ -14,7 +14,7 @@ from hypothesis import settings  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 
 torch.set_num_threads(1)
-# No deadlines: they measure the machine. The same examples on every run: a failure can be repeated.
+# No deadlines: they measure the machine. The same examples on every run: failures repeat.
 settings.register_profile('igs', deadline=None, derandomize=True)
 settings.load_profile('igs')
 

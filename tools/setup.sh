@@ -8,7 +8,8 @@ venv=$1
 python=${2:-python3}
 
 stop() { echo "igs_ros: $*" >&2; exit 1; }
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+# Not `python -m pip`: with the checkout on sys.path pip takes its egg-info for an installation.
+pip() { "$venv/bin/pip" --disable-pip-version-check "$@"; }
 torch_is_there() { "$venv/bin/python" -c 'import torch' 2>/dev/null; }
 
 # --- what the system has to bring: name all of it at once ---
@@ -33,7 +34,7 @@ else
   extras=dev constraint=constraints/cpu.txt
   if ! torch_is_there; then
     torch=$(sed -n '/^torch==/p' $constraint)
-    if pip index versions torch 2>/dev/null | grep -q "^Available versions:.* ${torch#torch==}+cpu[, ]"; then
+    if pip index versions torch 2>/dev/null | grep -Eq "^Available versions:.* ${torch#torch==}\+cpu(,|$)"; then
       pip install "$torch"
     elif pip install --quiet uv && "$venv/bin/python" -m uv pip install --python "$venv/bin/python" "$torch" --torch-backend=cpu; then
       :

@@ -68,7 +68,8 @@ def write_scene(path: str | Path, scene: GaussianScene) -> None:
               for name in ('means', 'quats', 'scales', 'opacities', 'sh')}
     n = len(scene)
     opacity = np.clip(values['opacities'], *OPACITY_RANGE)
-    rest = values['sh'][:, 1:].transpose(0, 2, 1).reshape(n, -1)  # channel-major
+    terms = values['sh'].shape[1]
+    rest = values['sh'][:, 1:].transpose(0, 2, 1).reshape(n, 3 * (terms - 1))  # channel-major
     names = (*POSITION, *NORMAL, *DC, *(f'f_rest_{i}' for i in range(rest.shape[1])),
              'opacity', *SCALE, *ROTATION)
     table = np.concatenate([
@@ -157,7 +158,7 @@ def _read_sh(path, vertices) -> np.ndarray:
                          f'{", ".join(map(str, REST_COUNTS))} (SH degrees 0 to 3). Export it with '
                          f'one of these degrees.')
     _require(path, vertices, rest_names, 'SH coefficients numbered without a gap')
-    rest = _columns(path, vertices, rest_names).reshape(len(vertices), 3, -1)
+    rest = _columns(path, vertices, rest_names).reshape(len(vertices), 3, count // 3)
     dc = _columns(path, vertices, DC)
     return np.concatenate([dc[:, None], rest.transpose(0, 2, 1)], 1)
 
@@ -178,4 +179,5 @@ def _bake_filter(scales, opacities, width):
 
 
 def _tensor(values) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    with np.errstate(over='ignore'):  # what overflows is infinite, which `checked` refuses
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

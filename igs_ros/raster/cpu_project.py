@@ -20,32 +20,8 @@ import math
 import numpy as np
 from numba import njit
 
-from igs_ros.raster.cpu_records import (
-    ABS_X,
-    ABS_Y,
-    COMPENSATION,
-    CONIC_XX,
-    CONIC_XY,
-    CONIC_YY,
-    DEPTH,
-    EXTENT_X,
-    EXTENT_Y,
-    GRAD_DEPTH,
-    HALF_WIDTH,
-    MEAN_X,
-    MEAN_Y,
-    MIN_ALPHA,
-    OPACITY,
-    SLOPE,
-    STRICT,
-    SUM_G,
-    SUM_GX,
-    SUM_GXX,
-    SUM_GXY,
-    SUM_GY,
-    SUM_GYY,
-    TURN_Y,
-)
+from igs_ros.raster import cpu_records as at
+from igs_ros.raster.cpu_records import MIN_ALPHA, STRICT
 
 ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 LARGEST = np.float32(1e30)  # beyond this a covariance is refused: squares would overflow
@@ -143,13 +119,13 @@ def _footprint(row_u, row_v, axes):
 @njit(**STRICT)
 def _write_outline(record, span, cov_uu, cov_uv, cov_vv, determinant):
     """Where alpha falls to 1/255: sigma = ln(255 opacity), an ellipse with known extents."""
-    reach = TWO * math.log(record[OPACITY] * np.float32(255)) * OUTLINE_FACTOR + OUTLINE_MARGIN
+    reach = TWO * math.log(record[at.OPACITY] * np.float32(255)) * OUTLINE_FACTOR + OUTLINE_MARGIN
     extent_x = math.sqrt(reach * cov_uu)
-    record[EXTENT_Y] = math.sqrt(reach * cov_vv)
-    span[EXTENT_X] = extent_x
-    span[SLOPE] = cov_uv / cov_vv
-    span[HALF_WIDTH] = math.sqrt(determinant) / cov_vv
-    span[TURN_Y] = extent_x * cov_uv / cov_uu
+    record[at.EXTENT_Y] = math.sqrt(reach * cov_vv)
+    span[at.EXTENT_X] = extent_x
+    span[at.SLOPE] = cov_uv / cov_vv
+    span[at.HALF_WIDTH] = math.sqrt(determinant) / cov_vv
+    span[at.TURN_Y] = extent_x * cov_uv / cov_uu
 
 
 @njit(**STRICT)
@@ -163,7 +139,7 @@ def project(start, stop, means, quats, scales, opacities, view, lens, limits, an
     near, far, blur = limits[0], limits[1], limits[2]
     for i in range(start, stop):
         record = records[i]
-        record[OPACITY] = ZERO
+        record[at.OPACITY] = ZERO
         local = _to_camera(means, i, view)
         if not (near <= local[2] <= far):
             continue
@@ -185,36 +161,36 @@ def project(start, stop, means, quats, scales, opacities, view, lens, limits, an
         if not (MIN_ALPHA <= opacity < LARGEST):
             continue
         cov_uu, cov_vv = sharp_uu + blur, sharp_vv + blur
-        record[MEAN_X], record[MEAN_Y], record[DEPTH] = mean_x, mean_y, local[2]
-        record[CONIC_XX] = cov_vv / determinant
-        record[CONIC_XY] = -cov_uv / determinant
-        record[CONIC_YY] = cov_uu / determinant
-        record[OPACITY], record[COMPENSATION] = opacity, compensation
+        record[at.MEAN_X], record[at.MEAN_Y], record[at.DEPTH] = mean_x, mean_y, local[2]
+        record[at.CONIC_XX] = cov_vv / determinant
+        record[at.CONIC_XY] = -cov_uv / determinant
+        record[at.CONIC_YY] = cov_uu / determinant
+        record[at.OPACITY], record[at.COMPENSATION] = opacity, compensation
         _write_outline(record, spans[i], cov_uu, cov_uv, cov_vv, determinant)
 
 
 @njit(**STRICT)
-def _covariance_gradient(record, sums, opacity, blur, antialiased):
+def _covariance_gradient(record, sums, opacity, blur, determinant, antialiased):
     """Symmetric (dL/dcov_uu, dL/dcov_uv / 2, dL/dcov_vv).
 
     sigma = (xx dx^2 + yy dy^2) / 2 + xy dx dy gives dL/dconic = M/2 with M the second moments of
     dL/dsigma, and a matrix inverse has dL/dcov = -conic (dL/dconic) conic. In antialiased mode
     compensation^2 = det(cov - eps I) / det(cov) has the derivative
-    (1 - compensation^2) conic - eps det(conic) I.
+    (1 - compensation^2) conic - eps / det(cov) I.
     """
-    xx, xy, yy = record[CONIC_XX], record[CONIC_XY], record[CONIC_YY]
-    m_xx, m_xy, m_yy = HALF * sums[SUM_GXX], HALF * sums[SUM_GXY], HALF * sums[SUM_GYY]
+    xx, xy, yy = record[at.CONIC_XX], record[at.CONIC_XY], record[at.CONIC_YY]
+    m_xx, m_xy, m_yy = HALF * sums[at.SUM_GXX], HALF * sums[at.SUM_GXY], HALF * sums[at.SUM_GYY]
     left_x, left_y = xx * m_xx + xy * m_xy, xx * m_xy + xy * m_yy
     right_x, right_y = xy * m_xx + yy * m_xy, xy * m_xy + yy * m_yy
     grad_uu = -(left_x * xx + left_y * xy)
     grad_uv = -(left_x * xy + left_y * yy)
     grad_vv = -(right_x * xy + right_y * yy)
     if antialiased:
-        compensation = record[COMPENSATION]
-        grad_compensation = -sums[SUM_G] / record[OPACITY] * opacity
+        compensation = record[at.COMPENSATION]
+        grad_compensation = -sums[at.SUM_G] / record[at.OPACITY] * opacity
         grad_square = HALF * grad_compensation / (compensation + TINY_COMPENSATION)
         rest = ONE - compensation * compensation
-        spread = blur * (xx * yy - xy * xy)
+        spread = blur / determinant
         grad_uu += grad_square * (rest * xx - spread)
         grad_uv += grad_square * rest * xy
         grad_vv += grad_square * (rest * yy - spread)
@@ -237,3 +213,75 @@ def _write_quaternion_gradient(grad_quats, i, q, inverse_length, c0, c1, c2):
     grad_quats[i, 1] = (grad_x - radial * x) * inverse_length
     grad_quats[i, 2] = (grad_y - radial * y) * inverse_length
     grad_quats[i, 3] = (grad_z - radial * z) * inverse_length
+
+
+@njit(**STRICT)
+def _local_gradient(sums, grad_u, grad_v, local, view, lens, grad_row_u, grad_row_v, slopes):
+    """dL/d(mean in the camera frame), through position, depth and the Jacobian's dependence on it.
+
+    row_u = (fx/z) right - (fx slope_x/z) forward, with slope_x = x/z unless it was stopped.
+    """
+    inverse_z = ONE / local[2]
+    scale_u, scale_v = lens[FX] * inverse_z, lens[FY] * inverse_z
+    forward = _row3(view, 2)
+    ratio_x, ratio_y = local[0] * inverse_z, local[1] * inverse_z
+    # d row / dz of the factor 1/z, then the slopes
+    along_u = _dot(grad_row_u, _sum2(_row3(view, 0), ONE, forward, -slopes[0]))
+    along_v = _dot(grad_row_v, _sum2(_row3(view, 1), ONE, forward, -slopes[1]))
+    grad_x, grad_y = grad_u * scale_u, grad_v * scale_v
+    grad_z = sums[at.GRAD_DEPTH] - grad_x * ratio_x - grad_y * ratio_y \
+        - (scale_u * along_u + scale_v * along_v) * inverse_z
+    if slopes[0] == ratio_x:
+        grad_slope = -scale_u * _dot(grad_row_u, forward) * inverse_z
+        grad_x += grad_slope
+        grad_z -= grad_slope * ratio_x
+    if slopes[1] == ratio_y:
+        grad_slope = -scale_v * _dot(grad_row_v, forward) * inverse_z
+        grad_y += grad_slope
+        grad_z -= grad_slope * ratio_y
+    return grad_x, grad_y, grad_z
+
+
+@njit(**STRICT)
+def project_backward(start, stop, means, quats, scales, opacities, view, lens, limits,
+                     antialiased, records, sums, grad_means, grad_quats, grad_scales,
+                     grad_opacities, grad_mean2d):
+    """From `sums` (gradients in the image, cpu_records.py) to those of the attributes."""
+    blur = limits[2]
+    for i in range(start, stop):
+        record, total = records[i], sums[i]
+        if record[at.OPACITY] == ZERO:
+            continue
+        grad_u = record[at.CONIC_XX] * total[at.SUM_GX] + record[at.CONIC_XY] * total[at.SUM_GY]
+        grad_v = record[at.CONIC_XY] * total[at.SUM_GX] + record[at.CONIC_YY] * total[at.SUM_GY]
+        grad_mean2d[i, 0], grad_mean2d[i, 1] = grad_u, grad_v
+        # alpha = opacity exp(-sigma): dL/dopacity = -sum(dL/dsigma) / opacity
+        grad_opacities[i] = -total[at.SUM_G] / record[at.OPACITY] * record[at.COMPENSATION]
+
+        local = _to_camera(means, i, view)
+        quaternion, inverse_length = _unit_quaternion(quats, i)
+        columns = _rotation_columns(quaternion)
+        s0, s1, s2 = _row3(scales, i)
+        axes = (_scaled(columns[0], s0), _scaled(columns[1], s1), _scaled(columns[2], s2))
+        row_u, row_v, slope_x, slope_y = _screen_rows(local, view, lens)
+        f_u, f_v = _footprint(row_u, row_v, axes)
+        determinant = (_dot(f_u, f_u) + blur) / record[at.CONIC_YY]
+        grad_uu, grad_uv, grad_vv = _covariance_gradient(record, total, opacities[i], blur,
+                                                         determinant, antialiased)
+        g_u = _sum2(f_u, TWO * grad_uu, f_v, TWO * grad_uv)
+        g_v = _sum2(f_u, TWO * grad_uv, f_v, TWO * grad_vv)
+        c0 = _sum2(row_u, g_u[0], row_v, g_v[0])
+        c1 = _sum2(row_u, g_u[1], row_v, g_v[1])
+        c2 = _sum2(row_u, g_u[2], row_v, g_v[2])
+        grad_scales[i, 0] = _dot(columns[0], c0)
+        grad_scales[i, 1] = _dot(columns[1], c1)
+        grad_scales[i, 2] = _dot(columns[2], c2)
+        _write_quaternion_gradient(grad_quats, i, quaternion, inverse_length,
+                                   _scaled(c0, s0), _scaled(c1, s1), _scaled(c2, s2))
+        grad_local = _local_gradient(
+            total, grad_u, grad_v, local, view, lens,
+            _sum3(axes[0], g_u[0], axes[1], g_u[1], axes[2], g_u[2]),
+            _sum3(axes[0], g_v[0], axes[1], g_v[1], axes[2], g_v[2]), (slope_x, slope_y))
+        grad_mean = _sum3(_row3(view, 0), grad_local[0], _row3(view, 1), grad_local[1],
+                          _row3(view, 2), grad_local[2])
+        grad_means[i, 0], grad_means[i, 1], grad_means[i, 2] = grad_mean

@@ -30,14 +30,13 @@ HALF_WIDTH = 2  # half width of the outline at dy is HALF_WIDTH * sqrt(EXTENT_Y^
 TURN_Y = 3  # px; dy of the rightmost point (the leftmost one is at -TURN_Y)
 SPAN = 4
 
-# gradient rows [pairs, 12] and their sums [N, 12]: G is dL/dsigma of a pixel, d = mean - pixel
+# gradient rows [pairs, 10] and their sums [N, 10]: G is dL/dsigma of a pixel, d = mean - pixel
 SUM_G = 0
 SUM_GX, SUM_GY = 1, 2  # of G dx, G dy
 SUM_GXX, SUM_GXY, SUM_GYY = 3, 4, 5  # of G dx^2, G dx dy, G dy^2
 GRAD_RED, GRAD_GREEN, GRAD_BLUE = 6, 7, 8
 GRAD_DEPTH = 9
-ABS_X, ABS_Y = 10, 11  # sums of |dL/d mean|, zero unless asked for
-GRADIENT = 12
+GRADIENT = 10
 
 MIN_ALPHA = np.float32(1 / 255)  # a fainter contribution is skipped
 

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good a rendered test view is; every definition stands in docs/metrics.md.
+
+Pictures are [H, W, 3] sRGB: the camera's as uint8, rendered ones as floats, which count clamped
+to 0..1. PSNR is in dB; the summary is made of means of per-frame values.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SSIM_WINDOW = 11
+SSIM_SIGMA = 1.5
+SSIM_C1 = 0.01 ** 2
+SSIM_C2 = 0.03 ** 2
+
+CHANGE_SIGMA = 1.0  # px, blur of the change between two pictures
+CHANGE_WINDOW = 9  # px, four sigmas to each side
+MOVING_ABOVE = 8 / 255  # change of a moving pixel
+STILL_UP_TO = 3 / 255  # change of a still pixel, in the whole run
+GROWN = np.ones((5, 5), np.uint8)  # changed areas are dilated by this
+
+SCORES = ('psnr', 'ssim', 'psnr_moving')
+
+
+@dataclass(frozen=True)
+class Score:
+    """One rendered picture against the camera's; None where there is nothing to compare."""
+
+    psnr: float | None = None  # dB
+    ssim: float | None = None
+    psnr_moving: float | None = None  # dB, on the pixels that move
+
+
+def as_float(picture: np.ndarray) -> np.ndarray:
+    """[H, W, 3] float64 in 0..1 of a uint8 or a float picture (clamped)."""
+    if picture.dtype == np.uint8:
+        return picture / 255.0
+    return np.clip(picture, 0, 1).astype(np.float64)
+
+
+def psnr(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray | None = None
+         ) -> float | None:
+    """Peak signal-to-noise ratio in dB over all pixels and RGB; infinite for equal pictures.
+
+    pixels: [H, W] bool, only these count; None is returned where there are none.
+    """
+    error = (as_float(truth) - as_float(rendered)) ** 2
+    if pixels is not None:
+        if not pixels.any():
+            return None
+        error = error[pixels]
+    mean = float(error.mean())
+    return math.inf if mean == 0 else -10 * math.log10(mean)
+
+
+def ssim(truth: np.ndarray, rendered: np.ndarray) -> float:
+    """Structural similarity, mean over pixels and RGB: Gaussian 11x11, sigma 1.5, zero padding."""
+    offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
+    kernel = np.exp(-offsets ** 2 / (2 * SSIM_SIGMA ** 2))
+    kernel /= kernel.sum()
+
+    def local_mean(values):
+        return cv2.sepFilter2D(values, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
+
+    x, y = as_float(truth), as_float(rendered)
+    mean_x, mean_y = local_mean(x), local_mean(y)
+    variance_x = local_mean(x * x) - mean_x ** 2
+    variance_y = local_mean(y * y) - mean_y ** 2
+    covariance = local_mean(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x ** 2 + mean_y ** 2 + SSIM_C1)
+    structure = (2 * covariance + SSIM_C2) / (variance_x + variance_y + SSIM_C2)
+    return float((luminance * structure).mean())
+
+
+def change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """[H, W] float64 0..1: largest change over RGB, then blurred (sigma 1 px, mirrored border)."""
+    largest = np.abs(as_float(after) - as_float(before)).max(-1)
+    return cv2.GaussianBlur(largest, (CHANGE_WINDOW, CHANGE_WINDOW), CHANGE_SIGMA,
+                            borderType=cv2.BORDER_REFLECT_101)
+
+
+def changed_pixels(before: np.ndarray, after: np.ndarray, above: float) -> np.ndarray:
+    """[H, W] bool: pixels whose `change` is larger than `above`, dilated 5x5."""
+    mask = (change(before, after) > above).astype(np.uint8)
+    return cv2.dilate(mask, GROWN).astype(bool)
+
+
+class Scorer:
+    """Scores the rendered test view of one run, frame by frame, the first scene's frame first.
+
+    Only the last pictures are kept: masks and differences are accumulated.
+    """
+
+    def __init__(self):
+        self._truth: np.ndarray | None = None
+        self._rendered: np.ndarray | None = None
+        self._changed: np.ndarray | None = None  # [H, W] bool: not still
+        self._steps = 0
+        self._steps_rendered = 0
+        self._flicker: np.ndarray | float = 0.0  # [H, W] sums of |difference|, mean over RGB
+        self._flicker_truth: np.ndarray | float = 0.0
+
+    def add(self, truth: np.ndarray | None, rendered: np.ndarray | None) -> Score:
+        """The score of the next frame of the run.
+
+        truth: what the test camera saw, uint8 [H, W, 3], None where it has no picture; rendered:
+        float or uint8 [H, W, 3], None where the frame was not rendered: its truth still
+        says what moves. `psnr_moving` needs the truth of the frame before.
+        """
+        score = Score()
+        if truth is not None and rendered is not None:
+            assert truth.shape == rendered.shape, (truth.shape, rendered.shape)
+            score = Score(psnr(truth, rendered), ssim(truth, rendered),
+                          self._psnr_moving(truth, rendered))
+        self._accumulate(truth, rendered)
+        self._truth = truth
+        self._rendered = None if rendered is None else as_float(rendered)
+        return score
+
+    def flicker(self) -> tuple[float | None, float | None]:
+        """`flicker` of the rendered and of the true pictures on still pixels, in 1/255.
+
+        None where no two frames follow one another, or no pixel is still.
+        """
+        if self._changed is None or self._changed.all():
+            return None, None
+        still = ~self._changed
+        truth = float(self._flicker_truth[still].mean()) * 255 / self._steps
+        if not self._steps_rendered:
+            return None, truth
+        return float(self._flicker[still].mean()) * 255 / self._steps_rendered, truth
+
+    def _psnr_moving(self, truth, rendered) -> float | None:
+        if self._truth is None:
+            return None
+        return psnr(truth, rendered, changed_pixels(self._truth, truth, MOVING_ABOVE))
+
+    def _accumulate(self, truth, rendered) -> None:
+        if truth is None or self._truth is None:
+            return
+        changed = changed_pixels(self._truth, truth, STILL_UP_TO)
+        self._changed = changed if self._changed is None else self._changed | changed
+        self._flicker_truth += np.abs(as_float(truth) - as_float(self._truth)).mean(-1)
+        self._steps += 1
+        if rendered is not None and self._rendered is not None:
+            self._flicker += np.abs(as_float(rendered) - self._rendered).mean(-1)
+            self._steps_rendered += 1
+
+
+def times_summary(seconds: Sequence[float]) -> dict[str, float | None]:
+    """mean, p50, p95, p99 and max of some durations; percentiles interpolate linearly."""
+    if not len(seconds):
+        return dict.fromkeys(('mean', 'p50', 'p95', 'p99', 'max'))
+    p50, p95, p99 = np.percentile(seconds, (50, 95, 99))
+    return {'mean': float(np.mean(seconds)), 'p50': float(p50), 'p95': float(p95),
+            'p99': float(p99), 'max': float(np.max(seconds))}
+
+
+def summary(frames: Sequence[dict], scorer: Scorer, peak_rss_mb: float, wall_s: float) -> dict:
+    """The `summary` of results.json from its `frames` (docs/metrics.md).
+
+    Frames without a score (None) are left out of the means of scores; a mean of nothing is None.
+    """
+    keys = [frame['psnr'] for frame in frames if frame['kind'] == 'key']
+    flicker, flicker_truth = scorer.flicker()
+    means = {name: _mean(frame[name] for frame in frames) for name in SCORES}
+    return {
+        'frames_scored': sum(frame['psnr'] is not None for frame in frames),
+        **means,
+        'psnr_keys': _mean(keys),
+        'psnr_first_two_keys': _mean(keys[:2]),
+        'psnr_last_two_keys': _mean(keys[-2:]),
+        'flicker': flicker,
+        'flicker_truth': flicker_truth,
+        'step_s': times_summary([frame['step_s'] for frame in frames]),
+        'step_cpu_s_mean': _mean(frame['step_cpu_s'] for frame in frames),
+        'state_bytes_mean': _mean(frame['state_bytes'] for frame in frames),
+        'peak_rss_mb': peak_rss_mb,
+        'wall_s': wall_s,
+    }
+
+
+def _mean(values) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Motion without learned weights: optical flow of several views, lifted to 3-D.
+
+    flow between processed pictures -> 2-D tracks of the key's Gaussians -> who moved?
+    anchors among them -> 3-D motion by robust least squares -> motion of every free Gaussian
+
+Only Gaussians that moved are touched: the others stay equal bit for bit, so that what stands
+still does not flicker (reference/quality_calibration.md 2, 3 and 7).
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from igs_ros.camera import Camera
+from igs_ros.config import MotionConfig
+from igs_ros.frames import FrameSet
+from igs_ros.motion import Moved
+from igs_ros.motion.flow import FlowCache, spread_views
+from igs_ros.motion.lift import Anchors, Views, blend, lift
+from igs_ros.motion.rotations import quaternions, turned
+from igs_ros.motion.tracks import Tracks, moving
+from igs_ros.neighbors import fps, knn
+from igs_ros.raster import Rasterizer
+from igs_ros.scene import GaussianScene
+
+_MOVER_SHARE = 2 / 3  # of the anchors that lie on what moved
+_COLOR_SPREAD = 0.15  # difference of sRGB (0..1) at which likeness falls to 0.6
+_REACH = 3.0  # times the spacing of the anchors: hidden Gaussians farther from movers stay
+_DC = 0.28209479177387814  # SH basis of degree 0
+
+
+class GeometricMotion:
+    """Motion model from optical flow and geometry; see the module.
+
+    cameras: the working cameras that feed the scene; rasterizer: draws the key's depth; config:
+    settings. `counts`: views_missing (of a moved frame set) and chain_breaks (direct flow).
+    """
+
+    name = 'geometric'
+
+    def __init__(self, cameras: Mapping[str, Camera], rasterizer: Rasterizer,
+                 config: MotionConfig):
+        names = spread_views(cameras, config.flow_views)
+        self.cameras = {name: cameras[name] for name in names}
+        self.rasterizer = rasterizer
+        self.config = config
+        self.flows = FlowCache(names, int(config.cache_mb * 1e6))
+        self.counts = {'views_missing': 0, 'chain_breaks': 0}
+        self._lock = threading.Lock()
+
+    def observe(self, frame_set: FrameSet) -> None:
+        """Match the pictures of `frame_set` (prepared) with those of the set before."""
+        self.flows.observe(frame_set)
+
+    def follow(self, scene: GaussianScene, frame_set: FrameSet) -> GeometricFollower:
+        """A follower of `scene`, which shows `frame_set` (prepared)."""
+        return GeometricFollower(self, scene, frame_set)
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add to `counts`."""
+        with self._lock:
+            for cause, number in counts.items():
+                self.counts[cause] += number
+
+
+class GeometricFollower:
+    """Moves one key; made by `GeometricMotion.follow`."""
+
+    def __init__(self, model: GeometricMotion, scene: GaussianScene, frame_set: FrameSet):
+        self.scene = scene
+        self.frame_set = frame_set
+        self._model = model
+        self._lock = threading.Lock()
+        self._views = Views.of(list(model.cameras.values()))
+        self._points = scene.means.detach().cpu().numpy().astype(np.float64)
+        self._colors = scene.sh[:, 0].detach().cpu().numpy().astype(np.float64) * _DC
+        self._tracks = Tracks(model.cameras, scene, frame_set, model.rasterizer, model.flows)
+        self._last = (frame_set.stamp_ns, np.zeros_like(self._points))
+
+    def move_to(self, frame_set: FrameSet) -> Moved:
+        """The key moved to `frame_set` (prepared, newer than the last one given, or equal).
+
+        Velocities are those since the frame set processed before; 0 for what did not move.
+        """
+        with self._lock:
+            if frame_set.stamp_ns == self.frame_set.stamp_ns:
+                return Moved(self.scene, np.zeros(0, np.uint32), frame_set.stamp_ns)
+            before = self._model.flows.previous_stamp(frame_set.stamp_ns)
+            if before is not None and before > self._last[0]:
+                # a key that comes late skipped sets; its velocity is that of the last step
+                self._last = (before, self._motion(before, None)[1])
+            rows, displacements, turns = self._motion(frame_set.stamp_ns, frame_set.images)
+            moved = self._moved_scene(rows, displacements, turns, frame_set.stamp_ns)
+            self._last = (frame_set.stamp_ns, displacements)
+            return Moved(moved, rows.astype(np.uint32), frame_set.stamp_ns)
+
+    def _motion(self, stamp_ns, images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows that moved [M], displacements of all [N, 3], rotations of the rows [M, 3, 3]."""
+        current, known, counts = self._tracks.at(stamp_ns, images)
+        self._model.count(counts)
+        moved, still = moving(self._tracks.start, current, known, self._model.config.moving_px)
+        displacements = np.zeros_like(self._points)
+        if not moved.any():
+            return np.zeros(0, np.int64), displacements, np.zeros((0, 3, 3))
+        picked = self._pick_anchors(moved, still)
+        anchors, spacing = self._solve_anchors(picked, current, known)
+        rows = np.flatnonzero(moved | ~still)
+        indices, weights, distances = self._nearest(rows, picked, spacing)
+        share = (weights * moved[picked][indices]).sum(1) / weights.sum(1)
+        hidden = (share > 0.5) & (distances[:, 0] < _REACH * spacing)
+        kept = moved[rows] | hidden
+        rows, indices, weights = rows[kept], indices[kept], weights[kept]
+        displacements[rows], turns = blend(self._views, self._points[rows], current[:, rows],
+                                           known[:, rows], anchors, indices, weights)
+        return rows, displacements, turns
+
+    def _pick_anchors(self, moved: np.ndarray, still: np.ndarray) -> np.ndarray:
+        movers, others = np.flatnonzero(moved), np.flatnonzero(still)
+        total = self._model.config.anchors
+        on_movers = min(len(movers), max(1, round(total * _MOVER_SHARE)))
+        return np.concatenate([
+            movers[fps(self._points[movers], on_movers)],
+            others[fps(self._points[others], total - on_movers)]])
+
+    def _solve_anchors(self, picked, current, known) -> tuple[Anchors, float]:
+        points = self._points[picked]
+        distances, indices = knn(points, points, self._model.config.neighbors + 1)
+        distances, indices = distances[:, 1:], indices[:, 1:]  # the first one is the point itself
+        spacing = max(float(np.median(distances)), 1e-9) if distances.size else 1.0
+        weights = self._likeness(picked, picked[indices], distances, spacing)
+        displacements, rotations = lift(self._views, points, current[:, picked],
+                                        known[:, picked], indices, weights)
+        return Anchors(points, displacements, rotations), spacing
+
+    def _nearest(self, rows, picked, spacing):
+        distances, indices = knn(self._points[rows], self._points[picked],
+                                 self._model.config.neighbors)
+        weights = self._likeness(rows, picked[indices], distances, spacing)
+        return indices, weights, distances
+
+    def _likeness(self, rows, others, distances, spacing) -> np.ndarray:
+        """[M, K] weights of Gaussians `others` [M, K] for `rows` [M]: near, and like in colour."""
+        colors = np.linalg.norm(self._colors[others] - self._colors[rows][:, None], axis=2)
+        exponent = np.square(distances / spacing) + np.square(colors / _COLOR_SPREAD)
+        # never 0: a Gaussian far from all anchors still follows the nearest ones
+        return np.exp(-0.5 * np.minimum(exponent, 60.0))
+
+    def _moved_scene(self, rows, displacements, turns, stamp_ns) -> GaussianScene:
+        scene, device = self.scene, self.scene.device
+        step_s = (stamp_ns - self._last[0]) * 1e-9
+        velocities = np.zeros_like(self._points)
+        if step_s > 0:
+            velocities[rows] = (displacements[rows] - self._last[1][rows]) / step_s
+        velocities = torch.from_numpy(velocities).float().to(device)
+        if len(rows) == 0:
+            return scene.replaced(velocities=velocities)
+        index = torch.from_numpy(rows).to(device)
+        means, quats = scene.means.detach().clone(), scene.quats.detach().clone()
+        means[index] = torch.from_numpy(self._points[rows] + displacements[rows]).float().to(device)
+        old = quats[index].cpu().numpy().astype(np.float64)
+        quats[index] = torch.from_numpy(turned(quaternions(turns), old)).float().to(device)
+        return scene.replaced(means=means, quats=quats, velocities=velocities)

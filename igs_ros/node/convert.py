@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROS messages <-> core types: times, pictures, cameras, poses, views.
+
+Arrays go into a fresh message through `array.frombytes`: one copy. Assigning a numpy array to a
+field of a message takes a thousand times longer (reference/ros_build.md B). CameraInfo has integer
+pixel centres, `Camera.K` has them at +0.5: the half pixel is added and taken away here.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from igs_ros.camera import Camera
+from igs_ros.errors import InputError
+from igs_ros.frames import EncodedPicture, Picture
+from igs_ros.view import View
+
+ENCODINGS = {'rgb8': 3, 'bgr8': 3, 'mono8': 1}  # channels
+_FORMATS = ('jpeg', 'jpg', 'png')
+
+
+# --- times -----------------------------------------------------------------------------------
+
+
+def time_message(stamp_ns: int) -> Time:
+    """Nanoseconds as a Time."""
+    seconds, nanoseconds = divmod(int(stamp_ns), 1_000_000_000)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def nanoseconds(time: Time) -> int:
+    """A Time as nanoseconds."""
+    return time.sec * 1_000_000_000 + time.nanosec
+
+
+def header(stamp_ns: int, frame_id: str) -> Header:
+    """A header."""
+    return Header(stamp=time_message(stamp_ns), frame_id=frame_id)
+
+
+# --- arrays ----------------------------------------------------------------------------------
+
+
+def fill(field, values: np.ndarray) -> None:
+    """Append the bytes of `values` to `field`, an empty typed array of a fresh message."""
+    if values.size:  # memoryview cannot cast an empty array
+        field.frombytes(memoryview(np.ascontiguousarray(values)).cast('B'))
+
+
+# --- pictures --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePicture:
+    """The picture of an Image message, converted when it is needed."""
+
+    message: Image
+
+    def decode(self) -> np.ndarray:
+        """uint8 RGB [H, W, 3]; a copy unless the message is rgb8 without row padding."""
+        message = self.message
+        channels = ENCODINGS[message.encoding]
+        pixels = np.lib.stride_tricks.as_strided(
+            np.frombuffer(message.data, np.uint8),
+            (message.height, message.width, channels), (message.step, channels, 1))
+        if message.encoding == 'rgb8':
+            return np.ascontiguousarray(pixels)
+        if message.encoding == 'bgr8':
+            return np.ascontiguousarray(pixels[..., ::-1])
+        return np.repeat(pixels, 3, axis=2)
+
+
+def picture_from_image(message: Image, topic: str) -> Picture:
+    """The picture of an Image: rgb8, bgr8 or mono8, any row step. Nothing is converted yet.
+
+    Raises `InputError` naming `topic` when the message cannot be a picture.
+    """
+    if message.encoding not in ENCODINGS:
+        raise InputError(f"{topic}: images with encoding '{message.encoding}'; expected one of "
+                         f'{", ".join(ENCODINGS)}. Set the driver to one of these, or publish '
+                         f'compressed images.')
+    row = message.width * ENCODINGS[message.encoding]
+    expected = message.step * (message.height - 1) + row
+    if not row or not message.height or message.step < row or len(message.data) < expected:
+        raise InputError(f'{topic}: an {message.encoding} image of {message.width}x'
+                         f'{message.height} px with step {message.step} and {len(message.data)} '
+                         f'bytes; expected a step of at least {row} and at least {expected} '
+                         f'bytes. Check the camera driver.')
+    return ImagePicture(message)
+
+
+def picture_from_compressed(message: CompressedImage, topic: str) -> Picture:
+    """The picture of a CompressedImage, not yet decoded.
+
+    Raises `InputError` naming `topic` for other formats than JPEG and PNG; broken bytes are found
+    when the picture is decoded.
+    """
+    codec = message.format.split(';')[-1].split()[:1]  # as in 'rgb8; jpeg compressed bgr8'
+    if codec and codec[0].lower() not in _FORMATS:
+        raise InputError(f"{topic}: compressed images of format '{message.format}'; expected "
+                         f'jpeg or png. Set the image transport to compressed.')
+    return EncodedPicture(message.data.tobytes(), topic)
+
+
+def image_message(rgb: np.ndarray, head: Header) -> Image:
+    """An rgb8 Image of uint8 pixels [H, W, 3]."""
+    height, width, _ = rgb.shape
+    message = Image(header=head, height=height, width=width, encoding='rgb8', step=3 * width)
+    fill(message.data, rgb)
+    return message
+
+
+def depth_message(depth: np.ndarray, head: Header) -> Image:
+    """A 32FC1 Image (REP-118) of depths [H, W] float32 in m, NaN = nothing there."""
+    height, width = depth.shape
+    message = Image(header=head, height=height, width=width, encoding='32FC1', step=4 * width)
+    fill(message.data, depth.astype('<f4', copy=False))
+    return message
+
+
+def jpeg_bytes(rgb: np.ndarray, quality: int) -> bytes:
+    """uint8 pixels [H, W, 3] as a JPEG file of quality 1..100."""
+    done, data = cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR),
+                              [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done, rgb.shape
+    return data.tobytes()
+
+
+def jpeg_message(data: bytes, head: Header) -> CompressedImage:
+    """A CompressedImage of a JPEG file of an rgb8 picture."""
+    message = CompressedImage(header=head, format='rgb8; jpeg compressed bgr8')
+    message.data.frombytes(data)
+    return message
+
+
+def view_pixels(view: View) -> np.ndarray:
+    """The colours of a view as uint8 [H, W, 3]."""
+    return np.rint(view.rgb * 255).astype(np.uint8)
+
+
+# --- cameras and poses -----------------------------------------------------------------------
+
+
+def camera_from_info(message: CameraInfo, topic: str, name: str,
+                     camera_from_world: np.ndarray) -> Camera:
+    """The camera `name` with the intrinsics of `message`.
+
+    Distortion models: plumb_bob, or '' with no or only zero coefficients. Raises `InputError`
+    naming `topic` when the calibration cannot be used.
+    """
+    K = np.array(message.k, dtype=np.float64).reshape(3, 3)
+    if not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
+        raise InputError(f'{topic}: intrinsics K = {[round(v, 3) for v in K.ravel().tolist()]}; '
+                         f'expected finite values with positive focal lengths. Calibrate this '
+                         f'camera, or make its driver load the calibration.')
+    roi = message.roi
+    cut = roi.x_offset or roi.y_offset or (roi.width, roi.height) not in (
+        (0, 0), (message.width, message.height))
+    if message.binning_x > 1 or message.binning_y > 1 or cut:
+        raise InputError(f'{topic}: binning {message.binning_x}x{message.binning_y} or a region '
+                         f'of interest {roi.width}x{roi.height}+{roi.x_offset}+{roi.y_offset}; '
+                         f'expected whole pictures. Publish full frames with their calibration.')
+    distortion = _distortion(message, topic)
+    try:
+        return Camera.from_opencv_K(name, message.width, message.height, K, camera_from_world,
+                                    distortion)
+    except InputError as error:
+        raise InputError(f'{topic}: {error}') from error
+
+
+def _distortion(message: CameraInfo, topic: str) -> np.ndarray:
+    """[5] plumb_bob coefficients; raises `InputError`."""
+    given = np.array(message.d, dtype=np.float64)
+    none = not given.any()
+    if message.distortion_model == 'plumb_bob' and len(given) in (0, 4, 5) \
+            or message.distortion_model == '' and none:
+        distortion = np.zeros(5)
+        distortion[:min(len(given), 5)] = given[:5]
+        return distortion
+    raise InputError(f"{topic}: distortion model '{message.distortion_model}' with {len(given)} "
+                     f'coefficients; expected plumb_bob with 4 or 5. Calibrate with that model, '
+                     f'or publish rectified images with their CameraInfo.')
+
+
+def info_message(camera: Camera, head: Header) -> CameraInfo:
+    """The CameraInfo of a camera (rectification: none)."""
+    K = camera.opencv_K
+    message = CameraInfo(header=head, height=camera.height, width=camera.width,
+                         distortion_model='plumb_bob')
+    message.d = camera.distortion.tolist()
+    message.k = K.ravel()
+    message.r = np.eye(3).ravel()
+    message.p = np.hstack([K, np.zeros((3, 1))]).ravel()
+    return message
+
+
+def camera_from_world_of(message: PoseStamped, world_frame: str, topic: str) -> np.ndarray:
+    """camera_from_world [4, 4] of the pose of an optical frame in the world frame.
+
+    Raises `InputError` naming `topic` for a pose in another frame (nothing is transformed here)
+    or without a rotation.
+    """
+    if message.header.frame_id not in ('', world_frame):
+        raise InputError(f"{topic}: a pose in frame '{message.header.frame_id}'; expected "
+                         f"'{world_frame}' (parameter world_frame). Transform it before sending.")
+    at, turn = message.pose.position, message.pose.orientation
+    try:
+        return camera_from_world((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w))
+    except InputError as error:
+        raise InputError(f'{topic}: {error}') from error
+
+
+def camera_from_world(position, quaternion) -> np.ndarray:
+    """[4, 4] inverse of a pose: position [3] m and quaternion [4] xyzw of any length but zero.
+
+    Raises `InputError` for values that are no pose.
+    """
+    position, quaternion = np.asarray(position, float), np.asarray(quaternion, float)
+    length = np.linalg.norm(quaternion)
+    if not np.isfinite(position).all() or not np.isfinite(length) or length < 1e-6:
+        raise InputError(f'a pose with position {position.tolist()} and quaternion (xyzw) '
+                         f'{quaternion.tolist()}; expected finite values and a quaternion of '
+                         f'length 1. Check the sender.')
+    x, y, z, w = quaternion / length
+    world_from_camera = np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]])
+    inverse = np.eye(4)
+    inverse[:3, :3] = world_from_camera.T
+    inverse[:3, 3] = -world_from_camera.T @ position
+    return inverse

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scene and its state as ROS messages: points, keys, updates, status."""
+from __future__ import annotations
+
+import numpy as np
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+from igs_ros.codec.state import KeyArrays, UpdateArrays, key_from_message, update_from_message
+from igs_ros.live import Status
+from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
+from igs_ros.node.convert import fill, nanoseconds
+from igs_ros.pipeline import State
+from igs_ros.scene import GaussianScene
+
+__all__ = ['key_from_message', 'update_from_message']  # the way back, without ROS inside
+
+POINT_FIELDS = ('x', 'y', 'z', 'rgb', 'vx', 'vy', 'vz')  # float32 each
+_SH_DC = 0.28209479177387814  # constant term of the spherical harmonics, 1 / (2 sqrt(pi))
+_STATES = {State.WAITING: SceneStatus.WAITING, State.BOOTSTRAP: SceneStatus.BOOTSTRAP,
+           State.STREAMING: SceneStatus.STREAMING, State.FAILED: SceneStatus.FAILED}
+
+
+def points_message(scene: GaussianScene, head: Header, min_opacity: float) -> PointCloud2:
+    """The centres of the Gaussians of at least `min_opacity`, with colour and velocity.
+
+    float32 x y z in m; rgb, a float32 with the bits 0x00RRGGBB (as RViz and PCL read it) of the
+    direction-independent colour; vx vy vz in m/s, NaN where unknown.
+    """
+    chosen = scene.opacities >= min_opacity
+    rgb = (scene.sh[chosen, 0] * _SH_DC + 0.5).clamp(0, 1).cpu().numpy()
+    levels = np.rint(rgb * 255).astype(np.uint32)
+    points = np.empty((len(levels), len(POINT_FIELDS)), np.float32)
+    points[:, :3] = scene.means[chosen].cpu().numpy()
+    points.view(np.uint32)[:, 3] = levels[:, 0] << 16 | levels[:, 1] << 8 | levels[:, 2]
+    points[:, 4:] = np.nan if scene.velocities is None else scene.velocities[chosen].cpu().numpy()
+
+    message = PointCloud2(header=head, height=1, width=len(points),
+                          is_dense=scene.velocities is not None)
+    message.fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+                      for i, name in enumerate(POINT_FIELDS)]
+    message.point_step = points.itemsize * len(POINT_FIELDS)
+    message.row_step = message.point_step * len(points)
+    fill(message.data, points)
+    return message
+
+
+def key_message(key: KeyArrays, head: Header) -> GaussianCloud:
+    """A whole scene; head: stamp of the frame set that it shows, world frame."""
+    return _filled(GaussianCloud(header=head), key)
+
+
+def update_message(update: UpdateArrays, head: Header) -> GaussianUpdate:
+    """A difference to a key; head: stamp of the frame set that it shows, world frame."""
+    return _filled(GaussianUpdate(header=head), update)
+
+
+def _filled(message, arrays: KeyArrays | UpdateArrays):
+    for name, value in arrays.fields().items():
+        if isinstance(value, np.ndarray):
+            fill(getattr(message, name), value)
+        else:
+            setattr(message, name, value)
+    return message
+
+
+def status_message(status: Status, drops: dict[str, int], stalled: str, head: Header,
+                   ) -> SceneStatus:
+    """The state of the pipeline; head: time of the report, world frame.
+
+    drops: counts by cause of everything in front of the pipeline; stalled: why no frame sets
+    come, '' if they do.
+    """
+    message = SceneStatus(header=head, state=_STATES[status.state], message=status.message)
+    if stalled and status.state in (State.WAITING, State.STREAMING):
+        message.message = stalled
+        if status.state == State.STREAMING:
+            message.state = SceneStatus.STALLED
+    elif status.state == State.BOOTSTRAP:
+        message.message = f'{status.message} {status.progress:.0%}'
+    shown = status.sequence > 0
+    message.scene_age_s = (nanoseconds(head.stamp) - status.stamp_ns) * 1e-9 if shown else np.nan
+    for name in ('scene_id', 'key_sequence', 'sequence', 'gaussians', 'cameras_expected',
+                 'cameras_in_last_set', 'frame_sets_processed', 'keys_refined',
+                 'refinements_discarded', 'chain_breaks'):
+        setattr(message, name, getattr(status, name))
+    message.stage_names = list(status.stages)
+    message.stage_last_s.extend(stage.last_s for stage in status.stages.values())
+    message.stage_mean_s.extend(stage.mean_s for stage in status.stages.values())
+    for cause, count in {**status.drops, **drops}.items():
+        if count:
+            message.drop_causes.append(cause)
+            message.drop_counts.append(count)
+    return message
+
+
+def shown_stamp_ns(message: SceneStatus) -> int | None:
+    """The stamp of the frame set that the scene shows, to about 1 us; None without a scene."""
+    if np.isnan(message.scene_age_s):
+        return None
+    return nanoseconds(message.header.stamp) - round(float(message.scene_age_s) * 1e9)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the node: declared from the dataclasses that hold them, nothing twice.
+
+`NodeConfig` holds what only the node needs; all fields of `igs_ros.config.Config` are parameters
+as well, nested ones with a dot (`bootstrap.iterations`). config/igs.yaml is written by
+`python -m igs_ros.node.params`, and a test holds it equal.
+"""
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+
+from igs_ros.config import Config
+from igs_ros.errors import InputError
+
+CHOICES = {
+    'transport': ('compressed', 'raw'),
+    'input_reliability': ('reliable', 'best_effort'),
+    'synchronizer': ('igs', 'approximate', 'exact'),
+    'motion': ('geometric', 'static'),
+    'device': ('auto', 'cpu', 'cuda'),
+}
+AT_LEAST = {
+    'queue_size': 1, 'max_spread_s': 0, 'max_wait_s': 0, 'min_cameras': 0, 'jump_s': 1e-3,
+    'calibration_wait_s': 0, 'stall_after_s': 0.1, 'view_width': 0, 'view_rate_hz': 0.01,
+    'jpeg_quality': 1, 'points_rate_hz': 0.01, 'points_min_opacity': 0, 'status_rate_hz': 0.01,
+    'key_interval': 0, 'max_gaussians': 1, 'sh_degree': 0, 'width': 0, 'threads': 1,
+    'bootstrap.iterations': 0, 'bootstrap.seconds': 0, 'refine.iterations': 0,
+}
+AT_MOST = {'jpeg_quality': 100, 'points_min_opacity': 1, 'sh_degree': 3}
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """What only the node needs."""
+
+    rig_file: str = ''
+    """rig.json with the cameras: extrinsics, and intrinsics where no CameraInfo comes (needed)."""
+    cameras: tuple[str, ...] = ()
+    """Cameras that feed the scene; [''] = all of the rig file."""
+    image_topic: str = '/{camera}/image_raw'
+    """Image topic of a camera; with compressed transport, /compressed is appended."""
+    camera_info_topic: str = '/{camera}/camera_info'
+    """CameraInfo topic of a camera; its intrinsics win over those of the rig file."""
+    transport: str = 'compressed'
+    """compressed (CompressedImage, JPEG or PNG) or raw (Image: rgb8, bgr8, mono8)."""
+    input_reliability: str = 'reliable'
+    """reliable or best_effort; drivers that publish best effort need best_effort."""
+    synchronizer: str = 'igs'
+    """igs (partial sets), or message_filters' approximate or exact where that is installed."""
+    max_spread_s: float = 0.03
+    """Greatest difference of the stamps in a frame set, s; about one frame period."""
+    max_wait_s: float = 0.1
+    """How long the first picture of a frame set waits for the others, s."""
+    min_cameras: int = 0
+    """Frame sets of fewer cameras are dropped; 0 = all but one."""
+    queue_size: int = 4
+    """Pictures of each camera that may wait for the others."""
+    jump_s: float = 0.25
+    """A stamp this far behind its camera's newest one is a clock set back (a looping bag), s."""
+    calibration_wait_s: float = 3.0
+    """How long to wait for CameraInfo before the rig file's intrinsics are taken, s."""
+    stall_after_s: float = 5.0
+    """Warn when a camera or the frame sets stay away for so long, s."""
+    world_frame: str = 'map'
+    """Frame of the rig file's extrinsics and of all outputs but the view, which is in view_frame.
+    """
+    view_camera: str = ''
+    """Rig camera whose intrinsics and pose the view has at first; '' = the first of cameras."""
+    view_pose: str = ''
+    """Pose of the view in the world: 'x y z qx qy qz qw' (m, optical axes); '' = view_camera's."""
+    view_frame: str = 'igs_view_optical_frame'
+    """frame_id of the view topics."""
+    view_width: int = 0
+    """Width of the view in px; 0 = as the working images."""
+    view_rate_hz: float = 10.0
+    """Views per second, also without new frame sets; a new scene is shown at once."""
+    jpeg_quality: int = 90
+    """Quality of view/image/compressed, 1..100."""
+    points_rate_hz: float = 2.0
+    """Point clouds per second at most."""
+    points_min_opacity: float = 0.3
+    """Gaussians below this opacity are no points, 0..1; haze would become obstacles."""
+    status_rate_hz: float = 1.0
+    """Status messages per second; one more comes with every new scene."""
+    points_file: str = ''
+    """PLY with coloured points of the first frame for the first scene; '' = images alone."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One ROS parameter."""
+
+    name: str
+    default: object
+    description: str  # one line
+
+
+def parameters() -> list[Parameter]:
+    """All parameters, the node's first."""
+    return [*_parameters_of(NodeConfig()), *_parameters_of(Config())]
+
+
+def _parameters_of(config, prefix: str = '') -> Iterator[Parameter]:
+    docs = field_docs(type(config))
+    plain = [f.name for f in fields(config) if not is_dataclass(getattr(config, f.name))]
+    nested = [f.name for f in fields(config) if is_dataclass(getattr(config, f.name))]
+    for name in plain:
+        yield Parameter(prefix + name, getattr(config, name), docs[name])
+    for name in nested:
+        yield from _parameters_of(getattr(config, name), f'{prefix}{name}.')
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """The string below each field of a dataclass, as one line."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    docs = {}
+    for field, after in zip(body, body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+            docs[field.target.id] = ' '.join(ast.literal_eval(after.value).split())
+    return docs
+
+
+def configs_from(values: Mapping[str, object]) -> tuple[NodeConfig, Config]:
+    """The settings with `values` (by parameter name) in place of the defaults.
+
+    Raises `InputError` naming the parameter for a wrong type or a value that cannot work.
+    """
+    checked = {p.name: _checked(p, values.get(p.name, p.default)) for p in parameters()}
+    return _replaced(NodeConfig(), checked), _replaced(Config(), checked)
+
+
+def _replaced(config, values: Mapping[str, object], prefix: str = ''):
+    changes = {}
+    for field in fields(config):
+        old = getattr(config, field.name)
+        changes[field.name] = _replaced(old, values, f'{prefix}{field.name}.') \
+            if is_dataclass(old) else values[prefix + field.name]
+    return replace(config, **changes)
+
+
+def _checked(parameter: Parameter, value):
+    name, default = parameter.name, parameter.default
+    if isinstance(default, tuple):
+        return tuple(item for item in value if item)  # [''] is how YAML says an empty list
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)  # `view_rate_hz: 10` is meant well
+    if type(value) is not type(default):
+        raise InputError(f'parameter {name} is {value!r}; expected a value like {default!r}.')
+    if name in CHOICES and value not in CHOICES[name]:
+        raise InputError(f"parameter {name} is '{value}'; expected "
+                         f'{" or ".join(CHOICES[name])}.')
+    least, most = AT_LEAST.get(name, -math.inf), AT_MOST.get(name, math.inf)
+    if not isinstance(value, str) and not least <= value <= most:  # NaN, too
+        raise InputError(f'parameter {name} is {value}; expected {least} to {most}.')
+    return value
+
+
+def declare(node) -> tuple[NodeConfig, Config]:
+    """Declare all parameters on `node` (read-only) and read them; raises `InputError`."""
+    from rcl_interfaces.msg import ParameterDescriptor
+    from rclpy.exceptions import InvalidParameterTypeException, ParameterException
+
+    values = {}
+    for parameter in parameters():
+        default = parameter.default
+        descriptor = ParameterDescriptor(
+            description=parameter.description, read_only=True,
+            # numbers: a whole number for a float is accepted, `_checked` does the rest
+            dynamic_typing=isinstance(default, float),
+            additional_constraints=', '.join(CHOICES.get(parameter.name, ())))
+        declared = list(default) or [''] if isinstance(default, tuple) else default
+        try:
+            values[parameter.name] = node.declare_parameter(parameter.name, declared,
+                                                            descriptor).value
+        except (InvalidParameterTypeException, ParameterException) as error:
+            raise InputError(f'parameter {parameter.name}: {error}; expected a value like '
+                             f'{declared!r}.') from error
+    return configs_from(values)
+
+
+def yaml_text() -> str:
+    """config/igs.yaml: every parameter with its default and its description."""
+    lines = ['# SPDX-License-Identifier: Apache-2.0',
+             '# Every parameter of the node `igs` with its default. Written by',
+             '# `python -m igs_ros.node.params`; the texts stand in config.py and node/params.py.',
+             '/**:', '  ros__parameters:']
+    group = ''
+    for parameter in parameters():
+        *groups, name = parameter.name.split('.')
+        if '.'.join(groups) != group:
+            group = '.'.join(groups)
+            lines.append(f'    {group}:')
+        indent = ' ' * (6 if groups else 4)
+        lines += [f'{indent}# {parameter.description}',
+                  f'{indent}{name}: {_yaml_value(parameter.default)}']
+    return '\n'.join(lines) + '\n'
+
+
+def _yaml_value(value) -> str:
+    if isinstance(value, tuple):
+        return '[' + ', '.join(f"'{item}'" for item in value or ('',)) + ']'
+    if isinstance(value, str):
+        return f"'{value}'"
+    if isinstance(value, float):
+        text = repr(value)
+        return text if '.' in text else text.replace('e', '.0e')  # YAML wants the point
+    return str(value)
+
+
+if __name__ == '__main__':
+    print(yaml_text(), end='')

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recording through the pipeline, with scores: what `igs run` does.
+
+The same pipeline object as in the node, so every number measured here is a number of the node.
+"""
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from igs_ros import metrics
+from igs_ros.bootstrap import BootstrapReport
+from igs_ros.camera import Camera
+from igs_ros.codec.ply import write_scene
+from igs_ros.codec.state import key_arrays, serialized_size, update_arrays
+from igs_ros.config import Config
+from igs_ros.data import open_recording, test_view, train_views
+from igs_ros.frames import FrameSet, Preparer
+from igs_ros.pipeline import Snapshot
+from igs_ros.raster import Rasterizer, render_view
+from igs_ros.run_files import RunFiles
+from igs_ros.sessions import LiveSession, LockstepSession, Playlist, Shown
+from igs_ros.timing import spending
+
+WORLD_FRAME = 'map'  # only its length counts here: it is part of the serialised message
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run."""
+
+    data: Path
+    out: Path | None  # None: nothing is written
+    config: Config
+    test_view: str | None = None
+    train_views: tuple[str, ...] | None = None
+    first: int = 0  # frame of the first scene
+    last: int | None = None  # half-open
+    live: bool = False
+
+
+def run(request: Request) -> dict:
+    """Run, write everything below `request.out`, print a summary; returns results.json.
+
+    Raises `InputError` for recordings and options that do not fit together.
+    """
+    started = time.perf_counter()
+    recording = open_recording(request.data)
+    test = test_view(recording, request.test_view)
+    train = train_views(recording, test, request.train_views)
+    watched = test or train[0]
+    playlist = Playlist(recording, train, (watched,), request.first, request.last)
+    files = RunFiles(request.out, recording.rate_hz) if request.out else None
+    session = (LiveSession if request.live else LockstepSession)(playlist, request.config)
+    judge = Judge(recording.cameras[watched], test is not None, request.config.width,
+                  session.rasterizer, files)
+    with _progress() as progress:
+        made, frame_set = session.begin(progress)
+        bootstrap = judge.first(made, session.snapshot, frame_set)
+        rows = [judge.frame(shown) for shown in session.frames(progress)]
+    results = {
+        'scene': recording.name, 'version': version('igs_ros'),
+        'device': session.rasterizer.device.type, 'machine': machine(),
+        'threads': request.config.threads, 'seed': request.config.seed, 'test_view': test,
+        'train_views': list(train), 'config': {**asdict(request.config), 'live': request.live},
+        'bootstrap': bootstrap, 'frames': rows,
+        'summary': metrics.summary(rows, judge.scorer, peak_rss_mb(),
+                                   time.perf_counter() - started)}
+    if files:
+        write_scene(request.out / 'final.ply', session.snapshot.scene)
+        files.finish(results)
+    _print_summary(results)
+    return results
+
+
+class Judge:
+    """Renders the watched camera's view of each frame, scores it and hands it to the files.
+
+    camera: raw, calibrated; scored: whether it is a test view (a train view is only rendered);
+    width: of the working pictures, 0 = as recorded; files: where pictures go, None = nowhere.
+    """
+
+    def __init__(self, camera: Camera, scored: bool, width: int, rasterizer: Rasterizer,
+                 files: RunFiles | None):
+        self._preparer = Preparer({camera.name: camera}, width or None)
+        self._camera = self._preparer.cameras[camera.name]
+        self._scored = scored
+        self._rasterizer = rasterizer
+        self._files = files
+        self.scorer = metrics.Scorer()
+
+    def first(self, made: BootstrapReport, snapshot: Snapshot, frame_set: FrameSet) -> dict:
+        """The `bootstrap` of results.json; this frame also starts the comparisons in time."""
+        score, _ = self._look('first scene', snapshot, frame_set)
+        return {'method': made.method, 'seconds': made.seconds, 'cpu_s': made.cpu_s,
+                'iterations': made.iterations, 'stopped_by': made.stopped_by,
+                'gaussians': made.gaussians, 'psnr_train': made.psnr_train,
+                'psnr_test': score.psnr}
+
+    def frame(self, shown: Shown) -> dict:
+        """One entry of `frames` in results.json."""
+        snapshot, motion, refinement = shown.snapshot, shown.motion, shown.refinement
+        score, render = self._look(f'frame {shown.index}', snapshot, shown.frame_set)
+        return {
+            'index': shown.index, 'kind': shown.kind, 'psnr': score.psnr, 'ssim': score.ssim,
+            'psnr_moving': score.psnr_moving, 'motion_s': motion.wall_s,
+            'motion_cpu_s': motion.cpu_s, 'refine_s': refinement.wall_s,
+            'refine_cpu_s': refinement.cpu_s, 'render_s': render.wall_s,
+            'step_s': motion.wall_s + refinement.wall_s,
+            'step_cpu_s': motion.cpu_s + refinement.cpu_s,
+            'gaussians': len(snapshot.scene), 'moved': len(snapshot.moved_rows),
+            'state_bytes': state_bytes(snapshot, shown.kind)}
+
+    def _look(self, label: str, snapshot: Snapshot, frame_set: FrameSet):
+        with spending() as spent:
+            view = render_view(self._rasterizer, snapshot.scene, self._camera, snapshot.stamp_ns)
+        truth = self._preparer.prepare(frame_set).images.get(self._camera.name)
+        score = metrics.Score()
+        if self._scored:
+            score = self.scorer.add(truth, view.rgb)
+        if self._files:
+            self._files.add(label, view, truth)
+        return score, spent()
+
+
+def state_bytes(snapshot: Snapshot, kind: str) -> int:
+    """Size of the serialised message of a frame: GaussianCloud at keys, else GaussianUpdate."""
+    if kind == 'key':
+        return serialized_size(key_arrays(snapshot.key), WORLD_FRAME)
+    return serialized_size(update_arrays(snapshot.key, snapshot.scene), WORLD_FRAME)
+
+
+def machine() -> str:
+    """Processor and cores, for results."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path('/proc/cpuinfo')
+    if cpuinfo.exists():
+        named = [line for line in cpuinfo.read_text().splitlines() if 'model name' in line]
+        name = named[0].split(':', 1)[1].strip() if named else name
+    return f'{name}, {os.cpu_count()} cores'
+
+
+def peak_rss_mb() -> float:
+    """Largest resident memory of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _progress() -> Progress:
+    return Progress(TextColumn('{task.description:>16}'), BarColumn(),
+                    TextColumn('{task.percentage:>3.0f} %'), TimeElapsedColumn(),
+                    console=Console(stderr=True))
+
+
+def _print_summary(results: dict) -> None:
+    def decibels(value):
+        return 'none' if value is None or not np.isfinite(value) else f'{value:.2f} dB'
+    first, summary = results['bootstrap'], results['summary']
+    print(f"{results['scene']}: first scene {decibels(first['psnr_test'])} test, "
+          f"{decibels(first['psnr_train'])} train, {first['gaussians']} Gaussians, "
+          f"{first['cpu_s']:.0f} CPU s, stopped by {first['stopped_by']}")
+    if results['frames']:
+        print(f"{summary['frames_scored']} frames scored: psnr {decibels(summary['psnr'])}, "
+              f"moving {decibels(summary['psnr_moving'])}, keys {decibels(summary['psnr_keys'])}, "
+              f"{summary['step_cpu_s_mean']:.2f} CPU s per frame")

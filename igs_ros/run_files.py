@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of one run: renders, video.mp4, contact.png, quality.png, results.json."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from igs_ros.report import ContactRow, VideoWriter, contact_sheet, quality_plot, write_picture
+from igs_ros.results import write_results
+from igs_ros.view import View
+
+CONTACT_ROWS = 4
+
+
+class RunFiles:
+    """Collects the pictures of a run below `folder`.
+
+    rate_hz: of the recording; the video plays at that rate.
+    """
+
+    def __init__(self, folder: Path, rate_hz: float):
+        self._folder = folder
+        (folder / 'renders').mkdir(parents=True, exist_ok=True)
+        self._video = VideoWriter(folder / 'video.mp4', rate_hz)
+        self._rows: list[ContactRow] = []
+
+    def add(self, label: str, view: View, truth: np.ndarray | None) -> None:
+        """The next picture; `truth` [H, W, 3] uint8 is the camera's, None if it is missing."""
+        write_picture(self._folder / 'renders' / f'{label.replace(" ", "_")}.png', view.rgb)
+        camera = np.zeros(view.rgb.shape, np.uint8) if truth is None else truth
+        rendered = np.rint(view.rgb * 255).astype(np.uint8)
+        self._video.write(np.concatenate([camera, rendered], 1))
+        self._rows.append(ContactRow(label, camera, view))
+
+    def finish(self, results: dict) -> None:
+        """Write the sheet at four times spread over the run, the plot and results.json."""
+        self._video.close()
+        times = np.unique(np.linspace(0, len(self._rows) - 1, CONTACT_ROWS).round().astype(int))
+        contact_sheet([self._rows[time] for time in times], self._folder / 'contact.png')
+        config = results['config']
+        quality_plot(results['frames'], self._folder / 'quality.png',
+                     f"{results['scene']}, {config['motion']} motion, "
+                     f"key interval {config['key_interval']}")
+        write_results(self._folder / 'results.json', results)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Playing a recording into a pipeline: in lockstep, or live at the recording's own rate."""
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.progress import Progress
+
+from igs_ros.bootstrap import BootstrapReport
+from igs_ros.camera import Camera
+from igs_ros.config import Config
+from igs_ros.data import Recording
+from igs_ros.errors import InputError
+from igs_ros.frames import FrameSet
+from igs_ros.live import LivePipeline
+from igs_ros.pipeline import Pipeline, Snapshot, State
+from igs_ros.raster import Rasterizer
+from igs_ros.timing import Spent
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Playlist:
+    """Which frames of a recording go into the scene."""
+
+    recording: Recording
+    train: tuple[str, ...]  # cameras that feed the scene
+    also: tuple[str, ...]  # cameras read besides, for scoring
+    first: int  # frame of the first scene
+    last: int | None  # half-open
+
+    @property
+    def cameras(self) -> dict[str, Camera]:
+        """The calibrated cameras that feed the scene."""
+        return {name: self.recording.cameras[name] for name in self.train}
+
+    def frame_sets(self) -> Iterator[FrameSet]:
+        """Frame sets of all cameras read."""
+        return self.recording.frame_sets(self.first, self.last,
+                                         cameras=dict.fromkeys((*self.train, *self.also)))
+
+    @property
+    def steps(self) -> int:
+        """Frames after the first scene."""
+        total = self.recording.frames_total
+        return min(total, self.last or total) - self.first - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One frame as it was shown, ready to be scored."""
+
+    index: int  # in the recording
+    kind: str  # 'key' or 'candidate'
+    snapshot: Snapshot
+    motion: Spent
+    refinement: Spent
+    frame_set: FrameSet  # of all cameras read
+
+
+class LockstepSession:
+    """Frame by frame, deterministic."""
+
+    def __init__(self, playlist: Playlist, config: Config):
+        self._playlist = playlist
+        self._sets = playlist.frame_sets()
+        self._pipeline = Pipeline(config, playlist.cameras)
+
+    @property
+    def rasterizer(self) -> Rasterizer:
+        """The rasteriser of the pipeline."""
+        return self._pipeline.stages.rasterizer
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest scene."""
+        return self._pipeline.snapshot
+
+    def begin(self, progress: Progress) -> tuple[BootstrapReport, FrameSet]:
+        """Make the first scene; what it took, and the frame set it shows."""
+        frame_set = next(self._sets)
+        task = progress.add_task('first scene', total=1.0)
+        first = self._pipeline.start(
+            frame_set.only(self._playlist.train), self._playlist.recording.points(),
+            lambda stage, done: progress.update(task, description=stage, completed=done))
+        progress.update(task, description='first scene', completed=1.0)
+        return first.report, frame_set
+
+    def frames(self, progress: Progress) -> Iterator[Shown]:
+        """The other frames, each processed when it is asked for."""
+        task = progress.add_task('frames', total=self._playlist.steps)
+        for index, frame_set in enumerate(self._sets, self._playlist.first + 1):
+            step = self._pipeline.step(frame_set.only(self._playlist.train))
+            for problem in step.problems:
+                log.warning('frame %d: %s', index, problem)
+            progress.advance(task)
+            yield Shown(index, step.kind, step.snapshot, step.motion, step.refinement, frame_set)
+
+
+class LiveSession:
+    """At the recording's own rate into a live pipeline: what is too slow is superseded.
+
+    CPU seconds cannot be told apart by stage when threads run side by side: `motion` holds the
+    wall time of the motion stage only, CPU times are zero, and so is `refinement`.
+    """
+
+    def __init__(self, playlist: Playlist, config: Config):
+        self._playlist = playlist
+        self._shown: dict[int, tuple[Snapshot, float]] = {}  # by stamp, as first shown
+        self._lock = threading.Lock()
+        self._live = LivePipeline(config, playlist.cameras, points=playlist.recording.points(),
+                                  on_snapshot=self._note)
+
+    @property
+    def rasterizer(self) -> Rasterizer:
+        """The rasteriser of the pipeline."""
+        return self._live.rasterizer
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest scene."""
+        return self._live.snapshot()
+
+    def begin(self, progress: Progress) -> tuple[BootstrapReport, FrameSet]:
+        """Offer the first frame set and wait for the first scene."""
+        self._sets = self._playlist.frame_sets()
+        frame_set = next(self._sets)
+        task = progress.add_task('first scene', total=1.0)
+        self._live.start()
+        self._live.offer(frame_set.only(self._playlist.train))
+        while (status := self._live.status()).state != State.STREAMING:
+            progress.update(task, completed=status.progress)
+            if status.state == State.FAILED:
+                self._live.stop()
+                raise InputError(status.message)
+            time.sleep(0.05)
+        progress.update(task, completed=1.0)
+        return self._live.first_report, frame_set
+
+    def frames(self, progress: Progress) -> Iterator[Shown]:
+        """Play everything, then yield the frames that were shown, with the scene as shown."""
+        task = progress.add_task('playing', total=self._playlist.steps)
+        period, started = 1 / self._playlist.recording.rate_hz, time.monotonic()
+        played = []
+        for number, frame_set in enumerate(self._sets):
+            time.sleep(max(0.0, started + number * period - time.monotonic()))
+            self._live.offer(frame_set.only(self._playlist.train))
+            played.append(frame_set)
+            progress.advance(task)
+        self._drain(played[-1].stamp_ns if played else 0)
+        self._live.stop()
+        log.info('drops by cause: %s', self._live.status().drops or 'none')
+        for index, frame_set in enumerate(played, self._playlist.first + 1):
+            if frame_set.stamp_ns in self._shown:
+                snapshot, seconds = self._shown[frame_set.stamp_ns]
+                kind = 'key' if snapshot.key_sequence == snapshot.sequence else 'candidate'
+                yield Shown(index, kind, snapshot, Spent(seconds, 0.0), Spent(0.0, 0.0),
+                            frame_set)
+
+    def _note(self, snapshot: Snapshot) -> None:
+        motion = self._live.status().stages.get('motion')
+        with self._lock:
+            self._shown.setdefault(snapshot.stamp_ns,
+                                   (snapshot, motion.last_s if motion else 0.0))
+
+    def _drain(self, last_stamp_ns: int, patience_s: float = 60.0) -> None:
+        """Wait until the last frame set is shown; it is never superseded."""
+        deadline = time.monotonic() + patience_s
+        while self._live.snapshot().stamp_ns < last_stamp_ns and time.monotonic() < deadline:
+            time.sleep(0.02)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package as such: versions, licences, messages' comments, file sizes, what is installed."""
+import json
+import re
+import stat
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+XML = ElementTree.parse(ROOT / 'package.xml').getroot()
+VERSION = XML.findtext('version')
+SOURCE_SUFFIXES = {'.py', '.sh', '.cmake', '.msg', '.srv', '.action', '.xml', '.yaml', '.yml',
+                   '.toml', '.rviz', '.rst'}
+SOURCE_NAMES = {'CMakeLists.txt', 'Makefile', '.gitignore'}
+LIMIT = 400
+
+
+def files():
+    """Paths of all files that git has or would take; of a tarball, all there are."""
+    command = ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard']
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode == 0:
+        names = listed.stdout.split('\0')
+        return sorted({ROOT / name for name in names if name and (ROOT / name).is_file()})
+    return sorted(path for path in ROOT.rglob('*') if path.is_file() and not
+                  {'.venv', '.git', 'build', 'install'} & set(path.relative_to(ROOT).parts))
+
+
+def is_source(path):
+    return (path.suffix in SOURCE_SUFFIXES or path.name in SOURCE_NAMES
+            or path.parent.name in ('scripts', 'constraints', '.ci'))
+
+
+def test_one_version():
+    try:
+        assert metadata.version('igs_ros') == VERSION, 'installed from another version: make venv'
+    except metadata.PackageNotFoundError:
+        pass  # built by colcon
+    headings = re.findall(r'^(Forthcoming|\d+\.\d+\.\d+.*)\n-+$',
+                          (ROOT / 'CHANGELOG.rst').read_text(), re.M)
+    released = [heading.split()[0] for heading in headings if heading != 'Forthcoming']
+    assert headings, 'CHANGELOG.rst: no section'
+    assert headings[0] == 'Forthcoming' or released[0] == VERSION
+    assert not released or released[0] == VERSION, 'newest release of CHANGELOG.rst'
+
+
+def test_setup_and_pyproject_name_the_same_ros_versions():
+    pins = [dict(re.findall(r'["\'](ros-[a-z-]+)==([\d.*]+)["\']', (ROOT / name).read_text()))
+            for name in ('setup.py', 'pyproject.toml')]
+    common = pins[0].keys() & pins[1].keys()
+    assert common
+    assert all(pins[0][name] == pins[1][name] for name in common)
+
+
+def test_licence_line_in_every_source_file():
+    sources = [path for path in files() if is_source(path)]
+    assert len(sources) > 20
+    lacking = [str(path.relative_to(ROOT)) for path in sources if path.read_text().strip()
+               and 'SPDX-License-Identifier: Apache-2.0'
+               not in '\n'.join(path.read_text().split('\n')[:3])]
+    assert not lacking, f'no SPDX line in the first three lines of {lacking}'
+
+
+def test_files_stay_short():
+    long = {str(path.relative_to(ROOT)): lines for path in files() if path.suffix == '.py'
+            and (lines := len(path.read_text().splitlines())) > LIMIT}
+    assert not long, f'more than {LIMIT} lines: {long}'
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'msg').glob('*.msg')), ids=lambda p: p.name)
+def test_every_message_field_has_a_comment(path):
+    lines = path.read_text().splitlines()
+    fields = [i for i, line in enumerate(lines) if line.strip() and not line.startswith('#')]
+    assert fields
+    bare = [lines[i] for i in fields if not lines[i - 1].startswith('#')]
+    assert not bare
+    assert any('QoS' in line for line in lines), 'how to subscribe'
+
+
+def test_executables_start_modules_that_exist():
+    scripts = sorted((ROOT / 'scripts').iterdir())
+    assert {path.name for path in scripts} >= {'igs', 'reconstruct', 'play'}
+    for path in scripts:
+        assert path.stat().st_mode & stat.S_IXUSR, f'{path.name} is not executable'
+        module = re.search(r'-m (igs_ros[\w.]*)', path.read_text())[1]
+        assert (ROOT / (module.replace('.', '/') + '.py')).exists(), module
+
+
+def test_shipped_recording_is_complete(workbench):
+    cameras = json.loads((workbench / 'rig.json').read_text())['cameras']
+    assert len(cameras) == 4
+    for name in [*(f'cam{i:02d}.mp4' for i in range(4)), 'points3d.ply', 'poses_bounds.npy']:
+        assert (workbench / name).stat().st_size > 500
+
+
+def test_installed_beside_python():
+    """What ROS tools and launch files look for lies below the environment's prefix."""
+    prefix = Path(sys.prefix)
+    try:
+        metadata.version('igs_ros')
+    except metadata.PackageNotFoundError:
+        pytest.skip('igs_ros is not installed by pip here')
+    for path in ['share/ament_index/resource_index/packages/igs_ros', 'lib/igs_ros/reconstruct',
+                 'share/igs_ros/package.xml', 'share/igs_ros/msg/GaussianCloud.msg',
+                 'share/igs_ros/recordings/workbench/rig.json']:
+        assert (prefix / path).exists(), f'{path} is not installed'
