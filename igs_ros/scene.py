@@ -75,7 +75,7 @@ class GaussianScene:
         """[N] bool: Gaussians without NaN or infinity in any attribute."""
         ok = torch.ones(len(self), dtype=torch.bool, device=self.device)
         for name in ATTRIBUTES:
-            ok &= torch.isfinite(getattr(self, name)).reshape(len(self), -1).all(1)
+            ok &= torch.isfinite(getattr(self, name))[:, None].flatten(1).all(1)
         return ok
 
     def _map(self, change) -> GaussianScene:

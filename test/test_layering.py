@@ -12,7 +12,7 @@ PACKAGE = ROOT / 'igs_ros'
 FILES = sorted(PACKAGE.rglob('*.py'))
 
 TYPES = {'errors', 'camera', 'frames', 'scene', 'view', 'config', 'timing'}
-PIPELINE = {'pipeline', 'live'}
+PIPELINE = {'pipeline', 'live', 'offline'}
 BORDER = {'cli', 'node'}  # everything else is a stage
 ROS = ('rclpy', 'rosidl', 'igs_ros.msg', 'message_filters', 'tf2_ros', 'launch', 'launch_ros')
 

@@ -132,9 +132,8 @@ class GeometricFollower:
         distances, indices = distances[:, 1:], indices[:, 1:]  # the first one is the point itself
         spacing = max(float(np.median(distances)), 1e-9) if distances.size else 1.0
         weights = self._likeness(picked, picked[indices], distances, spacing)
-        displacements, rotations = lift(self._views, points, current[:, picked],
-                                        known[:, picked], indices, weights)
-        return Anchors(points, displacements, rotations), spacing
+        anchors = lift(self._views, points, current[:, picked], known[:, picked], indices, weights)
+        return anchors, spacing
 
     def _nearest(self, rows, picked, spacing):
         distances, indices = knn(self._points[rows], self._points[picked],

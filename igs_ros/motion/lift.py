@@ -36,10 +36,10 @@ class Views:
                    np.ascontiguousarray(K[:, [0, 1], [0, 1]]),
                    np.ascontiguousarray(K[:, :2, 2]))
 
-    @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """All of them, in order, for compiled code."""
-        return self.rotations, self.translations, self.focals, self.centers
+    def sight(self, targets: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What the views saw, as `kernels` want it: targets [V, N, 2] px, usable [V, N] bool."""
+        return (self.rotations, self.translations, self.focals, self.centers,
+                np.ascontiguousarray(targets, dtype=np.float64), np.ascontiguousarray(usable))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,32 +52,28 @@ class Anchors:
 
 
 def lift(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndarray,
-         neighbors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+         neighbors: np.ndarray, weights: np.ndarray) -> Anchors:
     """3-D displacements and local rotations of points.
 
     views: of V cameras; points: [M, 3] float64 m, world; targets: [V, M, 2] px, where each view
     sees them now; usable: [V, M] bool, whose targets count; neighbors: [M, K] int64 rows of
     points, without the point itself; weights: [M, K] float64, >= 0, any scale.
 
-    Returns displacements [M, 3] float64 m and rotations [M, 3, 3] float64 of the surroundings.
     A point that only one view saw gets the depth part of its motion from its neighbours, one
     that no view saw all of it.
     """
+    points = np.ascontiguousarray(points, dtype=np.float64)
     displacements = np.zeros((len(points), 3))
     rotations = np.tile(np.eye(3), (len(points), 1, 1))
-    if len(points) == 0:
-        return displacements, rotations
-    calibration = views.arrays
-    targets = np.ascontiguousarray(targets, dtype=np.float64)
-    strength = kernels.pixels_per_metre(*calibration, points, usable)
-    kernels.solve_alone(*calibration, points, targets, usable, strength, displacements)
+    sight = views.sight(targets, usable)
+    strength = kernels.pixels_per_metre(sight, points)
+    kernels.solve_alone(sight, points, strength, displacements)
     for _ in range(_SWEEPS):
         kernels.local_rotations(points, displacements, neighbors, weights, rotations)
-        before = displacements.copy()
-        kernels.solve_tied(*calibration, points, targets, usable, strength, neighbors, weights,
-                    rotations, before, displacements)
+        kernels.sweep(sight, points, strength, neighbors, weights, rotations,
+                      displacements.copy(), displacements)
     kernels.local_rotations(points, displacements, neighbors, weights, rotations)
-    return displacements, rotations
+    return Anchors(points, displacements, rotations)
 
 
 def blend(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndarray,
@@ -93,10 +89,10 @@ def blend(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndar
     point itself then corrects the result. Returns displacements [N, 3] float64 m and rotations
     [N, 3, 3] float64.
     """
+    points = np.ascontiguousarray(points, dtype=np.float64)
     displacements, rotations = np.zeros((len(points), 3)), np.zeros((len(points), 3, 3))
-    targets = np.ascontiguousarray(targets, dtype=np.float64)
-    strength = kernels.pixels_per_metre(*views.arrays, points, usable)
-    kernels.blend(*views.arrays, points, targets, usable, strength, anchors.points,
+    sight = views.sight(targets, usable)
+    kernels.blend(sight, points, kernels.pixels_per_metre(sight, points), anchors.points,
                   anchors.displacements, anchors.rotations, indices, weights, displacements,
                   rotations)
     return displacements, rotations

@@ -42,7 +42,7 @@ def _exp_negative(sigma):
     return power * power
 
 
-@njit(**FAST)
+@njit(inline='always', **FAST)
 def _blend(record, position, left, top, max_alpha, stop, remaining, last, red, green, blue,
            depth):
     """Add one Gaussian to the pixels of a tile whose first pixel centre is (left, top).
@@ -134,7 +134,7 @@ def composite(first_tile, end_tile, tile_start, pair_gaussian, records, backgrou
                     depth[y, x] = tile_depth[pixel]
 
 
-@njit(**FAST)
+@njit(inline='always', **FAST)
 def _unblend(record, position, left, top, max_alpha, remaining, last, behind, v_red, v_green,
              v_blue, v_depth, lanes, abs_x, abs_y):
     """Take one Gaussian off the pixels of a tile and sum its gradients over the rows.
@@ -193,7 +193,7 @@ def _unblend(record, position, left, top, max_alpha, remaining, last, behind, v_
                 abs_y[column] += abs(grad * (xy * dx + steep_y))
 
 
-@njit(**FAST)
+@njit(inline='always', **FAST)
 def _write_row(row, first_dx, lanes):
     """Sum the columns into one gradient row (cpu_records.py)."""
     sum_g, sum_gy, sum_gyy, sum_red, sum_green, sum_blue, sum_depth = lanes

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every rasteriser against the float64 oracle: picture, depth, alpha and all gradients."""
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import oracle  # noqa: E402
 
 # gsplat recovers T as 1 - alpha and uses a coarser exp: see cpu_core.md section 1.
-PICTURE_ERROR = {'cpu': 4e-6, 'cuda': 1e-4}
+PICTURE_ERROR = {'cpu': 1e-5, 'cuda': 1e-4}
 GRADIENT_ERROR = {'cpu': 3e-5, 'cuda': 3e-3}
 
 
@@ -26,8 +26,7 @@ class Case:
     camera: Camera
     antialiased: bool = False
     background: tuple = (0.2, 0.5, 0.9)
-    gradient_error: float = 1.0  # factor for badly conditioned scenes
-    tags: dict = field(default_factory=dict)
+    gradient_error: float = 1.0  # factor for a badly conditioned scene
 
 
 def camera(width=61, height=45, fx=50.0, fy=53.0, cx=24.0, cy=27.5):
@@ -58,23 +57,30 @@ def plain(degree, antialiased):
 
 
 def degenerate(antialiased):
-    """Very flat, needles, tiny, huge; some right at the near plane."""
-    rng, view = np.random.default_rng(5), camera()
-    scene = cloud(rng, view, 80, margin=0.0)
+    """Discs, needles, points; conic and its gradient lose digits to a needle in float32."""
+    view = camera()
+    scene = cloud(np.random.default_rng(5), view, 80, margin=0.0)
     scene['scales'][0:20, 0] = 1e-6
     scene['scales'][20:30, :2] = 1e-5
     scene['scales'][30:40] = 1e-7
-    scene['scales'][40:46] = rng.uniform(2, 30, (6, 3))
-    scene['scales'][46:50] = [5, 1e-4, 1e-4]
-    scene['opacities'][40:50] = 0.1
-    return Case(scene, view, antialiased, gradient_error=10)
+    return Case(scene, view, antialiased, gradient_error=100)
+
+
+def huge(antialiased):
+    """Gaussians wider than the picture."""
+    rng, view = np.random.default_rng(11), camera()
+    scene = cloud(rng, view, 40, margin=0.0)
+    scene['scales'][0:10] = rng.uniform(2, 30, (10, 3))
+    scene['scales'][10:15] = [2, 0.1, 1e-4]
+    scene['opacities'][0:15] = 0.1
+    return Case(scene, view, antialiased, gradient_error=100)
 
 
 def outside():
     """Wide Gaussians whose means lie far outside the picture, where the Jacobian is stopped."""
     view = camera()
     scene = cloud(np.random.default_rng(6), view, 100, size=0.8, margin=1.5)
-    return Case(scene, view, gradient_error=3)
+    return Case(scene, view)
 
 
 def opaque():
@@ -109,6 +115,7 @@ def nothing():
 CASES = {f'sh{degree}-{"antialiased" if mode else "classic"}': (plain, degree, mode)
          for degree in range(4) for mode in (False, True)}
 CASES |= {'degenerate-classic': (degenerate, False), 'degenerate-antialiased': (degenerate, True),
+          'huge-classic': (huge, False), 'huge-antialiased': (huge, True),
           'outside': (outside,), 'opaque': (opaque,), 'first-tile-only': (sparse, (0, 0)),
           'last-tile-only': (sparse, (1, 1)), 'one-pixel': (small_picture, 1, 1),
           'one-row': (small_picture, 40, 1), 'exact-tiles': (small_picture, 32, 16),
@@ -141,6 +148,8 @@ def test_picture_and_gradients(rasterizer, name):
         compare(actual, wanted, PICTURE_ERROR[rasterizer.name], key, expected.sure)
         factor = torch.randn(wanted.shape, generator=weights, dtype=torch.float64)
         factor[~expected.sure] = 0
+        if key == 'depth':  # 1 - T has few digits where almost nothing is drawn
+            factor *= expected.alpha.detach() > 0.05
         loss = loss + (actual * factor.to(actual)).sum()
         expected_loss = expected_loss + (wanted * factor).sum()
     if name == 'empty':

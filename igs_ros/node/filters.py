@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""message_filters' synchronisers in place of our assembler, where that package is installed.
+
+They want every camera in every set (docs/topics.md says what follows from that); they are here
+for those who know and trust them.
+"""
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Iterable
+from statistics import median_low
+from types import SimpleNamespace
+
+from igs_ros.errors import InputError
+from igs_ros.frames import Frame, FrameSet
+from igs_ros.node.convert import time_message
+
+
+class FilteredAssembler:
+    """The interface of `FrameSetAssembler` on top of message_filters.
+
+    kind: 'approximate' or 'exact'. Raises `InputError` where message_filters is not installed.
+    """
+
+    def __init__(self, kind: str, cameras: Iterable[str], max_spread_s: float, queue: int,
+                 jump_s: float):
+        try:
+            self._library = importlib.import_module('message_filters')
+        except ImportError as error:
+            raise InputError(
+                f"parameter synchronizer is '{kind}', but the Python package message_filters is "
+                f'not installed ({error}); expected it beside rclpy. Install '
+                f'ros-$ROS_DISTRO-message-filters, or use synchronizer igs.') from error
+        self._kind = kind
+        self._cameras = tuple(cameras)
+        self._queue = queue
+        self._spread_s = max_spread_s
+        self._jump_ns = round(jump_s * 1e9)
+        self._sets: list[FrameSet] = []
+        self._fed, self._used = Counter(), Counter()
+        self.jumps = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._newest: dict[str, int] = {}
+        self._filters = {name: self._library.SimpleFilter() for name in self._cameras}
+        inputs = list(self._filters.values())
+        if self._kind == 'exact':
+            joined = self._library.TimeSynchronizer(inputs, self._queue)
+        else:
+            joined = self._library.ApproximateTimeSynchronizer(inputs, self._queue,
+                                                               self._spread_s)
+        joined.registerCallback(self._collect)  # holds a lock: nothing but collecting here
+
+    def add(self, frame: Frame) -> list[FrameSet]:
+        """Take one frame; the frame sets that it completes."""
+        if frame.stamp_ns < self._newest.get(frame.camera, frame.stamp_ns) - self._jump_ns:
+            self.jumps += 1
+            self._start()  # their queues never recover from a clock set back
+        self._newest[frame.camera] = frame.stamp_ns
+        self._fed[frame.camera] += 1
+        stamped = SimpleNamespace(header=SimpleNamespace(stamp=time_message(frame.stamp_ns)),
+                                  frame=frame)
+        self._filters[frame.camera].signalMessage(stamped)
+        return self.poll()
+
+    def poll(self) -> list[FrameSet]:
+        """The frame sets that are ready."""
+        ready, self._sets = self._sets, []
+        return ready
+
+    def drops(self) -> dict[str, int]:
+        """Pictures that were not joined (or still wait) as 'unmatched:camera'."""
+        unused = self._fed - self._used
+        return {f'unmatched:{camera}': count for camera, count in sorted(unused.items())}
+
+    def _collect(self, *stamped) -> None:
+        frames = [item.frame for item in stamped]
+        stamps = sorted(frame.stamp_ns for frame in frames)
+        self._used.update(frame.camera for frame in frames)
+        self._sets.append(FrameSet(median_low(stamps), {f.camera: f.picture for f in frames}, (),
+                                   stamps[-1] - stamps[0]))

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions of the cameras: messages in, frame sets and calibrations out.
+
+Callbacks check headers and queue; nothing is decoded here.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from igs_ros.assemble import FrameSetAssembler
+from igs_ros.camera import Camera
+from igs_ros.errors import InputError
+from igs_ros.frames import Frame, FrameSet
+from igs_ros.node.convert import (
+    camera_from_info,
+    nanoseconds,
+    picture_from_compressed,
+    picture_from_image,
+)
+from igs_ros.node.filters import FilteredAssembler
+from igs_ros.node.logs import Complaints
+from igs_ros.node.params import NodeConfig
+from igs_ros.timing import Drops
+
+_POLL_S = 0.02
+
+
+def topic_of(pattern: str, camera: str) -> str:
+    """A topic pattern with the name of a camera put in; raises `InputError`."""
+    if '{camera}' not in pattern:
+        raise InputError(f"topic '{pattern}': expected {{camera}} in it, in place of the camera's "
+                         f'name, such as /{{camera}}/image_raw.')
+    return pattern.replace('{camera}', camera)
+
+
+@dataclass
+class _Input:
+    """What is known of one camera's topics."""
+
+    rig_camera: Camera
+    image_topic: str
+    info_topic: str
+    calibrated: Camera | None = None  # by CameraInfo
+    stamp_ns: int | None = None  # of the last picture
+    seen_s: float | None = None  # when it came, on the clock of the process
+    away: bool = False  # warned that nothing comes
+
+
+class Inputs:
+    """The cameras that feed the scene.
+
+    rig: those cameras, as the rig file has them; on_frame_set: called in the executor's thread,
+    must not block. Raises `InputError` for settings that cannot work.
+    """
+
+    def __init__(self, node: Node, settings: NodeConfig, rig: Mapping[str, Camera],
+                 on_frame_set: Callable[[FrameSet], None]):
+        self._settings = settings
+        self._log = node.get_logger()
+        self._on_frame_set = on_frame_set
+        self._drops = Drops()
+        self._complaints = Complaints(self._log.warning, self._drops)
+        self._assembler = self._new_assembler(settings, rig)
+        self._jumps = 0
+        self._start_s = self._last_set_s = time.monotonic()
+        self.stalled = ''  # for people: what is missing while no frame sets come
+        self._inputs = {}
+        for name, camera in rig.items():
+            self._subscribe(node, name, camera)
+        node.create_timer(_POLL_S, self._poll)
+        node.create_timer(min(1.0, settings.stall_after_s / 2), self._watch)
+
+    @staticmethod
+    def _new_assembler(settings: NodeConfig, rig: Mapping[str, Camera]):
+        if settings.synchronizer != 'igs':
+            return FilteredAssembler(settings.synchronizer, rig, settings.max_spread_s,
+                                     settings.queue_size, settings.jump_s)
+        least = settings.min_cameras or max(1, len(rig) - 1)
+        return FrameSetAssembler(rig, settings.max_spread_s, settings.max_wait_s, least,
+                                 settings.queue_size, jump_s=settings.jump_s)
+
+    def _subscribe(self, node: Node, name: str, camera: Camera) -> None:
+        settings = self._settings
+        reliability = ReliabilityPolicy.BEST_EFFORT \
+            if settings.input_reliability == 'best_effort' else ReliabilityPolicy.RELIABLE
+        qos = QoSProfile(depth=settings.queue_size, history=HistoryPolicy.KEEP_LAST,
+                         reliability=reliability, durability=DurabilityPolicy.VOLATILE)
+        image_topic = topic_of(settings.image_topic, name)
+        if settings.transport == 'compressed':
+            image_topic += '/compressed'
+        info_topic = topic_of(settings.camera_info_topic, name)
+        self._inputs[name] = _Input(camera, image_topic, info_topic)
+        kind = CompressedImage if settings.transport == 'compressed' else Image
+        node.create_subscription(kind, image_topic, partial(self._on_picture, name), qos)
+        node.create_subscription(CameraInfo, info_topic, partial(self._on_info, name), qos)
+
+    # -- calibrations ---------------------------------------------------------------------------
+
+    def cameras(self) -> dict[str, Camera] | None:
+        """The calibrated cameras; None while CameraInfo may still come.
+
+        Cameras without a usable CameraInfo have the intrinsics of the rig file, which is said.
+        """
+        without = [name for name, i in self._inputs.items() if i.calibrated is None]
+        waited_s = time.monotonic() - self._start_s
+        if without and waited_s < self._settings.calibration_wait_s:
+            return None
+        for name in without:
+            self._log.warning(
+                f'{self._inputs[name].info_topic}: no usable CameraInfo within {waited_s:.1f} s; '
+                f"the rig file's intrinsics are used for camera '{name}'")
+        return {name: i.calibrated or i.rig_camera for name, i in self._inputs.items()}
+
+    def _on_info(self, name: str, message: CameraInfo) -> None:
+        known = self._inputs[name]
+        try:
+            camera = camera_from_info(message, known.info_topic, name,
+                                      known.rig_camera.camera_from_world)
+        except InputError as error:
+            self._complaints.add('bad_camera_info', name, str(error))
+            return
+        if known.calibrated is None:
+            known.calibrated = camera
+        elif not _same_intrinsics(camera, known.calibrated):
+            self._complaints.add(
+                'changed_camera_info', name, f'{known.info_topic}: the calibration changed while '
+                f'running; the first one stays in use. Restart the node to take the new one.')
+
+    # -- pictures -------------------------------------------------------------------------------
+
+    def _on_picture(self, name: str, message: Image | CompressedImage) -> None:
+        known = self._inputs[name]
+        stamp_ns = nanoseconds(message.header.stamp)
+        known.seen_s, known.stamp_ns = time.monotonic(), stamp_ns
+        try:
+            if stamp_ns == 0:
+                raise InputError(f'{known.image_topic}: pictures with stamp 0; expected the time '
+                                 f'of exposure. Make the camera driver fill header.stamp.')
+            read = picture_from_compressed if isinstance(message, CompressedImage) \
+                else picture_from_image
+            picture = read(message, known.image_topic)
+        except InputError as error:
+            self._complaints.add('bad_message', name, str(error))
+            return
+        self._hand_over(self._assembler.add(Frame(name, stamp_ns, picture)))
+
+    def _poll(self) -> None:
+        self._hand_over(self._assembler.poll())
+
+    def _hand_over(self, sets: list[FrameSet]) -> None:
+        if self._assembler.jumps != self._jumps:
+            self._jumps = self._assembler.jumps
+            self._log.warning('stamps of the cameras jumped back (a looping bag?): waiting '
+                              'pictures were dropped, the scene is kept')
+        for frame_set in sets:
+            self._last_set_s = time.monotonic()
+            if self.stalled:
+                self.stalled = ''
+                self._log.info('frame sets are coming again')
+            self._on_frame_set(frame_set)
+
+    # -- what is missing ------------------------------------------------------------------------
+
+    def drops(self) -> dict[str, int]:
+        """Pictures and calibrations that were not used, by 'cause:camera'."""
+        return {**self._assembler.drops(), **self._drops.snapshot()}
+
+    def _watch(self) -> None:
+        """Warn once about cameras, and about frame sets, that stay away."""
+        now, limit = time.monotonic(), self._settings.stall_after_s
+        if now - self._last_set_s > limit and not self.stalled:
+            self.stalled = f'no frame set for {limit:.0f} s: ' + '; '.join(
+                self._described(name, now) for name in self._inputs)
+            self._log.warning(f'{self.stalled}. Check the cameras, max_spread_s and min_cameras.')
+        for name, known in self._inputs.items():
+            away = now - (known.seen_s or self._start_s) > limit
+            if away and not known.away and not self.stalled:
+                self._log.warning(f'{self._described(name, now)} for {limit:.0f} s; frame sets go '
+                                  f'on without it. Check the camera, its topic and its QoS.')
+            elif known.away and not away:
+                self._log.info(f"camera '{name}' is back")
+            known.away = away
+
+    def _described(self, name: str, now: float) -> str:
+        known = self._inputs[name]
+        if known.seen_s is None:
+            return f"camera '{name}': no picture on {known.image_topic}"
+        return (f"camera '{name}': no new picture on {known.image_topic}, the last came "
+                f'{now - known.seen_s:.1f} s ago with stamp {known.stamp_ns * 1e-9:.3f}')
+
+
+def _same_intrinsics(one: Camera, other: Camera) -> bool:
+    return (one.width, one.height) == (other.width, other.height) \
+        and np.allclose(one.K, other.K) and np.allclose(one.distortion, other.distortion)
