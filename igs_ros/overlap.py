@@ -38,14 +38,13 @@ def depth_range(name: str, cameras: Mapping[str, Camera],
 
 
 def _range_of_rig(camera: Camera, others: list[Camera]) -> tuple[float, float] | None:
-    baselines = np.array([np.linalg.norm(other.center - camera.center) for other in others])
-    others = [other for other, length in zip(others, baselines) if length > 0]
+    others = [other for other in others if np.any(other.center != camera.center)]
     if not others:
         return None
-    longest = baselines.max()
+    baselines = [np.linalg.norm(other.center - camera.center) for other in others]
     # beyond this depth the longest baseline moves a pixel by less than one
-    far = longest * camera.K[0, 0]
-    depths = np.geomspace(baselines[baselines > 0].min() / 4, far, 60)
+    far = max(baselines) * camera.K[0, 0]
+    depths = np.geomspace(min(baselines) / 4, far, 60)
     shared = np.max([seen_share(camera, other, depths) for other in others], axis=0)
     good = depths[shared >= _LEAST_OVERLAP]
     return (float(good[0]), float(good[-1])) if len(good) > 1 else None
@@ -86,8 +85,7 @@ def seen_share(camera: Camera, other: Camera, depths: np.ndarray) -> np.ndarray:
 
 
 def _ray_angles(camera: Camera, other: Camera, depths: np.ndarray) -> np.ndarray:
-    """[D] radians between the rays of two cameras to points in the middle of `camera`'s picture.
-    """
+    """[D] radians between the rays of both cameras to points on the middle ray of `camera`."""
     middle = np.array([[camera.width / 2, camera.height / 2]])
     points = camera.unproject(np.repeat(middle, len(depths), 0), depths)
     a, b = points - camera.center, points - other.center

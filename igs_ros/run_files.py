@@ -2,6 +2,7 @@
 """The files of one run: renders, video.mp4, contact.png, quality.png, results.json."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +34,16 @@ class RunFiles:
         self._video.write(np.concatenate([camera, rendered], 1))
         self._rows.append(ContactRow(label, camera, view))
 
-    def finish(self, results: dict) -> None:
-        """Write the sheet at four times spread over the run, the plot and results.json."""
+    def pictures(self, frames: Sequence[dict], title: str) -> None:
+        """Close the video; write the sheet at four times spread over the run, and the plot."""
         self._video.close()
         times = np.unique(np.linspace(0, len(self._rows) - 1, CONTACT_ROWS).round().astype(int))
         contact_sheet([self._rows[time] for time in times], self._folder / 'contact.png')
+        quality_plot(frames, self._folder / 'quality.png', title)
+
+    def finish(self, results: dict) -> None:
+        """Write the pictures and results.json."""
         config = results['config']
-        quality_plot(results['frames'], self._folder / 'quality.png',
-                     f"{results['scene']}, {config['motion']} motion, "
-                     f"key interval {config['key_interval']}")
+        self.pictures(results['frames'], f"{results['scene']}, {config['motion']} motion, "
+                                         f"key interval {config['key_interval']}")
         write_results(self._folder / 'results.json', results)

@@ -30,6 +30,8 @@ class StereoSettings:
 
     scale: float = 0.5
     """Size of the matched pictures, as a share of the given ones."""
+    max_width: int = 640
+    """Largest width of the matched pictures, px: the time grows with its square."""
     planes: int = 144
     """Depths tried, equally spaced in inverse depth."""
     window: int = 7
@@ -37,7 +39,7 @@ class StereoSettings:
     sources: int = 4
     """Neighbouring views that a view is matched with."""
     best: int = 2
-    """Sources that count at each depth: the best ones, for others may be hidden."""
+    """Sources that count at each depth, 1 or 2: the best ones, for others may be hidden."""
     min_score: float = 0.6
     """Least mean ZNCC, -1..1."""
     sure_score: float = 0.8
@@ -88,12 +90,13 @@ def known_points(found: DepthMap) -> tuple[np.ndarray, np.ndarray]:
 
 def _coarse(settings: StereoSettings) -> StereoSettings:
     """For a first look at the depth range: small pictures, many planes for the wide range."""
-    return replace(settings, scale=settings.scale / 2, planes=2 * settings.planes)
+    return replace(settings, scale=settings.scale / 2, max_width=settings.max_width // 2,
+                   planes=2 * settings.planes)
 
 
 def _sweep_all(images, cameras, points, settings, threads) -> dict[str, DepthMap]:
     names = list(cameras)
-    small = {name: cameras[name].resized(max(8, round(cameras[name].width * settings.scale)))
+    small = {name: cameras[name].resized(_matched_width(cameras[name], settings))
              for name in names}
     greys = {name: _grey(images[name], small[name]) for name in names}
     plans = {name: _plan(name, small, points, settings) for name in names}
@@ -106,9 +109,13 @@ def _sweep_all(images, cameras, points, settings, threads) -> dict[str, DepthMap
         return _confirmed(name, found, small, settings)
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        found.update(zip(names, pool.map(sweep, names)))
-        depths = dict(zip(names, pool.map(confirm, names)))
+        found.update(zip(names, pool.map(sweep, names), strict=True))
+        depths = dict(zip(names, pool.map(confirm, names), strict=True))
     return {name: DepthMap(depths[name], found[name][1], small[name]) for name in names}
+
+
+def _matched_width(camera: Camera, settings: StereoSettings) -> int:
+    return max(8, min(settings.max_width, round(camera.width * settings.scale)))
 
 
 def _grey(image: np.ndarray, camera: Camera) -> np.ndarray:
@@ -120,8 +127,7 @@ def _grey(image: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def _plan(name, cameras, points, settings) -> tuple[np.ndarray, list[str]]:
-    """The depths to try [planes], near first, and the sources of a view; empty if there are none.
-    """
+    """The depths to try [planes], near first, and the source cameras of a view; maybe none."""
     limits = (settings.near, settings.far)
     if None in limits:
         limits = depth_range(name, cameras, points)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -52,7 +53,10 @@ def read(folder: Path) -> Recording:
             raise InputError(f"{folder / MODEL}: image '{image.name}' names camera "
                              f'{image.camera_id}, which cameras.bin lacks; export both together.')
     cameras, sources = {}, {}
-    for name, (image, source) in _pictures(folder / 'images', images).items():
+    for name, image, source in _pictures(folder / 'images', images):
+        if name in cameras:
+            raise InputError(f"{folder / 'images'}: two cameras would be called '{name}'; "
+                             f'expected names that differ without their suffix. Rename one.')
         width, height, K, distortion = intrinsics[image.camera_id]
         try:
             cameras[name] = Camera(name, width, height, K, image.camera_from_world, distortion)
@@ -168,17 +172,20 @@ def _pose(quat, translation) -> np.ndarray:
     return pose
 
 
-def _pictures(folder: Path, images: list[RegisteredImage]):
-    """Registered image and source by camera name."""
+def _pictures(folder: Path, images: list[RegisteredImage]
+              ) -> Iterator[tuple[str, RegisteredImage, ImageSource]]:
+    """Camera name, registered image and pictures of every camera."""
     by_folder: dict[str, list[RegisteredImage]] = {}
     for image in images:
         by_folder.setdefault(str(PurePosixPath(image.name).parent), []).append(image)
     if len(by_folder) > 1 and '.' not in by_folder:
-        return {name.replace('/', '_'): (_standing(folder / name, registered),
-                                         image_folder(_present(folder / name)))
-                for name, registered in by_folder.items()}
-    return {str(PurePosixPath(image.name).with_suffix('')).replace('/', '_'):
-            (image, ImageSource(folder, [_present(folder / image.name)])) for image in images}
+        for name, registered in by_folder.items():
+            yield (name.replace('/', '_'), _standing(folder / name, registered),
+                   image_folder(_present(folder / name)))
+        return
+    for image in images:
+        name = str(PurePosixPath(image.name).with_suffix('')).replace('/', '_')
+        yield name, image, ImageSource(folder, [_present(folder / image.name)])
 
 
 def _standing(path: Path, registered: list[RegisteredImage]) -> RegisteredImage:

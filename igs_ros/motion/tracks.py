@@ -101,14 +101,15 @@ class Tracks:
 
 def moving(start: np.ndarray, current: np.ndarray, known: np.ndarray, least_px: float,
            ) -> tuple[np.ndarray, np.ndarray]:
-    """Who moved, by the vote of the views.
+    """Who moved and who stood still, by the vote of the views.
 
     start, current: [V, N, 2] px; known: [V, N] bool, the views that vote. Returns moved [N] bool
-    (by at least `least_px` in two views, or in the only one, and in 40 % of those that vote) and
-    still [N] bool (the others that some view saw).
+    (by more than `least_px` in two views, or in the only one, and in 40 % of those that vote)
+    and still [N] bool (not even half as far). Who is neither was seen by no view, or is in doubt.
     """
-    far = np.square(current - start).sum(-1) > least_px ** 2
+    squared = np.square(current - start).sum(-1)
     votes = known.sum(0)
-    agreeing = (far & known).sum(0)
-    moved = (votes > 0) & (agreeing >= np.minimum(2, votes)) & (agreeing >= _AGREEING_SHARE * votes)
-    return moved, (votes > 0) & ~moved
+    needed = np.maximum(np.minimum(2, votes), _AGREEING_SHARE * votes)
+    moved = (votes > 0) & (((squared > least_px ** 2) & known).sum(0) >= needed)
+    crept = ((squared > (least_px / 2) ** 2) & known).sum(0) >= needed
+    return moved, (votes > 0) & ~crept

@@ -71,6 +71,7 @@ class Inputs:
         self._assembler = self._new_assembler(settings, rig)
         self._jumps = 0
         self._start_s = self._last_set_s = time.monotonic()
+        self._first_s: float | None = None  # when the first picture of all came
         self.stalled = ''  # for people: what is missing while no frame sets come
         self._inputs = {}
         for name, camera in rig.items():
@@ -105,18 +106,18 @@ class Inputs:
     # -- calibrations ---------------------------------------------------------------------------
 
     def cameras(self) -> dict[str, Camera] | None:
-        """The calibrated cameras; None while CameraInfo may still come.
+        """The calibrated cameras; None while CameraInfo may still come, or no picture came.
 
         Cameras without a usable CameraInfo have the intrinsics of the rig file, which is said.
         """
         without = [name for name, i in self._inputs.items() if i.calibrated is None]
-        waited_s = time.monotonic() - self._start_s
-        if without and waited_s < self._settings.calibration_wait_s:
+        waited_s = 0.0 if self._first_s is None else time.monotonic() - self._first_s
+        if without and waited_s <= self._settings.calibration_wait_s:
             return None
         for name in without:
             self._log.warning(
-                f'{self._inputs[name].info_topic}: no usable CameraInfo within {waited_s:.1f} s; '
-                f"the rig file's intrinsics are used for camera '{name}'")
+                f'{self._inputs[name].info_topic}: no usable CameraInfo within {waited_s:.1f} s '
+                f"of the first picture; the rig file's intrinsics are used for camera '{name}'")
         return {name: i.calibrated or i.rig_camera for name, i in self._inputs.items()}
 
     def _on_info(self, name: str, message: CameraInfo) -> None:
@@ -140,6 +141,8 @@ class Inputs:
         known = self._inputs[name]
         stamp_ns = nanoseconds(message.header.stamp)
         known.seen_s, known.stamp_ns = time.monotonic(), stamp_ns
+        if self._first_s is None:
+            self._first_s = known.seen_s
         try:
             if stamp_ns == 0:
                 raise InputError(f'{known.image_topic}: pictures with stamp 0; expected the time '
@@ -183,8 +186,8 @@ class Inputs:
         for name, known in self._inputs.items():
             away = now - (known.seen_s or self._start_s) > limit
             if away and not known.away and not self.stalled:
-                self._log.warning(f'{self._described(name, now)} for {limit:.0f} s; frame sets go '
-                                  f'on without it. Check the camera, its topic and its QoS.')
+                self._log.warning(f'{self._described(name, now)}; frame sets go on without it. '
+                                  f'Check the camera, its topic and input_reliability.')
             elif known.away and not away:
                 self._log.info(f"camera '{name}' is back")
             known.away = away
@@ -192,9 +195,9 @@ class Inputs:
     def _described(self, name: str, now: float) -> str:
         known = self._inputs[name]
         if known.seen_s is None:
-            return f"camera '{name}': no picture on {known.image_topic}"
-        return (f"camera '{name}': no new picture on {known.image_topic}, the last came "
-                f'{now - known.seen_s:.1f} s ago with stamp {known.stamp_ns * 1e-9:.3f}')
+            return f"camera '{name}': never a picture on {known.image_topic}"
+        return (f"camera '{name}': last picture on {known.image_topic} {now - known.seen_s:.1f} s "
+                f'ago, stamp {known.stamp_ns * 1e-9:.3f}')
 
 
 def _same_intrinsics(one: Camera, other: Camera) -> bool:

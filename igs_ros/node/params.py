@@ -63,7 +63,7 @@ class NodeConfig:
     jump_s: float = 0.25
     """A stamp this far behind its camera's newest one is a clock set back (a looping bag), s."""
     calibration_wait_s: float = 3.0
-    """How long to wait for CameraInfo before the rig file's intrinsics are taken, s."""
+    """How long after the first picture the rig file's intrinsics stand in for CameraInfo, s."""
     stall_after_s: float = 5.0
     """Warn when a camera or the frame sets stay away for so long, s."""
     world_frame: str = 'map'

@@ -30,7 +30,7 @@ class Rendering:
     """A differentiable picture."""
 
     rgb: torch.Tensor  # [H, W, 3] sRGB, background blended in; not clamped above 1
-    depth: torch.Tensor  # [H, W] m, expected depth: sum(w z) / max(sum(w), 1e-10)
+    depth: torch.Tensor | None  # [H, W] m, expected: sum(w z) / max(sum(w), 1e-10); None: not drawn
     alpha: torch.Tensor  # [H, W] 0..1
     visible: torch.Tensor  # [N] bool: drawn in at least one tile
     screen: ScreenGradients
@@ -44,11 +44,13 @@ class Rasterizer(Protocol):
 
     def render(self, scene: GaussianScene, camera: Camera, *,
                background: tuple[float, float, float] = (0.0, 0.0, 0.0),
-               antialiased: bool = False, absgrad: bool = False) -> Rendering:
-        """Draw `scene` (its tensors may require gradients) as `camera` sees it.
+               antialiased: bool = False, absgrad: bool = False,
+               depth: bool = True) -> Rendering:
+        """Draw `scene` (its tensors may require gradients) as undistorted `camera` sees it.
 
         `scene.opacities` and `scene.scales` are natural values. Quaternions need not be unit:
-        they are normalised inside and the gradient goes through that.
+        they are normalised inside and the gradient goes through that. Without `depth` it costs
+        nothing, forward and backward, and `Rendering.depth` is None.
         """
         ...
 
@@ -61,7 +63,7 @@ def choose(device: str = 'auto', threads: int = 2) -> Rasterizer:
         raise InputError('device cuda was asked for, but torch finds no CUDA GPU here; install '
                          'torch with CUDA and a driver, or use --device cpu.')
     if device == 'cuda' or (device == 'auto' and torch.cuda.is_available()):
-        from igs_ros.raster.gsplat import GsplatRasterizer  # needs a GPU to import
+        from igs_ros.raster.gsplat import GsplatRasterizer  # gsplat is there with a GPU only
         return GsplatRasterizer()
     from igs_ros.raster.cpu import CpuRasterizer
     return CpuRasterizer(threads)

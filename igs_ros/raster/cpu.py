@@ -120,6 +120,18 @@ class CpuRasterizer:
         visible = torch.from_numpy(picture.bins.pair_count > 0)
         return Rendering(rgb, expected, alpha, visible, screen)
 
+    def warm_up(self) -> None:
+        """Compile, or load from the cache, every kernel in every variant that `render` can use."""
+        camera = Camera('warm-up', 16, 16, np.array([[16.0, 0, 8], [0, 16, 8], [0, 0, 1]]),
+                        np.eye(4))
+        scene = GaussianScene(
+            torch.tensor([[0.0, 0, 1]], requires_grad=True), torch.tensor([[1.0, 0, 0, 0]]),
+            torch.full((1, 3), 0.1), torch.full((1,), 0.5), torch.zeros(1, 1, 3))
+        with torch.enable_grad():
+            for absgrad, depth in itertools.product((False, True), repeat=2):
+                drawn = self.render(scene, camera, absgrad=absgrad, depth=depth)
+                (drawn.depth if depth else drawn.rgb).sum().backward()
+
     def _shot(self, camera, background, antialiased, absgrad, depth) -> _Shot:
         (fx, _, cx), (_, fy, cy), _ = camera.K
         beyond = 0.15  # of the image size, see cpu_project._screen_rows

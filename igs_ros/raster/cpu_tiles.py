@@ -197,19 +197,23 @@ def _unblend(record, position, left, top, max_alpha, remaining, last, behind, v_
 def _write_row(row, first_dx, lanes):
     """Sum the columns into one gradient row (cpu_records.py)."""
     sum_g, sum_gy, sum_gyy, sum_red, sum_green, sum_blue, sum_depth = lanes
-    row[:] = ZERO
+    g = gx = gy = gxx = gxy = gyy = red = green = blue = depth = ZERO
     for column in range(TILE):
         dx = first_dx - np.float32(column)
-        row[at.SUM_G] += sum_g[column]
-        row[at.SUM_GX] += sum_g[column] * dx
-        row[at.SUM_GXX] += sum_g[column] * dx * dx
-        row[at.SUM_GY] += sum_gy[column]
-        row[at.SUM_GXY] += sum_gy[column] * dx
-        row[at.SUM_GYY] += sum_gyy[column]
-        row[at.GRAD_RED] += sum_red[column]
-        row[at.GRAD_GREEN] += sum_green[column]
-        row[at.GRAD_BLUE] += sum_blue[column]
-        row[at.GRAD_DEPTH] += sum_depth[column]
+        g += sum_g[column]
+        gx += sum_g[column] * dx
+        gxx += sum_g[column] * dx * dx
+        gy += sum_gy[column]
+        gxy += sum_gy[column] * dx
+        gyy += sum_gyy[column]
+        red += sum_red[column]
+        green += sum_green[column]
+        blue += sum_blue[column]
+        depth += sum_depth[column]
+    row[at.SUM_G], row[at.SUM_GX], row[at.SUM_GY] = g, gx, gy
+    row[at.SUM_GXX], row[at.SUM_GXY], row[at.SUM_GYY] = gxx, gxy, gyy
+    row[at.GRAD_RED], row[at.GRAD_GREEN], row[at.GRAD_BLUE] = red, green, blue
+    row[at.GRAD_DEPTH] = depth
 
 
 @njit(**FAST)
@@ -274,7 +278,11 @@ def composite_backward(first_tile, end_tile, tile_start, pair_gaussian, pair_slo
                          v_tile_depth, lanes, abs_x, abs_y)
             _write_row(gradient_rows[slot], record[at.MEAN_X] - np.float32(x0) - HALF, lanes)
             if absolute_rows is not None:
-                absolute_rows[slot, 0], absolute_rows[slot, 1] = abs_x.sum(), abs_y.sum()
+                total_x = total_y = ZERO
+                for column in range(TILE):
+                    total_x += abs_x[column]
+                    total_y += abs_y[column]
+                absolute_rows[slot, 0], absolute_rows[slot, 1] = total_x, total_y
 
 
 @njit(**FAST)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A thread that does something regularly, or at once when told."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Loop:
+    """Calls `turn` in a thread of its own, until stopped.
+
+    `turn` returns the seconds until its next call; `wake` makes it come at once. An unexpected
+    error is handed to `on_error` and costs one turn, never the thread.
+    """
+
+    def __init__(self, name: str, turn: Callable[[], float],
+                 on_error: Callable[[Exception], None]):
+        self._turn = turn
+        self._on_error = on_error
+        self._wanted = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Take the next turn now; never blocks."""
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """Stop after the turn in hand and wait for it."""
+        self._stopping = True
+        self._wanted.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = 0.0
+        while not self._stopping:
+            self._wanted.wait(pause_s)
+            self._wanted.clear()
+            if self._stopping:
+                return
+            try:
+                pause_s = self._turn()
+            except Exception as error:
+                self._on_error(error)
+                pause_s = 1.0

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watches the topics of a running node: which view came when, and what the node says of itself."""
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from igs_ros.msg import SceneStatus
+from igs_ros.node.convert import nanoseconds
+from igs_ros.node.convert_scene import shown_stamp_ns
+
+
+@dataclass(eq=False)
+class Seen:
+    """The first view with one stamp."""
+
+    rgb: np.ndarray | None = None  # [H, W, 3] uint8
+    depth: np.ndarray | None = None  # [H, W] float32 m, NaN = nothing
+    latency_s: float | None = None  # arrival here - stamp
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What the status said when the scene first showed one stamp."""
+
+    kind: str  # 'key' when a refined key came in with it, else 'candidate'
+    motion_s: float
+    gaussians: int
+
+
+class Observer(Node):
+    """Collects the views and statuses of the node `/igs`."""
+
+    def __init__(self, **node_options):
+        super().__init__('igs_observer', **node_options)
+        self.views: dict[int, Seen] = {}  # by stamp
+        self.processed: dict[int, Processed] = {}  # by stamp
+        self.status: SceneStatus | None = None
+        self._key_sequence = 0
+        every = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        latched = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE,
+                             durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.create_subscription(Image, '/igs/view/image', self._on_image, every)
+        self.create_subscription(Image, '/igs/view/depth', self._on_depth, every)
+        self.create_subscription(SceneStatus, '/igs/status', self._on_status, latched)
+
+    def _on_image(self, message: Image) -> None:
+        stamp_ns = nanoseconds(message.header.stamp)
+        seen = self.views.setdefault(stamp_ns, Seen())
+        if seen.rgb is None:
+            seen.latency_s = (time.time_ns() - stamp_ns) * 1e-9
+            pixels = np.frombuffer(message.data, np.uint8)
+            seen.rgb = pixels.reshape(message.height, message.width, 3)
+
+    def _on_depth(self, message: Image) -> None:
+        seen = self.views.setdefault(nanoseconds(message.header.stamp), Seen())
+        if seen.depth is None:
+            metres = np.frombuffer(message.data, np.float32)
+            seen.depth = metres.reshape(message.height, message.width)
+
+    def _on_status(self, message: SceneStatus) -> None:
+        self.status = message
+        stamp_ns = shown_stamp_ns(message)
+        if stamp_ns is None or stamp_ns in self.processed:
+            return
+        times = dict(zip(message.stage_names, message.stage_last_s, strict=True))
+        kind = 'key' if message.key_sequence != self._key_sequence else 'candidate'
+        self._key_sequence = message.key_sequence
+        self.processed[stamp_ns] = Processed(kind, times.get('motion', 0.0), message.gaussians)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishers: views, points, the scene and the status.
+
+Rendering and packing happen in two threads of their own, and only for topics with subscribers.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cached_property
+
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from igs_ros.camera import Camera
+from igs_ros.codec.state import key_arrays, update_arrays
+from igs_ros.errors import InputError
+from igs_ros.live import LivePipeline
+from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
+from igs_ros.node import convert, convert_scene
+from igs_ros.node.logs import Complaints
+from igs_ros.node.loop import Loop
+from igs_ros.node.params import NodeConfig
+from igs_ros.pipeline import Snapshot
+from igs_ros.raster import render_view
+from igs_ros.timing import Timings
+from igs_ros.view import View
+
+_LOOK_S = 0.2  # how often to look for new subscribers
+
+
+def newest(durability=DurabilityPolicy.VOLATILE) -> QoSProfile:
+    """Reliable, depth 1: RViz and rqt ask for reliable, and only the newest counts."""
+    return QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, durability=durability,
+                      reliability=ReliabilityPolicy.RELIABLE)
+
+
+class _Pictures:
+    """The messages of one view, each made when somebody wants it."""
+
+    def __init__(self, view: View, frame_id: str, quality: int):
+        self._view = view
+        self._quality = quality
+        self._head = convert.header(view.stamp_ns, frame_id)
+
+    @cached_property
+    def _pixels(self):
+        return convert.view_pixels(self._view)
+
+    @cached_property
+    def image(self) -> Image:
+        return convert.image_message(self._pixels, self._head)
+
+    @cached_property
+    def compressed(self) -> CompressedImage:
+        return convert.jpeg_message(convert.jpeg_bytes(self._pixels, self._quality), self._head)
+
+    @cached_property
+    def depth(self) -> Image:
+        return convert.depth_message(self._view.depth, self._head)
+
+    @cached_property
+    def info(self) -> CameraInfo:
+        return convert.info_message(self._view.camera, self._head)
+
+
+class ViewOutput:
+    """~/view/*: what the view camera sees of the newest scene, at a rate of its own.
+
+    camera: the view at first, without distortion; ~/view/pose moves it.
+    """
+
+    def __init__(self, node: Node, settings: NodeConfig, camera: Camera, timings: Timings,
+                 complaints: Complaints):
+        self._settings = settings
+        self._camera = camera
+        self._timings = timings
+        self._complaints = complaints
+        self._pipeline: LivePipeline | None = None
+        self._publishers = {
+            'image': node.create_publisher(Image, '~/view/image', newest()),
+            'compressed': node.create_publisher(CompressedImage, '~/view/image/compressed',
+                                                newest()),
+            'depth': node.create_publisher(Image, '~/view/depth', newest()),
+            'info': node.create_publisher(CameraInfo, '~/view/camera_info', newest())}
+        self._pose_topic = node.resolve_topic_name('~/view/pose')
+        node.create_subscription(PoseStamped, '~/view/pose', self._on_pose, 1)
+        self._shown: tuple[Snapshot, Camera, _Pictures] | None = None
+        log = node.get_logger()
+        self.loop = Loop('view', self._turn,
+                         lambda error: log.error(f'view not rendered: {error!r}'))
+
+    def begin(self, pipeline: LivePipeline) -> None:
+        """Render from `pipeline`."""
+        self._pipeline = pipeline
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        try:
+            pose = convert.camera_from_world_of(message, self._settings.world_frame,
+                                                self._pose_topic)
+        except InputError as error:
+            self._complaints.add('bad_pose', 'view', str(error))
+            return
+        self._camera = self._camera.placed(pose)
+
+    def _turn(self) -> float:
+        wanted = [name for name, publisher in self._publishers.items()
+                  if publisher.get_subscription_count()]
+        snapshot = self._pipeline.snapshot() if self._pipeline and wanted else None
+        if snapshot is not None:
+            pictures = self._pictures(snapshot, self._camera)
+            for name in wanted:
+                self._publishers[name].publish(getattr(pictures, name))
+        return 1 / self._settings.view_rate_hz
+
+    def _pictures(self, snapshot: Snapshot, camera: Camera) -> _Pictures:
+        """The messages of `snapshot` as `camera` sees it; rendered anew only after a change."""
+        if self._shown is None or self._shown[0] is not snapshot or self._shown[1] is not camera:
+            with self._timings.stage('render'):
+                view = render_view(self._pipeline.rasterizer, snapshot.scene, camera,
+                                   snapshot.stamp_ns)
+            self._shown = snapshot, camera, _Pictures(view, self._settings.view_frame,
+                                                      self._settings.jpeg_quality)
+        return self._shown[2]
+
+
+class StateOutput:
+    """~/gaussians, ~/gaussians/updates, ~/points and ~/status.
+
+    make_status: the SceneStatus of this moment.
+    """
+
+    def __init__(self, node: Node, settings: NodeConfig,
+                 make_status: Callable[[], SceneStatus]):
+        self._settings = settings
+        self._make_status = make_status
+        self._pipeline: LivePipeline | None = None
+        latched = newest(DurabilityPolicy.TRANSIENT_LOCAL)
+        self._keys = node.create_publisher(GaussianCloud, '~/gaussians', latched)
+        self._updates = node.create_publisher(GaussianUpdate, '~/gaussians/updates', newest())
+        self._points = node.create_publisher(PointCloud2, '~/points', newest())
+        self._status = node.create_publisher(SceneStatus, '~/status', latched)
+        # what was last published: of which state, to how many subscribers
+        self._done = {publisher: (None, 0) for publisher in
+                      (self._keys, self._updates, self._points)}
+        self._points_s = self._status_s = float('-inf')
+        self._status_of = None
+        log = node.get_logger()
+        self.loop = Loop('state', self._turn,
+                         lambda error: log.error(f'state not published: {error!r}'))
+
+    def begin(self, pipeline: LivePipeline) -> None:
+        """Publish the states of `pipeline`."""
+        self._pipeline = pipeline
+
+    def _turn(self) -> float:
+        snapshot = self._pipeline.snapshot() if self._pipeline else None
+        self._publish_status(snapshot)
+        if snapshot is not None:
+            self._publish_key(snapshot)
+            self._publish_update(snapshot)
+            self._publish_points(snapshot)
+        return min(_LOOK_S, 1 / self._settings.status_rate_hz, 1 / self._settings.points_rate_hz)
+
+    def _due(self, publisher, state) -> bool:
+        """Whether `state` is new to a subscriber; then it counts as published."""
+        subscribers = publisher.get_subscription_count()
+        done, known = self._done[publisher]
+        due = subscribers > 0 and (state != done or subscribers > known)
+        self._done[publisher] = (state if due else done, subscribers)
+        return due
+
+    def _publish_key(self, snapshot: Snapshot) -> None:
+        if self._keys.get_subscription_count() == 0:
+            return  # a later subscriber makes it due
+        state = (snapshot.scene_id, snapshot.key_sequence)
+        if self._done[self._keys][0] == state:
+            return  # latched: late subscribers get it from the middleware
+        self._done[self._keys] = (state, 0)
+        arrays = key_arrays(snapshot.key, scene_id=snapshot.scene_id,
+                            sequence=snapshot.key_sequence)
+        self._keys.publish(convert_scene.key_message(
+            arrays, convert.header(snapshot.key_stamp_ns, self._settings.world_frame)))
+
+    def _publish_update(self, snapshot: Snapshot) -> None:
+        if snapshot.sequence == snapshot.key_sequence and not len(snapshot.moved_rows):
+            return  # the key says it all
+        if not self._due(self._updates, (snapshot.scene_id, snapshot.sequence)):
+            return
+        arrays = update_arrays(snapshot.key, snapshot.scene, snapshot.moved_rows,
+                               scene_id=snapshot.scene_id, sequence=snapshot.sequence,
+                               base_sequence=snapshot.key_sequence)
+        self._updates.publish(convert_scene.update_message(
+            arrays, convert.header(snapshot.stamp_ns, self._settings.world_frame)))
+
+    def _publish_points(self, snapshot: Snapshot) -> None:
+        now = time.monotonic()
+        if now - self._points_s < 1 / self._settings.points_rate_hz \
+                or not self._due(self._points, (snapshot.scene_id, snapshot.sequence)):
+            return
+        self._points_s = now
+        self._points.publish(convert_scene.points_message(
+            snapshot.scene, convert.header(snapshot.stamp_ns, self._settings.world_frame),
+            self._settings.points_min_opacity))
+
+    def _publish_status(self, snapshot: Snapshot | None) -> None:
+        """At its rate, and with every new scene and change of state."""
+        message = self._make_status()
+        state = (message.state, message.scene_id, message.sequence)
+        now = time.monotonic()
+        if state == self._status_of and now - self._status_s < 1 / self._settings.status_rate_hz:
+            return
+        self._status_of, self._status_s = state, now
+        self._status.publish(message)

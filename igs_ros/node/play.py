@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The player (executable `play`, `igs play`): publishes a recording as if its cameras were there.
+
+Pictures go out as CompressedImage with CameraInfo, stamped with the time of publishing. They are
+encoded before the first one is sent, so that playing costs little.
+"""
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import rclpy
+import tyro
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sensor_msgs.msg import CameraInfo, CompressedImage
+
+from igs_ros.cli.options import frame_range
+from igs_ros.data import Recording, open_recording, test_view, train_views
+from igs_ros.errors import InputError
+from igs_ros.frames import EncodedPicture, Picture
+from igs_ros.msg import SceneStatus
+from igs_ros.node import convert
+from igs_ros.node.convert_scene import shown_stamp_ns
+from igs_ros.node.inputs import topic_of
+
+_QUALITY = 95
+_SHOWN_TOLERANCE_NS = 1_000_000  # SceneStatus gives the shown stamp to about 1 us
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """Publish a recording on camera topics."""
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """Folder of the recording."""
+    cameras: tuple[str, ...] = ()
+    """Cameras to publish; none = all that are not held out."""
+    frames: str = '0:'
+    """Frames A:B, 0-based, half-open."""
+    rate: str = 'auto'
+    """Frames per second, or auto: the next frame once SceneStatus shows the last one, never
+    faster than recorded."""
+    loop: bool = False
+    """Start again after the last frame, until interrupted."""
+    wait_for_streaming: bool = False
+    """Repeat the first frame, once per second, until SceneStatus says STREAMING; auto does so
+    anyway."""
+    table: Path | None = None
+    """Write the stamp of every published frame to this JSON file at the end."""
+    image_topic: str = '/{camera}/image_raw'
+    """Topic of the pictures; /compressed is appended."""
+    camera_info_topic: str = '/{camera}/camera_info'
+    """Topic of the CameraInfo."""
+    status_topic: str = '/igs/status'
+    """SceneStatus of the reconstruction."""
+    start_timeout: float = 900.0
+    """Give up when the reconstruction is not STREAMING after so many s."""
+    frame_timeout: float = 15.0
+    """Go on when a frame is not shown after so many s."""
+
+    def rate_hz(self) -> float | None:
+        """Frames per second, None for auto; raises `InputError`."""
+        if self.rate == 'auto':
+            return None
+        try:
+            rate = float(self.rate)
+        except ValueError:
+            rate = 0.0
+        if not 0 < rate <= 1000:
+            raise InputError(f"--rate '{self.rate}': expected auto or frames per second above 0.")
+        return rate
+
+
+@dataclass
+class _Played:
+    """What was published, for the table."""
+
+    frames: list[dict] = field(default_factory=list)
+
+    def add(self, index: int, stamp_ns: int, repeated: bool) -> None:
+        self.frames.append({'index': index, 'stamp_ns': stamp_ns, 'repeated': repeated,
+                            'shown': None})
+
+    def note_shown(self, shown: bool) -> None:
+        """Whether the frame added last was shown in time; None stays where nobody looked."""
+        self.frames[-1]['shown'] = shown
+
+    def write(self, path: Path, recording: Recording, cameras: Iterable[str]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({'recording': str(recording.path), 'scene': recording.name,
+                                    'cameras': list(cameras), 'frames': self.frames}, indent=1))
+
+
+class Player(Node):
+    """Publishes encoded frames and follows the status of the reconstruction."""
+
+    def __init__(self, options: PlayOptions, recording: Recording, cameras: tuple[str, ...]):
+        super().__init__('igs_player')
+        reliable = QoSProfile(depth=4, history=HistoryPolicy.KEEP_LAST,
+                              reliability=ReliabilityPolicy.RELIABLE)
+        self._cameras = {name: recording.cameras[name] for name in cameras}
+        self._pictures = {name: self.create_publisher(
+            CompressedImage, topic_of(options.image_topic, name) + '/compressed', reliable)
+            for name in cameras}
+        self._infos = {name: self.create_publisher(
+            CameraInfo, topic_of(options.camera_info_topic, name), reliable) for name in cameras}
+        latched = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST,
+                             reliability=ReliabilityPolicy.RELIABLE,
+                             durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.status: SceneStatus | None = None
+        self.create_subscription(SceneStatus, options.status_topic, self._on_status, latched)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+
+    def _on_status(self, message: SceneStatus) -> None:
+        failed = message.state == SceneStatus.FAILED
+        if failed and (self.status is None or self.status.state != SceneStatus.FAILED):
+            self.get_logger().warning(f'the reconstruction failed: {message.message}')
+        self.status = message
+
+    def publish(self, pictures: dict[str, bytes]) -> int:
+        """Send one frame of every camera; its stamp in ns."""
+        stamp_ns = self.get_clock().now().nanoseconds
+        for name, data in pictures.items():
+            head = convert.header(stamp_ns, f'{name}_optical_frame')
+            self._infos[name].publish(convert.info_message(self._cameras[name], head))
+            self._pictures[name].publish(convert.jpeg_message(data, head))
+        return stamp_ns
+
+    def connected(self) -> bool:
+        """Whether somebody listens to the pictures and the calibration of every camera."""
+        return all(publisher.get_subscription_count() for publishers in
+                   (self._pictures, self._infos) for publisher in publishers.values())
+
+    def streaming(self) -> bool:
+        """Whether the scene follows the cameras."""
+        return self.status is not None and self.status.state in (SceneStatus.STREAMING,
+                                                                 SceneStatus.STALLED)
+
+    def shows(self, stamp_ns: int) -> bool:
+        """Whether the scene shows the frame published with `stamp_ns`, or a later one."""
+        shown = None if self.status is None else shown_stamp_ns(self.status)
+        return shown is not None and shown >= stamp_ns - _SHOWN_TOLERANCE_NS
+
+    def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Take messages for `seconds`, or less when `until` comes true; whether it did."""
+        end = time.monotonic() + seconds
+        while not until():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._executor.spin_once(timeout_sec=min(left, 0.1))
+        return True
+
+
+def encoded_frames(recording: Recording, cameras: tuple[str, ...], frames: str,
+                   ) -> list[tuple[int, dict[str, bytes]]]:
+    """Index and JPEG files by camera of the frames 'A:B', with a progress bar.
+
+    Raises `InputError` for a range or a recording that cannot be read.
+    """
+    first, last = frame_range(frames)
+    total = min(last or recording.frames_total, recording.frames_total) - first
+    encoded = []
+    with _progress() as bar:
+        task = bar.add_task('encoding', total=max(total, 0))
+        for offset, frame_set in enumerate(recording.frame_sets(first, last, cameras)):
+            encoded.append((first + offset, {name: _jpeg(picture)
+                                             for name, picture in frame_set.images.items()}))
+            bar.advance(task)
+    return encoded
+
+
+def _jpeg(picture: Picture) -> bytes:
+    if isinstance(picture, EncodedPicture) and picture.data[:2] == b'\xff\xd8':
+        return picture.data  # as the camera compressed it
+    return convert.jpeg_bytes(picture.decode(), _QUALITY)
+
+
+def _progress() -> Progress:
+    return Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+                    TimeElapsedColumn(), console=Console(stderr=True))
+
+
+def _warm_up(player: Player, options: PlayOptions, frame: tuple, played: _Played) -> None:
+    """Repeat the first frame until the reconstruction streams; raises `InputError`."""
+    index, pictures = frame
+    end, said = time.monotonic() + options.start_timeout, None
+    while not player.streaming():
+        if time.monotonic() > end:
+            state = 'no status came' if player.status is None else player.status.message
+            raise InputError(f'{options.status_topic}: not STREAMING after '
+                             f'{options.start_timeout:.0f} s ({state}); expected a reconstruction '
+                             f'of these cameras. Check that the node runs and hears them.')
+        played.add(index, player.publish(pictures), True)
+        player.wait(1.0, player.streaming)
+        message = 'waiting for the reconstruction' if player.status is None \
+            else player.status.message
+        if message != said:
+            said = message
+            player.get_logger().info(f'first frame repeated: {message}')
+
+
+def _play_once(player: Player, options: PlayOptions, frames: list, recorded_hz: float,
+               played: _Played) -> None:
+    """Publish all frames at their pace; with auto, each one is waited for."""
+    rate, missed = options.rate_hz(), 0
+    started, stamp_ns = time.monotonic(), None
+    for number, (index, pictures) in enumerate(frames):
+        stamp_ns = player.publish(pictures)
+        played.add(index, stamp_ns, False)
+        player.get_logger().info(f'frame {index} ({number + 1} of {len(frames)})')
+        if rate is None:
+            player.wait(1 / recorded_hz)
+            shown = player.wait(options.frame_timeout, lambda s=stamp_ns: player.shows(s))
+            played.note_shown(shown)
+            missed += not shown
+        else:
+            player.wait(started + (number + 1) / rate - time.monotonic())
+    if rate is not None and player.status is not None:
+        missed = not player.wait(options.frame_timeout, lambda: player.shows(stamp_ns))
+        played.note_shown(not missed)
+    if missed:
+        player.get_logger().warning(f'{int(missed)} frames were not shown within '
+                                    f'{options.frame_timeout:.0f} s')
+
+
+def play(options: PlayOptions, ros_arguments: list[str] | None = None) -> int:
+    """Play as `options` say, in a ROS context of its own; the exit code.
+
+    Raises `InputError` for a recording, options or a reconstruction that cannot be used.
+    """
+    rate = options.rate_hz()
+    recording = open_recording(options.data)
+    cameras = tuple(options.cameras) or train_views(recording, test_view(recording))
+    frames = encoded_frames(recording, cameras, options.frames)
+    rclpy.init(args=ros_arguments)
+    player = Player(options, recording, cameras)
+    played = _Played()
+    try:
+        if rate is None or options.wait_for_streaming:
+            _warm_up(player, options, frames[0], played)
+        elif not player.wait(10.0, player.connected):
+            player.get_logger().warning('nobody listens to all cameras; playing anyway')
+        while True:
+            _play_once(player, options, frames, recording.rate_hz, played)
+            if not options.loop:
+                return 0
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0  # the usual end of a loop
+    finally:
+        if options.table is not None:
+            played.write(options.table, recording, cameras)
+        player.destroy_node()
+        rclpy.try_shutdown()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line of the player; the exit code."""
+    arguments = ['play', *(sys.argv[1:] if arguments is None else arguments)]
+    options = tyro.cli(PlayOptions, prog='play', args=remove_ros_args(arguments)[1:])
+    try:
+        return play(options, arguments)
+    except InputError as error:
+        print(f'play: {error}', file=sys.stderr)
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node `igs` (executable `reconstruct`): camera topics in, a live scene and its views out.
+
+Three kinds of threads: the executor's (callbacks, which only queue), the pipeline's two (motion,
+refinement), and the two of `outputs` (views, state). docs/topics.md lists topics and QoS.
+"""
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from igs_ros.camera import Camera
+from igs_ros.codec.ply import read_points
+from igs_ros.config import Config
+from igs_ros.data.rig import read_rig
+from igs_ros.errors import InputError
+from igs_ros.frames import FrameSet
+from igs_ros.live import LivePipeline, Status
+from igs_ros.msg import SceneStatus
+from igs_ros.node import convert, convert_scene, params
+from igs_ros.node.inputs import Inputs
+from igs_ros.node.logs import Complaints, RosHandler
+from igs_ros.node.outputs import StateOutput, ViewOutput
+from igs_ros.node.params import NodeConfig
+from igs_ros.pipeline import Snapshot
+from igs_ros.timing import Drops, Timings
+
+_LOOK_S = 0.1
+
+
+class ReconstructNode(Node):
+    """Reconstructs the scene in front of a rig; raises `InputError` for unusable parameters.
+
+    `start` begins, `close` ends; in between somebody spins it.
+    """
+
+    def __init__(self, **node_options):
+        super().__init__('igs', **node_options)
+        self._handler = RosHandler(self.get_logger())
+        self.settings, self.config = params.declare(self)
+        rig = self._read_rig()
+        self._expected = len(self._input_names(rig))
+        self._pipeline: LivePipeline | None = None
+        self._early: FrameSet | None = None  # the newest one from before the pipeline
+        self._timings, self._drops = Timings(), Drops()
+        complaints = Complaints(self.get_logger().warning, self._drops)
+        self._inputs = Inputs(self, self.settings, {n: rig[n] for n in self._input_names(rig)},
+                              self._on_frame_set)
+        view_camera = first_view(self.settings, self.config, rig)
+        self._views = ViewOutput(self, self.settings, view_camera, self._timings, complaints)
+        self._states = StateOutput(self, self.settings, self._status)
+        self.create_service(Trigger, '~/reset', self._on_reset)
+        self._starter = self.create_timer(_LOOK_S, self._start_when_calibrated)
+
+    def start(self) -> None:
+        """Start the threads of the outputs, and take the log of the core."""
+        core_log = logging.getLogger('igs_ros')
+        core_log.setLevel(logging.INFO)
+        core_log.addHandler(self._handler)
+        core_log.propagate = False  # or Python prints the lines a second time
+        self._views.loop.start()
+        self._states.loop.start()
+        self.get_logger().info(
+            f'waiting for {self._expected} cameras on {self.settings.image_topic} '
+            f'({self.settings.transport}, {self.settings.input_reliability})')
+
+    def close(self) -> None:
+        """Stop all threads."""
+        self._views.loop.stop()
+        self._states.loop.stop()
+        if self._pipeline is not None:
+            self._pipeline.stop()
+        core_log = logging.getLogger('igs_ros')
+        core_log.removeHandler(self._handler)
+        core_log.propagate = True
+
+    # -- start ----------------------------------------------------------------------------------
+
+    def _read_rig(self) -> dict[str, Camera]:
+        if not self.settings.rig_file:
+            raise InputError('parameter rig_file is empty; expected a rig.json with the poses of '
+                             'the cameras. Set it with --ros-args -p rig_file:=PATH.')
+        return read_rig(self.settings.rig_file)
+
+    def _input_names(self, rig: dict[str, Camera]) -> tuple[str, ...]:
+        names = self.settings.cameras or tuple(rig)
+        unknown = [name for name in names if name not in rig]
+        if unknown:
+            raise InputError(f"parameter cameras names {', '.join(unknown)}; expected cameras of "
+                             f"{self.settings.rig_file}: {', '.join(rig)}.")
+        return tuple(dict.fromkeys(names))
+
+    def _start_when_calibrated(self) -> None:
+        cameras = self._inputs.cameras()
+        if cameras is None:
+            return
+        self._starter.cancel()
+        pipeline = LivePipeline(self.config, cameras, points=self._points(), now_ns=self._now_ns,
+                                on_snapshot=self._on_snapshot)
+        pipeline.start()
+        self._pipeline = pipeline
+        self._views.begin(pipeline)
+        self._states.begin(pipeline)
+        self.get_logger().info(f'{len(cameras)} cameras calibrated: {", ".join(cameras)}')
+        if self._early is not None:
+            pipeline.offer(self._early)
+
+    def _points(self):
+        if not self.settings.points_file:
+            return None
+        try:
+            return read_points(Path(self.settings.points_file))
+        except InputError as error:
+            self.get_logger().warning(f'{error} The first scene is made from the images alone.')
+            return None
+
+    # -- in and out -----------------------------------------------------------------------------
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _on_frame_set(self, frame_set: FrameSet) -> None:
+        if self._pipeline is None:
+            self._early = frame_set
+        else:
+            self._pipeline.offer(frame_set)
+
+    def _on_snapshot(self, _: Snapshot) -> None:
+        self._views.loop.wake()
+        self._states.loop.wake()
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._pipeline is not None
+        response.message = 'a new first scene is made from the next frame set' \
+            if response.success else 'nothing to reset: still waiting for calibrations'
+        if self._pipeline is not None:
+            self._pipeline.reset()
+        return response
+
+    def _status(self) -> SceneStatus:
+        status = Status(cameras_expected=self._expected, message='waiting for calibrations') \
+            if self._pipeline is None else self._pipeline.status()
+        status = replace(status, stages={**status.stages, **self._timings.snapshot()})
+        drops = {**self._inputs.drops(), **self._drops.snapshot()}
+        return convert_scene.status_message(status, drops, self._inputs.stalled, convert.header(
+            self._now_ns(), self.settings.world_frame))
+
+
+def first_view(settings: NodeConfig, config: Config, rig: dict[str, Camera]) -> Camera:
+    """The view as the parameters have it; raises `InputError`."""
+    name = settings.view_camera or (settings.cameras or tuple(rig))[0]
+    if name not in rig:
+        raise InputError(f"parameter view_camera is '{name}'; expected a camera of "
+                         f"{settings.rig_file}: {', '.join(rig)}.")
+    camera = rig[name].undistorted()
+    camera = camera.resized(settings.view_width or config.width or camera.width)
+    if not settings.view_pose:
+        return camera
+    try:
+        numbers = [float(part) for part in settings.view_pose.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 7:
+        raise InputError(f"parameter view_pose is '{settings.view_pose}'; expected seven numbers "
+                         f"'x y z qx qy qz qw' (m, optical axes, world frame).")
+    try:
+        return camera.placed(convert.camera_from_world(numbers[:3], numbers[3:]))
+    except InputError as error:
+        raise InputError(f'parameter view_pose: {error}') from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; 1 when its parameters cannot work."""
+    # own handlers: rclpy's end the middleware while our threads still publish
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    stopping = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.append(True))
+    node = None
+    try:
+        node = ReconstructNode()
+        node.start()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stopping:
+            executor.spin_once(timeout_sec=0.2)
+        return 0
+    except InputError as error:
+        rclpy.logging.get_logger('igs').fatal(str(error))
+        return 1
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CUDA rasteriser: gsplat 1.5.3 (1.6 has the same interface, and max alpha 0.99).
+
+Not run by its authors: no GPU was at hand. test/raster/test_backends.py covers it and is skipped
+without one. Importing this module imports gsplat, which compiles its kernels on the first call,
+or loads them from its cache; nothing is compiled here.
+"""
+from __future__ import annotations
+
+import gsplat
+import torch
+
+from igs_ros.camera import Camera
+from igs_ros.errors import InputError
+from igs_ros.raster import Rendering
+from igs_ros.raster.constants import RasterConstants
+from igs_ros.scene import GaussianScene
+
+
+class GsplatScreenGradients:
+    """Gradients in the image plane, px, read from gsplat's `means2d` after `backward`."""
+
+    def __init__(self, means2d: torch.Tensor | None):
+        self._means2d = means2d
+
+    @property
+    def mean2d(self) -> torch.Tensor | None:
+        """[N, 2], None before `backward`."""
+        return self._first_camera(getattr(self._means2d, 'grad', None))
+
+    @property
+    def absgrad(self) -> torch.Tensor | None:
+        """[N, 2], None before `backward` and where it was not asked for."""
+        return self._first_camera(getattr(self._means2d, 'absgrad', None))
+
+    @staticmethod
+    def _first_camera(value):
+        return None if value is None else value.reshape(-1, 2)
+
+
+class GsplatRasterizer:
+    """`Rasterizer` on the first CUDA device; conventions and constants as gsplat has them.
+
+    `constants.max_alpha` and `stop_transmittance` are compiled into gsplat and not settable here.
+    Raises `InputError` where torch finds no GPU.
+    """
+
+    name = 'cuda'
+
+    def __init__(self, constants: RasterConstants = RasterConstants()):  # noqa: B008
+        if not torch.cuda.is_available():
+            raise InputError('rasteriser: gsplat needs an NVIDIA GPU and torch with CUDA; torch '
+                             'finds none. Use --device cpu.')
+        self.device = torch.device('cuda')
+        self.constants = constants
+
+    def render(self, scene: GaussianScene, camera: Camera, *,
+               background: tuple[float, float, float] = (0.0, 0.0, 0.0),
+               antialiased: bool = False, absgrad: bool = False,
+               depth: bool = True) -> Rendering:
+        """See `Rasterizer.render`; the scene has to be on the GPU."""
+        if len(scene) == 0:
+            return self._nothing(camera, background, depth)
+        picture, alpha, details = gsplat.rasterization(
+            scene.means, scene.quats, scene.scales, scene.opacities, scene.sh,
+            self._tensor(camera.camera_from_world)[None], self._tensor(camera.K)[None],
+            camera.width, camera.height, near_plane=self.constants.near,
+            far_plane=self.constants.far, eps2d=self.constants.eps2d, sh_degree=scene.sh_degree,
+            packed=False, backgrounds=self._tensor(background)[None],
+            render_mode='RGB+ED' if depth else 'RGB', absgrad=absgrad,
+            rasterize_mode='antialiased' if antialiased else 'classic')
+        means2d = details['means2d']
+        if means2d.requires_grad:
+            means2d.retain_grad()
+        radii = details['radii'][0]  # [N, 2] since gsplat 1.5
+        return Rendering(picture[0, ..., :3], picture[0, ..., 3] if depth else None,
+                         alpha[0, ..., 0], (radii > 0).reshape(len(scene), -1).all(1),
+                         GsplatScreenGradients(means2d))
+
+    def _nothing(self, camera, background, depth) -> Rendering:
+        """gsplat cannot sort zero Gaussians."""
+        size = (camera.height, camera.width)
+        empty = torch.zeros(size, device=self.device)
+        return Rendering(self._tensor(background).expand(*size, 3).clone(),
+                         empty if depth else None, empty.clone(),
+                         torch.zeros(0, dtype=torch.bool, device=self.device),
+                         GsplatScreenGradients(None))
+
+    def _tensor(self, values) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=torch.float32).to(self.device)

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark measures what it says."""
+import importlib.util
+import json
+
+import pytest
+
+from igs_ros.bench import raster
+from igs_ros.errors import InputError
+
+
+def test_scene_has_the_overlap_that_results_are_quoted_for():
+    assert 38 <= raster.contributing(*raster.bench_scene(20_000, 320, 240)) <= 44
+
+
+def test_needs_gsplat(monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(InputError, match='gsplat'):
+        raster.run(None)
+
+
+def test_results(monkeypatch, tmp_path):
+    """Small sizes: the keys, one row per size, positive times."""
+    monkeypatch.setattr(raster, 'SIZES', ((32, 24),))
+    monkeypatch.setattr(raster, 'COUNTS', (50, 100))
+    monkeypatch.setattr(raster, 'COMPARED', (100, 32, 24))
+    results = raster.run(tmp_path / 'raster.json')
+    assert json.loads((tmp_path / 'raster.json').read_text()) == results
+    assert [row['gaussians'] for row in results['rows']] == [50, 100]
+    assert all(0 < row['forward'] < row['forward_backward'] for row in results['rows'])
+    assert results['ratio'] == pytest.approx(
+        results['rows'][1]['forward_backward'] / results['yardstick'])

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first scene: every method, its bounds, its report, and equal bytes for equal input."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from igs_ros.bootstrap import first_scene
+from igs_ros.codec.ply import read_scene, write_scene
+from igs_ros.config import BootstrapConfig, Config
+from igs_ros.data import open_recording
+from igs_ros.errors import InputError
+from igs_ros.frames import FrameSet, Preparer
+from igs_ros.raster import render_view
+from igs_ros.raster.cpu import CpuRasterizer
+from igs_ros.scene import ATTRIBUTES
+
+SMALL = Config(bootstrap=BootstrapConfig(iterations=340), max_gaussians=2000, threads=1)
+
+
+class Bench:
+    """The workbench's first frame set: prepared pictures, working cameras, points."""
+
+    def __init__(self, folder, width):
+        recording = open_recording(folder)
+        preparer = Preparer(recording.cameras, width)
+        everything = preparer.prepare(next(iter(recording.frame_sets(0, 1))))
+        names = [n for n in recording.cameras if n not in recording.held_out]
+        self.frame_set = everything.only(names)
+        self.cameras = {name: preparer.cameras[name] for name in names}
+        self.points = recording.points()
+        self.test_camera = preparer.cameras['cam02']
+        self.test_image = everything.images['cam02'].astype(np.float32) / 255
+
+    def first(self, method='auto', config=SMALL, frame_set=None, threads=1, progress=None,
+              with_points=True):
+        """`first_scene` of these pictures."""
+        return first_scene(method, frame_set or self.frame_set, self.cameras,
+                           self.points if with_points else None, CpuRasterizer(threads), config,
+                           progress)
+
+    def test_psnr(self, scene):
+        """PSNR in dB of the camera that did not train."""
+        drawn = render_view(CpuRasterizer(2), scene, self.test_camera).rgb
+        return -10 * np.log10(np.mean((drawn - self.test_image) ** 2))
+
+
+@pytest.fixture(scope='module')
+def bench(workbench):
+    """At 96x72 px: seconds, not minutes."""
+    return Bench(workbench, 96)
+
+
+@pytest.fixture(scope='module')
+def made(bench):
+    """One finished first scene with one thread."""
+    return bench.first()
+
+
+def data(scene):
+    return [getattr(scene, name).numpy().tobytes() for name in ATTRIBUTES]
+
+
+def test_threads_do_not_matter(bench, made):
+    again = bench.first(config=replace(SMALL, threads=3), threads=3)
+    assert data(again.scene) == data(made.scene)
+    assert again.report.psnr_views == made.report.psnr_views
+
+
+def test_seed_matters(bench, made):
+    config = replace(SMALL, seed=1, bootstrap=BootstrapConfig(iterations=5))
+    zero = bench.first(config=replace(config, seed=0))
+    assert data(bench.first(config=config).scene) != data(zero.scene)
+
+
+def test_report(bench, made):
+    report = made.report
+    assert (report.method, report.iterations, report.stopped_by) == ('points', 340, 'iterations')
+    assert report.gaussians == len(made.scene) <= 2000
+    assert report.seconds > 0 and report.cpu_s > 0
+    assert set(report.psnr_views) == {'cam00', 'cam01', 'cam03'}
+    assert report.psnr_train == pytest.approx(np.mean(list(report.psnr_views.values())))
+    drawn = render_view(CpuRasterizer(1), made.scene, bench.cameras['cam01']).rgb
+    target = bench.frame_set.images['cam01'] / 255
+    assert report.psnr_views['cam01'] == pytest.approx(
+        -10 * np.log10(np.mean((drawn - target) ** 2)), abs=1e-3)
+
+
+def test_quality_on_the_unseen_view(bench, made):
+    start = bench.first(config=replace(SMALL, bootstrap=BootstrapConfig(iterations=0)))
+    assert made.report.psnr_train > start.report.psnr_train + 3
+    assert bench.test_psnr(made.scene) > max(21.0, bench.test_psnr(start.scene) + 2)
+    assert bool(made.scene.finite().all()) and made.scene.sh_degree == 1
+
+
+def test_growth_stops_at_the_limit(bench):
+    config = replace(SMALL, max_gaussians=450)
+    scene = bench.first(config=config).scene
+    assert 360 < len(scene) <= 450
+
+
+def test_seconds_cap(bench):
+    config = replace(SMALL, bootstrap=BootstrapConfig(iterations=10 ** 6, seconds=0.3))
+    report = bench.first(config=config).report
+    assert report.stopped_by == 'seconds'
+    assert 0 < report.iterations < 10 ** 4
+
+
+def test_progress_rises_to_one(bench):
+    told = []
+    bench.first(config=replace(SMALL, bootstrap=BootstrapConfig(iterations=60)),
+                progress=lambda stage, done: told.append((stage, done)))
+    stages = [stage for stage, _ in told]
+    assert len(set(stages)) >= 3 and told[-1][1] == 1.0
+    for stage in set(stages):
+        done = [d for s, d in told if s == stage]
+        assert done == sorted(done) and 0 <= done[0] and done[-1] <= 1
+
+
+def test_images_alone(bench, made):
+    found = bench.first('auto', with_points=False)
+    assert found.report.method == 'images'
+    assert bench.test_psnr(found.scene) > bench.test_psnr(made.scene) - 2.5
+
+
+def test_missing_picture(bench):
+    frame_set = bench.frame_set.only(['cam00', 'cam03'])
+    report = bench.first(frame_set=frame_set,
+                         config=replace(SMALL, bootstrap=BootstrapConfig(iterations=20))).report
+    assert set(report.psnr_views) == {'cam00', 'cam03'}
+
+
+def test_ply_is_taken_as_it_is(bench, made, tmp_path):
+    path = tmp_path / 'scene.ply'
+    write_scene(path, made.scene)
+    first = bench.first(str(path))
+    assert (first.report.method, first.report.iterations) == ('ply', 0)
+    assert data(first.scene) == data(read_scene(path))
+    assert first.report.psnr_train == pytest.approx(made.report.psnr_train, abs=0.05)
+
+
+def test_ply_above_the_limit_keeps_what_covers_most(bench, made, tmp_path):
+    path = tmp_path / 'scene.ply'
+    write_scene(path, made.scene)
+    limited = bench.first(str(path), config=replace(SMALL, max_gaussians=300, sh_degree=2))
+    assert len(limited.scene) == 300 and limited.scene.sh_degree == 2
+    assert limited.scene.scales.prod(1).median() > made.scene.scales.prod(1).median()
+
+
+def test_ply_without_pictures(bench, made, tmp_path):
+    path = tmp_path / 'scene.ply'
+    write_scene(path, made.scene)
+    assert np.isnan(bench.first(str(path), frame_set=FrameSet(0, {})).report.psnr_train)
+
+
+@pytest.mark.parametrize('method, message', [
+    ('points', 'brings no points'), ('depth', "'depth' is neither auto"),
+    ('/nowhere/scene.ply', 'neither auto, points nor images, nor an existing file')])
+def test_bad_method(bench, method, message):
+    with pytest.raises(InputError, match=message):
+        bench.first(method, with_points=False)
+
+
+def test_no_pictures(bench):
+    with pytest.raises(InputError, match='no picture of any of the cameras cam00'):
+        bench.first(frame_set=FrameSet(0, {}))
+
+
+def test_ply_that_is_no_scene(bench, tmp_path):
+    path = tmp_path / 'broken.ply'
+    path.write_text('not a scene')
+    with pytest.raises(InputError, match='broken.ply'):
+        bench.first(str(path))

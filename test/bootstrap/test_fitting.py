@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schedule of the first scene's optimisation."""
+import numpy as np
+import pytest
+import torch
+
+from igs_ros.bootstrap.fitting import fit, median_depth
+from igs_ros.camera import Camera
+from igs_ros.config import BootstrapConfig
+from igs_ros.raster.cpu import CpuRasterizer
+from igs_ros.scene import GaussianScene, empty_scene
+
+K = [[40.0, 0, 24.0], [0, 40.0, 16.0], [0, 0, 1]]
+CAMERAS = {name: Camera(name, 48, 32, K, np.eye(4)) for name in ('a', 'b', 'c')}
+RED = np.zeros((32, 48, 3), np.uint8) + np.array([220, 20, 20], np.uint8)
+
+
+class Watched(CpuRasterizer):
+    """Notes what it is asked to draw."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.drawn = []
+
+    def render(self, scene, camera, **options):
+        self.drawn.append((camera.name, camera.width, camera.height))
+        return super().render(scene, camera, **options)
+
+
+def grey_wall():
+    """A grid of 12 x 8 grey Gaussians, 2 m away."""
+    x, y = torch.meshgrid(torch.linspace(-1.2, 1.2, 12), torch.linspace(-0.8, 0.8, 8),
+                          indexing='ij')
+    means = torch.stack([x.flatten(), y.flatten(), torch.full((96,), 2.0)], 1)
+    quats = torch.zeros(96, 4)
+    quats[:, 0] = 1
+    return GaussianScene(means, quats, torch.full((96, 3), 0.15), torch.full((96,), 0.5),
+                         torch.zeros(96, 4, 3))
+
+
+def run(iterations, rasterizer=None, told=None, **config):
+    return fit(grey_wall(), {name: RED for name in CAMERAS}, CAMERAS, rasterizer or Watched(),
+               BootstrapConfig(iterations=iterations, **config), max_gaussians=100, seed=0,
+               progress=(told if told is not None else []).append)
+
+
+def test_first_fifth_at_half_size_then_full():
+    rasterizer = Watched()
+    run(30, rasterizer)
+    assert [size for _, *size in rasterizer.drawn] == [[24, 16]] * 6 + [[48, 32]] * 24
+
+
+def test_every_pass_shows_all_cameras():
+    rasterizer = Watched()
+    run(30, rasterizer)
+    names = [name for name, *_ in rasterizer.drawn]
+    for start in range(0, 30, 3):
+        assert sorted(names[start:start + 3]) == ['a', 'b', 'c']
+    assert len({tuple(names[start:start + 3]) for start in range(0, 30, 3)}) > 1
+
+
+def test_colours_move_to_the_picture():
+    fitted = run(60)
+    drawn = CpuRasterizer(1).render(fitted.scene, CAMERAS['a']).rgb[8:24, 12:36].mean((0, 1))
+    before = CpuRasterizer(1).render(grey_wall(), CAMERAS['a']).rgb[8:24, 12:36].mean((0, 1))
+    target = torch.tensor([220, 20, 20]) / 255
+    assert (drawn - target).abs().sum() < 0.5 * (before - target).abs().sum()
+
+
+def test_no_iterations_return_the_seeds():
+    fitted, seeds = run(0), grey_wall()
+    assert (fitted.iterations, fitted.stopped_by) == (0, 'iterations')
+    torch.testing.assert_close(fitted.scene.means, seeds.means, rtol=0, atol=0)
+    torch.testing.assert_close(fitted.scene.scales, seeds.scales)
+    torch.testing.assert_close(fitted.scene.opacities, seeds.opacities)
+
+
+def test_cap_of_seconds_counts_iterations():
+    rasterizer = Watched()
+    fitted = run(10 ** 6, rasterizer, seconds=0.2)
+    assert fitted.stopped_by == 'seconds' and fitted.iterations == len(rasterizer.drawn) > 0
+
+
+def test_progress():
+    told = []
+    run(100, told=told)
+    assert told == pytest.approx([0, 0.25, 0.5, 0.75])
+
+
+def test_median_depth_is_of_what_lies_in_front():
+    behind = Camera('d', 48, 32, K, np.diag([-1.0, 1, -1, 1]))  # looks the other way
+    assert median_depth(grey_wall(), list(CAMERAS.values()) + [behind]) == pytest.approx(2.0)
+    assert median_depth(empty_scene(), [behind]) == 1.0

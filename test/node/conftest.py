@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROS for the tests of the edge: a domain of their own, processes, and a client to talk to them."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# Before rclpy is imported, and inherited by processes. Ids above 101 collide with other ports.
+os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
+os.environ['RCUTILS_COLORIZED_OUTPUT'] = '0'
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Process:
+    """A module of igs_ros running as a process; its output is kept in a file."""
+
+    def __init__(self, log: Path, module: str, *arguments):
+        self.log = log
+        with log.open('w') as output:
+            self._process = subprocess.Popen(
+                [sys.executable, '-m', module, *map(str, arguments)], cwd=ROOT, stdout=output,
+                stderr=subprocess.STDOUT)
+
+    def lines(self, pattern: str) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if re.search(pattern, line)]
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self, seconds: float) -> int:
+        return self._process.wait(seconds)
+
+    def stop(self) -> int:
+        """Interrupt it; its exit code."""
+        if self.alive():
+            self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+
+
+@pytest.fixture(scope='module')
+def processes(tmp_path_factory):
+    """start(module, *arguments) -> Process; whatever still runs at the end is interrupted."""
+    running = []
+
+    def start(module, *arguments):
+        log = tmp_path_factory.mktemp('process') / 'log.txt'
+        running.append(Process(log, module, *arguments))
+        return running[-1]
+    yield start
+    for process in running:
+        process.stop()
+
+
+@pytest.fixture(scope='session')
+def ros():
+    """rclpy, initialised."""
+    rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    rclpy.init()
+    yield rclpy
+    rclpy.try_shutdown()
+
+
+class Client:
+    """A node with whatever publishers and subscriptions a test asks for."""
+
+    def __init__(self, ros):
+        from rclpy.executors import SingleThreadedExecutor
+        self.node = ros.create_node('test_client')
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._publishers = {}
+
+    def publish(self, topic, message, depth=10):
+        """Publish once somebody listens."""
+        if topic not in self._publishers:
+            self._publishers[topic] = self.node.create_publisher(type(message), topic, depth)
+        publisher = self._publishers[topic]
+        assert self.spin(10, lambda: publisher.get_subscription_count() > 0), topic
+        publisher.publish(message)
+
+    def collect(self, kind, topic, qos=10):
+        """The list that messages of `topic` go into while spinning."""
+        messages = []
+        self.node.create_subscription(kind, topic, messages.append, qos)
+        return messages
+
+    def spin(self, seconds, until=lambda: False) -> bool:
+        """Take messages for `seconds`, or less when `until` comes true; whether it did."""
+        end = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() > end:
+                return False
+            self._executor.spin_once(timeout_sec=0.02)
+        return True
+
+
+@pytest.fixture(scope='module')
+def client(ros):
+    made = Client(ros)
+    yield made
+    made.node.destroy_node()

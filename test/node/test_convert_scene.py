@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scene and status as messages, read back from the wire with nothing but struct and numpy."""
+import math
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from igs_ros.codec.state import apply_update, key_arrays, scene_from, update_arrays
+from igs_ros.live import Status
+from igs_ros.pipeline import State
+from igs_ros.scene import GaussianScene
+from igs_ros.timing import StageTime
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
+
+from igs_ros.msg import SceneStatus  # noqa: E402
+from igs_ros.node import convert, convert_scene  # noqa: E402
+
+
+def sent(message):
+    return deserialize_message(serialize_message(message), type(message))
+
+
+def scene(count=20, velocities=True):
+    random = torch.Generator().manual_seed(3)
+    quats = torch.nn.functional.normalize(torch.randn((count, 4), generator=random), dim=1)
+    return GaussianScene(torch.randn((count, 3), generator=random), quats,
+                         torch.rand((count, 3), generator=random),
+                         torch.rand(count, generator=random),
+                         torch.randn((count, 4, 3), generator=random),
+                         torch.randn((count, 3), generator=random) if velocities else None)
+
+
+@pytest.mark.parametrize('velocities', [True, False])
+def test_points_as_rviz_reads_them(velocities):
+    start = scene(velocities=velocities)
+    message = sent(convert_scene.points_message(start, convert.header(9, 'map'), 0.5))
+    rows = [i for i in range(20) if start.opacities[i] >= 0.5]
+    assert (message.width, message.height) == (len(rows), 1) and 0 < len(rows) < 20
+    assert [(f.name, f.offset, f.datatype, f.count) for f in message.fields] == [
+        (name, 4 * i, 7, 1) for i, name in enumerate(['x', 'y', 'z', 'rgb', 'vx', 'vy', 'vz'])]
+    assert message.row_step == message.point_step * len(rows) == len(message.data)
+    assert message.is_dense == velocities
+    for place, row in enumerate(rows):
+        x, y, z, rgb, vx, vy, vz = struct.unpack_from('<3fI3f', message.data, 28 * place)
+        assert (x, y, z) == tuple(start.means[row].tolist())
+        color = [(rgb >> shift & 255) / 255 for shift in (16, 8, 0)]
+        expected = (0.5 + start.sh[row, 0].numpy() / (2 * math.sqrt(math.pi))).clip(0, 1)
+        assert np.abs(color - expected).max() <= 0.5 / 255 + 1e-5
+        if velocities:
+            assert (vx, vy, vz) == tuple(start.velocities[row].tolist())
+        else:
+            assert math.isnan(vx) and math.isnan(vy) and math.isnan(vz)
+
+
+def test_no_points_above_the_threshold():
+    message = sent(convert_scene.points_message(scene(), convert.header(9, 'map'), 1.0))
+    assert message.width == 0 and len(message.data) == 0
+
+
+def test_key_and_update_give_the_scene_back():
+    start = scene()
+    means = start.means.clone()
+    means[[2, 5]] += 1
+    moved = start.replaced(means=means)
+    head = convert.header(123, 'map')
+    key = convert_scene.key_from_message(sent(convert_scene.key_message(
+        key_arrays(start, scene_id=4, sequence=7), head)))
+    message = sent(convert_scene.update_message(
+        update_arrays(start, moved, [2, 5], scene_id=4, sequence=8, base_sequence=7), head))
+    assert message.moved_rows.tolist() == [2, 5]
+    assert convert.nanoseconds(message.header.stamp) == 123
+    back = scene_from(apply_update(key, convert_scene.update_from_message(message)))
+    for name in ('means', 'quats', 'scales', 'opacities', 'sh', 'velocities'):
+        assert torch.equal(getattr(back, name), getattr(moved, name)), name
+
+
+def status(**changes):
+    return Status(**{'state': State.STREAMING, 'stamp_ns': 1_700_000_000_123_456_789,
+                     'scene_id': 2, 'sequence': 9, 'key_sequence': 6, 'gaussians': 1234,
+                     'cameras_expected': 3, 'cameras_in_last_set': 2, 'frame_sets_processed': 7,
+                     'keys_refined': 1, 'refinements_discarded': 4, 'chain_breaks': 5,
+                     'stages': {'motion': StageTime(0.5, 0.25, 8)},
+                     'drops': {'superseded': 3, 'never': 0}, **changes})
+
+
+def test_status_carries_everything():
+    head = convert.header(1_700_000_002_000_000_000, 'map')
+    message = sent(convert_scene.status_message(status(), {'late:cam01': 2}, '', head))
+    assert message.state == SceneStatus.STREAMING and message.message == ''
+    assert message.scene_age_s == pytest.approx(1.876543211, abs=1e-6)
+    for name in ('scene_id', 'sequence', 'key_sequence', 'gaussians', 'cameras_expected',
+                 'cameras_in_last_set', 'frame_sets_processed', 'keys_refined',
+                 'refinements_discarded', 'chain_breaks'):
+        assert getattr(message, name) == getattr(status(), name)
+    assert (message.stage_names, list(message.stage_last_s), list(message.stage_mean_s)) == (
+        ['motion'], [0.5], [0.25])
+    drops = dict(zip(message.drop_causes, message.drop_counts, strict=True))
+    assert drops == {'superseded': 3, 'late:cam01': 2}
+
+
+@pytest.mark.parametrize('age_ns', [0, 1, 999, 123_456_789, 90_000_000_000])
+def test_the_shown_stamp_can_be_told_from_the_status(age_ns):
+    shown = 1_700_000_000_123_456_789
+    head = convert.header(shown + age_ns, 'map')
+    message = sent(convert_scene.status_message(status(stamp_ns=shown), {}, '', head))
+    assert abs(convert_scene.shown_stamp_ns(message) - shown) < 10_000  # 10 us
+
+
+@pytest.mark.parametrize('state, stalled, expected, words', [
+    (State.WAITING, '', SceneStatus.WAITING, 'm'),
+    (State.WAITING, 'no frames', SceneStatus.WAITING, 'no frames'),
+    (State.BOOTSTRAP, '', SceneStatus.BOOTSTRAP, 'm 40%'),
+    (State.BOOTSTRAP, 'no frames', SceneStatus.BOOTSTRAP, 'm 40%'),
+    (State.STREAMING, 'no frames', SceneStatus.STALLED, 'no frames'),
+    (State.FAILED, 'no frames', SceneStatus.FAILED, 'm')])
+def test_states(state, stalled, expected, words):
+    message = convert_scene.status_message(
+        status(state=state, message='m', progress=0.4), {}, stalled, convert.header(5, 'map'))
+    assert (message.state, message.message) == (expected, words)
+
+
+def test_without_a_scene_its_age_is_unknown():
+    message = convert_scene.status_message(Status(), {}, '', convert.header(5, 'map'))
+    assert math.isnan(message.scene_age_s)
+    assert convert_scene.shown_stamp_ns(message) is None

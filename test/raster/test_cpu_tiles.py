@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tile kernels are vector code: a slip there costs a factor of 3 to 6, silently."""
+import re
+
+import numba
+import pytest
+from llvmlite import binding
+
+from igs_ros.raster import cpu_tiles
+from igs_ros.raster.cpu import CpuRasterizer
+from igs_ros.raster.cpu_records import FAST
+
+
+@pytest.mark.parametrize('kernel', [cpu_tiles.composite, cpu_tiles.composite_backward])
+def test_inner_loops_are_vector_code(kernel):
+    if not binding.get_host_cpu_features().get('fma'):
+        pytest.skip('this processor has no vector FMA instructions to look for')
+    CpuRasterizer(1).warm_up()
+    # compiled anew: cached machine code cannot be looked at
+    fresh = numba.njit(**(FAST | {'cache': False}))(kernel.py_func)
+    for signature in kernel.signatures:
+        fresh.compile(signature)
+        code = fresh.inspect_asm(signature)
+        packed = len(re.findall(r'vf\w*(?:add|sub)\w*ps[^\n]*%[yz]mm', code))
+        scalar = len(re.findall(r'vf\w*(?:add|sub)\w*ss[^\n]*%xmm', code))
+        assert packed >= 12, f'{packed} vector and {scalar} scalar FMA instructions: {signature}'
