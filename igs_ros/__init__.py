@@ -5,5 +5,7 @@
 """
 from pkgutil import extend_path
 
+__version__ = '0.1.0'  # that of package.xml (tested); colcon installs no other metadata
+
 # A checkout on sys.path still finds the igs_ros.msg of the installed copy.
 __path__ = extend_path(__path__, __name__)

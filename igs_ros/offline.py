@@ -28,7 +28,7 @@ from igs_ros.frames import FrameSet, Preparer
 from igs_ros.pipeline import Snapshot
 from igs_ros.raster import Rasterizer, render_view
 from igs_ros.run_files import RunFiles
-from igs_ros.sessions import LiveSession, LockstepSession, Playlist, Shown
+from igs_ros.sessions import LiveSession, LockstepSession, Playlist, Shown, Skipped
 from igs_ros.timing import spending
 
 WORLD_FRAME = 'map'  # only its length counts here: it is part of the serialised message
@@ -66,7 +66,13 @@ def run(request: Request) -> dict:
     with _progress() as progress:
         made, frame_set = session.begin(progress)
         bootstrap = judge.first(made, session.snapshot, frame_set)
-        rows = [judge.frame(shown) for shown in session.frames(progress)]
+        rows, skipped = [], []
+        for frame in session.frames(progress):
+            if isinstance(frame, Skipped):
+                judge.skip(frame)
+                skipped.append(frame.index)
+            else:
+                rows.append(judge.frame(frame))
     results = {
         'scene': recording.name, 'version': version('igs_ros'),
         'device': session.rasterizer.device.type, 'machine': machine(),
@@ -75,6 +81,8 @@ def run(request: Request) -> dict:
         'bootstrap': bootstrap, 'frames': rows,
         'summary': metrics.summary(rows, judge.scorer, peak_rss_mb(),
                                    time.perf_counter() - started)}
+    if request.live:
+        results['live'] = {'skipped': skipped, 'drops': session.drops()}
     if files:
         write_scene(request.out / 'final.ply', session.snapshot.scene)
         files.finish(results)
@@ -119,6 +127,12 @@ class Judge:
             'step_cpu_s': motion.cpu_s + refinement.cpu_s,
             'gaussians': len(snapshot.scene), 'moved': len(snapshot.moved_rows),
             'state_bytes': state_bytes(snapshot, shown.kind)}
+
+    def skip(self, frame: Skipped) -> None:
+        """Note a frame that was never shown: its picture still says what moves."""
+        if self._scored:
+            truth = self._preparer.prepare(frame.frame_set).images.get(self._camera.name)
+            self.scorer.add(truth, None)
 
     def _look(self, label: str, snapshot: Snapshot, frame_set: FrameSet):
         with spending() as spent:

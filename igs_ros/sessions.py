@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +63,14 @@ class Shown:
     frame_set: FrameSet  # of all cameras read
 
 
+@dataclass(frozen=True, eq=False)
+class Skipped:
+    """One frame that was played but never shown: superseded by a newer one."""
+
+    index: int  # in the recording
+    frame_set: FrameSet  # of all cameras read
+
+
 class LockstepSession:
     """Frame by frame, deterministic."""
 
@@ -105,14 +113,13 @@ class LockstepSession:
 class LiveSession:
     """At the recording's own rate into a live pipeline: what is too slow is superseded.
 
-    CPU seconds cannot be told apart by stage when threads run side by side: `motion` holds the
-    wall time of the motion stage only, CPU times are zero, and so is `refinement`.
+    Threads run side by side, so CPU seconds cannot be told apart by stage: they are NaN, and
+    `motion` holds the wall time of the motion stage. Refinement takes no part in a step.
     """
 
     def __init__(self, playlist: Playlist, config: Config):
         self._playlist = playlist
         self._shown: dict[int, tuple[Snapshot, float]] = {}  # by stamp, as first shown
-        self._lock = threading.Lock()
         self._live = LivePipeline(config, playlist.cameras, points=playlist.recording.points(),
                                   on_snapshot=self._note)
 
@@ -142,8 +149,8 @@ class LiveSession:
         progress.update(task, completed=1.0)
         return self._live.first_report, frame_set
 
-    def frames(self, progress: Progress) -> Iterator[Shown]:
-        """Play everything, then yield the frames that were shown, with the scene as shown."""
+    def frames(self, progress: Progress) -> Iterator[Shown | Skipped]:
+        """Play everything, then yield the frames in order, with the scene as it was shown."""
         task = progress.add_task('playing', total=self._playlist.steps)
         period, started = 1 / self._playlist.recording.rate_hz, time.monotonic()
         played = []
@@ -154,19 +161,23 @@ class LiveSession:
             progress.advance(task)
         self._drain(played[-1].stamp_ns if played else 0)
         self._live.stop()
-        log.info('drops by cause: %s', self._live.status().drops or 'none')
         for index, frame_set in enumerate(played, self._playlist.first + 1):
-            if frame_set.stamp_ns in self._shown:
-                snapshot, seconds = self._shown[frame_set.stamp_ns]
-                kind = 'key' if snapshot.key_sequence == snapshot.sequence else 'candidate'
-                yield Shown(index, kind, snapshot, Spent(seconds, 0.0), Spent(0.0, 0.0),
-                            frame_set)
+            if frame_set.stamp_ns not in self._shown:
+                yield Skipped(index, frame_set)
+                continue
+            snapshot, seconds = self._shown[frame_set.stamp_ns]
+            kind = 'key' if snapshot.key_sequence == snapshot.sequence else 'candidate'
+            yield Shown(index, kind, snapshot, Spent(seconds, math.nan), Spent(0.0, math.nan),
+                        frame_set)
+
+    def drops(self) -> dict[str, int]:
+        """Frame sets and keys dropped, by cause."""
+        return self._live.status().drops
 
     def _note(self, snapshot: Snapshot) -> None:
         motion = self._live.status().stages.get('motion')
-        with self._lock:
-            self._shown.setdefault(snapshot.stamp_ns,
-                                   (snapshot, motion.last_s if motion else 0.0))
+        shown = (snapshot, motion.last_s if motion else 0.0)
+        self._shown.setdefault(snapshot.stamp_ns, shown)
 
     def _drain(self, last_stamp_ns: int, patience_s: float = 60.0) -> None:
         """Wait until the last frame set is shown; it is never superseded."""

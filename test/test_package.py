@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import igs_ros
+
 ROOT = Path(__file__).resolve().parents[1]
 XML = ElementTree.parse(ROOT / 'package.xml').getroot()
 VERSION = XML.findtext('version')
@@ -37,6 +39,7 @@ def is_source(path):
 
 
 def test_one_version():
+    assert igs_ros.__version__ == VERSION
     try:
         assert metadata.version('igs_ros') == VERSION, 'installed from another version: make venv'
     except metadata.PackageNotFoundError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from igs_ros.frames import FrameSet
 from igs_ros.motion import Moved
 from igs_ros.motion.flow import FlowCache, spread_views
 from igs_ros.motion.lift import Anchors, Views, blend, lift
-from igs_ros.motion.rotations import quaternions, turned
+from igs_ros.motion.rotations import turned
 from igs_ros.motion.tracks import Tracks, moving
 from igs_ros.neighbors import fps, knn
 from igs_ros.raster import Rasterizer
@@ -67,6 +68,21 @@ class GeometricMotion:
                 self.counts[cause] += number
 
 
+@dataclass(frozen=True, eq=False)
+class _Motion:
+    """Of a key with N Gaussians, to the frame set `stamp_ns`."""
+
+    stamp_ns: int
+    rows: np.ndarray  # [M] int64 ascending: who moved
+    displacements: np.ndarray  # [N, 3] float64 m
+    turns: np.ndarray  # [M, 3, 3] float64 rotations of the rows
+
+    @classmethod
+    def none(cls, stamp_ns: int, count: int) -> _Motion:
+        """Nothing moved."""
+        return cls(stamp_ns, np.zeros(0, np.int64), np.zeros((count, 3)), np.zeros((0, 3, 3)))
+
+
 class GeometricFollower:
     """Moves one key; made by `GeometricMotion.follow`."""
 
@@ -79,46 +95,53 @@ class GeometricFollower:
         self._points = scene.means.detach().cpu().numpy().astype(np.float64)
         self._colors = scene.sh[:, 0].detach().cpu().numpy().astype(np.float64) * _DC
         self._tracks = Tracks(model.cameras, scene, frame_set, model.rasterizer, model.flows)
-        self._last = (frame_set.stamp_ns, np.zeros_like(self._points))
+        self._last = _Motion.none(frame_set.stamp_ns, len(scene))
 
     def move_to(self, frame_set: FrameSet) -> Moved:
         """The key moved to `frame_set` (prepared, newer than the last one given, or equal).
 
         Velocities are those since the frame set processed before; 0 for what did not move.
+        Where no flow view has a picture, the scene stays as it was last.
         """
+        stamp_ns = frame_set.stamp_ns
         with self._lock:
-            if frame_set.stamp_ns == self.frame_set.stamp_ns:
-                return Moved(self.scene, np.zeros(0, np.uint32), frame_set.stamp_ns)
-            before = self._model.flows.previous_stamp(frame_set.stamp_ns)
-            if before is not None and before > self._last[0]:
+            if stamp_ns == self.frame_set.stamp_ns:
+                return Moved(self.scene, np.zeros(0, np.uint32), stamp_ns)
+            before = self._model.flows.previous_stamp(stamp_ns)
+            if before is not None and before > self._last.stamp_ns:
                 # a key that comes late skipped sets; its velocity is that of the last step
-                self._last = (before, self._motion(before, None)[1])
-            rows, displacements, turns = self._motion(frame_set.stamp_ns, frame_set.images)
-            moved = self._moved_scene(rows, displacements, turns, frame_set.stamp_ns)
-            self._last = (frame_set.stamp_ns, displacements)
-            return Moved(moved, rows.astype(np.uint32), frame_set.stamp_ns)
+                self._last = self._motion(before, None) or self._last
+            motion = self._motion(stamp_ns, frame_set.images)
+            if motion is None:
+                motion = replace(self._last, stamp_ns=stamp_ns)
+            moved = self._moved_scene(motion, self._last)
+            self._last = motion
+            return Moved(moved, motion.rows.astype(np.uint32), stamp_ns)
 
-    def _motion(self, stamp_ns, images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows that moved [M], displacements of all [N, 3], rotations of the rows [M, 3, 3]."""
+    def _motion(self, stamp_ns: int, images) -> _Motion | None:
+        """From the key to the set `stamp_ns` with `images`; None where no view has a picture."""
         current, known, counts = self._tracks.at(stamp_ns, images)
-        self._model.count(counts)
+        if images is not None:
+            self._model.count(counts)
+        if counts['views_missing'] == len(current):
+            return None
         moved, still = moving(self._tracks.start, current, known, self._model.config.moving_px)
-        displacements = np.zeros_like(self._points)
         if not moved.any():
-            return np.zeros(0, np.int64), displacements, np.zeros((0, 3, 3))
+            return _Motion.none(stamp_ns, len(moved))
         picked = self._pick_anchors(moved, still)
         anchors, spacing = self._solve_anchors(picked, current, known)
-        rows = np.flatnonzero(moved | ~still)
-        indices, weights, distances = self._nearest(rows, picked, spacing)
+        rows = np.flatnonzero(~still)
+        indices, weights, nearest = self._nearest_anchors(rows, picked, spacing)
         share = (weights * moved[picked][indices]).sum(1) / weights.sum(1)
-        hidden = (share > 0.5) & (distances[:, 0] < _REACH * spacing)
-        kept = moved[rows] | hidden
-        rows, indices, weights = rows[kept], indices[kept], weights[kept]
+        free = moved[rows] | ((share > 0.5) & (nearest < _REACH * spacing))
+        rows, indices, weights = rows[free], indices[free], weights[free]
+        displacements = np.zeros_like(self._points)
         displacements[rows], turns = blend(self._views, self._points[rows], current[:, rows],
                                            known[:, rows], anchors, indices, weights)
-        return rows, displacements, turns
+        return _Motion(stamp_ns, rows, displacements, turns)
 
     def _pick_anchors(self, moved: np.ndarray, still: np.ndarray) -> np.ndarray:
+        """Rows of the anchors: most on what moved, the rest on what stood still."""
         movers, others = np.flatnonzero(moved), np.flatnonzero(still)
         total = self._model.config.anchors
         on_movers = min(len(movers), max(1, round(total * _MOVER_SHARE)))
@@ -127,6 +150,7 @@ class GeometricFollower:
             others[fps(self._points[others], total - on_movers)]])
 
     def _solve_anchors(self, picked, current, known) -> tuple[Anchors, float]:
+        """The motion of Gaussians `picked`, and their usual distance in m."""
         points = self._points[picked]
         distances, indices = knn(points, points, self._model.config.neighbors + 1)
         distances, indices = distances[:, 1:], indices[:, 1:]  # the first one is the point itself
@@ -135,11 +159,12 @@ class GeometricFollower:
         anchors = lift(self._views, points, current[:, picked], known[:, picked], indices, weights)
         return anchors, spacing
 
-    def _nearest(self, rows, picked, spacing):
+    def _nearest_anchors(self, rows, picked, spacing):
+        """Of Gaussians `rows` [M]: indices and weights [M, K] of anchors, least distance [M]."""
         distances, indices = knn(self._points[rows], self._points[picked],
                                  self._model.config.neighbors)
         weights = self._likeness(rows, picked[indices], distances, spacing)
-        return indices, weights, distances
+        return indices, weights, distances[:, 0]
 
     def _likeness(self, rows, others, distances, spacing) -> np.ndarray:
         """[M, K] weights of Gaussians `others` [M, K] for `rows` [M]: near, and like in colour."""
@@ -148,18 +173,19 @@ class GeometricFollower:
         # never 0: a Gaussian far from all anchors still follows the nearest ones
         return np.exp(-0.5 * np.minimum(exponent, 60.0))
 
-    def _moved_scene(self, rows, displacements, turns, stamp_ns) -> GaussianScene:
-        scene, device = self.scene, self.scene.device
-        step_s = (stamp_ns - self._last[0]) * 1e-9
-        velocities = np.zeros_like(self._points)
+    def _moved_scene(self, motion: _Motion, before: _Motion) -> GaussianScene:
+        scene, device, rows = self.scene, self.scene.device, motion.rows
+        step_s = (motion.stamp_ns - before.stamp_ns) * 1e-9
+        velocities = np.zeros(self._points.shape, np.float32)
         if step_s > 0:
-            velocities[rows] = (displacements[rows] - self._last[1][rows]) / step_s
-        velocities = torch.from_numpy(velocities).float().to(device)
+            velocities[rows] = (motion.displacements[rows] - before.displacements[rows]) / step_s
+        velocities = torch.from_numpy(velocities).to(device)
         if len(rows) == 0:
             return scene.replaced(velocities=velocities)
         index = torch.from_numpy(rows).to(device)
         means, quats = scene.means.detach().clone(), scene.quats.detach().clone()
-        means[index] = torch.from_numpy(self._points[rows] + displacements[rows]).float().to(device)
-        old = quats[index].cpu().numpy().astype(np.float64)
-        quats[index] = torch.from_numpy(turned(quaternions(turns), old)).float().to(device)
+        places = self._points[rows] + motion.displacements[rows]
+        orientations = turned(motion.turns, quats[index].cpu().numpy().astype(np.float64))
+        means[index] = torch.from_numpy(places).float().to(device)
+        quats[index] = torch.from_numpy(orientations).float().to(device)
         return scene.replaced(means=means, quats=quats, velocities=velocities)

@@ -15,6 +15,7 @@ from igs_ros.camera import Camera
 from igs_ros.motion import kernels
 
 _SWEEPS = 6
+_TRUST = np.array([0.01, 0.3, 1.0])  # in a neighbour that no, one, or more views saw
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ def lift(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndarr
     rotations = np.tile(np.eye(3), (len(points), 1, 1))
     sight = views.sight(targets, usable)
     strength = kernels.pixels_per_metre(sight, points)
+    weights = weights * _TRUST[np.minimum(usable.sum(0), 2)][neighbors]
     kernels.solve_alone(sight, points, strength, displacements)
     for _ in range(_SWEEPS):
         kernels.local_rotations(points, displacements, neighbors, weights, rotations)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import rclpy
 import tyro
@@ -25,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from igs_ros.cli.options import frame_range
+from igs_ros.cli.play import Play as PlayOptions
 from igs_ros.data import Recording, open_recording, test_view, train_views
 from igs_ros.errors import InputError
 from igs_ros.frames import EncodedPicture, Picture
@@ -35,50 +35,6 @@ from igs_ros.node.inputs import topic_of
 
 _QUALITY = 95
 _SHOWN_TOLERANCE_NS = 1_000_000  # SceneStatus gives the shown stamp to about 1 us
-
-
-@dataclass(frozen=True)
-class PlayOptions:
-    """Publish a recording on camera topics."""
-
-    data: Annotated[Path, tyro.conf.Positional]
-    """Folder of the recording."""
-    cameras: tuple[str, ...] = ()
-    """Cameras to publish; none = all that are not held out."""
-    frames: str = '0:'
-    """Frames A:B, 0-based, half-open."""
-    rate: str = 'auto'
-    """Frames per second, or auto: the next frame once SceneStatus shows the last one, never
-    faster than recorded."""
-    loop: bool = False
-    """Start again after the last frame, until interrupted."""
-    wait_for_streaming: bool = False
-    """Repeat the first frame, once per second, until SceneStatus says STREAMING; auto does so
-    anyway."""
-    table: Path | None = None
-    """Write the stamp of every published frame to this JSON file at the end."""
-    image_topic: str = '/{camera}/image_raw'
-    """Topic of the pictures; /compressed is appended."""
-    camera_info_topic: str = '/{camera}/camera_info'
-    """Topic of the CameraInfo."""
-    status_topic: str = '/igs/status'
-    """SceneStatus of the reconstruction."""
-    start_timeout: float = 900.0
-    """Give up when the reconstruction is not STREAMING after so many s."""
-    frame_timeout: float = 15.0
-    """Go on when a frame is not shown after so many s."""
-
-    def rate_hz(self) -> float | None:
-        """Frames per second, None for auto; raises `InputError`."""
-        if self.rate == 'auto':
-            return None
-        try:
-            rate = float(self.rate)
-        except ValueError:
-            rate = 0.0
-        if not 0 < rate <= 1000:
-            raise InputError(f"--rate '{self.rate}': expected auto or frames per second above 0.")
-        return rate
 
 
 @dataclass

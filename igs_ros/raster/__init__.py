@@ -30,7 +30,7 @@ class Rendering:
     """A differentiable picture."""
 
     rgb: torch.Tensor  # [H, W, 3] sRGB, background blended in; not clamped above 1
-    depth: torch.Tensor | None  # [H, W] m, expected: sum(w z) / max(sum(w), 1e-10); None: not drawn
+    depth: torch.Tensor | None  # [H, W] m, sum(w z) / max(sum(w), 1e-10); None: not asked for
     alpha: torch.Tensor  # [H, W] 0..1
     visible: torch.Tensor  # [N] bool: drawn in at least one tile
     screen: ScreenGradients

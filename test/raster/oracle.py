@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A slow, dense rasteriser in float64 that knows nothing of igs_ros.raster.
+"""A slow, dense rasteriser in float64 that shares nothing with igs_ros.raster.
 
 Projection and spherical harmonics are gsplat's torch functions, gradients are torch's. What those
 leave to gsplat's CUDA code is written here after cpu_core.md section 1: culling by depth and by
@@ -16,24 +16,27 @@ from gsplat.cuda._torch_impl import (
     _spherical_harmonics,
 )
 
-MIN_ALPHA, STOP, NEAR, FAR = 1 / 255, 1e-4, 0.01, 1e10
+from igs_ros.camera import pixel_grid
+
+MIN_ALPHA, MAX_ALPHA, STOP, NEAR, FAR = 1 / 255, 0.999, 1e-4, 0.01, 1e10
 # Where a number is this close (relative) to a threshold, float32 may decide otherwise.
 UNSURE = 2e-5
 
 
 @dataclass(eq=False)
 class OraclePicture:
-    rgb: torch.Tensor  # [H, W, 3]
-    depth: torch.Tensor  # [H, W]
-    alpha: torch.Tensor  # [H, W]
-    sure: torch.Tensor  # [H, W] bool: no decision was close to its threshold
-    positions: torch.Tensor  # [M, H W, 2] mean in the image, separately for each pixel
+    """[...] stands for [H, W], or [P] where single pixels were asked for."""
+
+    rgb: torch.Tensor  # [..., 3]
+    depth: torch.Tensor  # [...]
+    alpha: torch.Tensor  # [...]
+    sure: torch.Tensor  # [...] bool: no decision was close to its threshold
+    positions: torch.Tensor  # [M, P, 2] mean in the image, separately for each pixel
     rows: torch.Tensor  # [M] the Gaussians that were drawn, near to far
-    contributions: torch.Tensor  # [H, W] how many Gaussians each pixel took
 
 
-def render(attributes, camera, background, antialiased, max_alpha=0.999) -> OraclePicture:
-    """attributes: float64 means, quats, scales, opacities, sh."""
+def render(attributes, camera, background, antialiased, pixels=None) -> OraclePicture:
+    """attributes: float64 means, quats, scales, opacities, sh; pixels: [P, 2], None = all."""
     rows = _drawable(attributes, camera, antialiased)
     means, quats, scales, opacities, sh = (value[rows] for value in attributes)
     positions, depths, conics, compensations = _project(means, quats, scales, camera, antialiased)
@@ -43,24 +46,22 @@ def render(attributes, camera, background, antialiased, max_alpha=0.999) -> Orac
     direction = means - torch.as_tensor(camera.center)
     colours = (_spherical_harmonics(degree, direction, sh) + 0.5).clamp_min(0)
 
-    y, x = torch.meshgrid(torch.arange(camera.height) + 0.5, torch.arange(camera.width) + 0.5,
-                          indexing='ij')
-    pixels = torch.stack([x, y], -1).reshape(-1, 2).double()
+    shape = (camera.height, camera.width) if pixels is None else (len(pixels),)
+    pixels = torch.tensor((pixel_grid(camera) if pixels is None else pixels).reshape(-1, 2))
     each = positions[:, None].expand(-1, len(pixels), -1)
-    each.requires_grad_() if not each.requires_grad else each.retain_grad()
+    if torch.is_grad_enabled() and each.requires_grad:
+        each.retain_grad()
     d = each - pixels
     a, b, c = conics[:, None].unbind(-1)
     sigma = 0.5 * (a * d[..., 0] ** 2 + c * d[..., 1] ** 2) + b * d[..., 0] * d[..., 1]
-    alphas = (opacities[:, None] * torch.exp(-sigma)).clamp_max(max_alpha)
+    alphas = (opacities[:, None] * torch.exp(-sigma)).clamp_max(MAX_ALPHA)
     weights, left_over, sure = _composite(alphas)
 
-    shape = (camera.height, camera.width)
     rgb = weights.T @ colours + left_over[:, None] * torch.tensor(background).double()
     alpha = 1 - left_over
     depth = (weights.T @ depths) / alpha.clamp_min(1e-10)
     return OraclePicture(rgb.reshape(*shape, 3), depth.reshape(shape), alpha.reshape(shape),
-                         sure.reshape(shape), each, rows,
-                         (weights > 0).sum(0).reshape(shape))
+                         sure.reshape(shape), each, rows)
 
 
 def _project(means, quats, scales, camera, antialiased):
@@ -88,12 +89,17 @@ def _drawable(attributes, camera, antialiased):
 
 def _composite(alphas):
     """Weights [M, P], what is left of the background [P], and the pixels without close calls."""
-    count, pixels = alphas.shape
+    pixels = alphas.shape[1]
     remaining = torch.ones(pixels, dtype=alphas.dtype)
     finished = torch.zeros(pixels, dtype=torch.bool)
     sure = torch.ones(pixels, dtype=torch.bool)
-    weights = [torch.zeros(0, pixels, dtype=alphas.dtype)]
-    for alpha in alphas:
+    nothing = torch.zeros(1, pixels, dtype=alphas.dtype)
+    weights = [nothing[:0]]
+    anywhere = (alphas > 0.99 * MIN_ALPHA).any(1)
+    for row, alpha in enumerate(alphas):
+        if not anywhere[row]:
+            weights.append(nothing)
+            continue
         touched = (alpha >= MIN_ALPHA) & ~finished
         after = remaining * (1 - alpha)
         stops = touched & (after <= STOP)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quality of the whole line on recordings: motion models side by side, means over seeds.
+
+For every recording and seed the first scene is made once, written as PLY, and taken by every
+motion model: they differ in nothing but the motion. Scores are those of results.json.
+"""
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from igs_ros.config import BootstrapConfig, Config
+from igs_ros.offline import Request, machine, run
+
+SUMMARY = ('psnr', 'ssim', 'psnr_moving', 'psnr_keys', 'psnr_first_two_keys',
+           'psnr_last_two_keys', 'flicker', 'flicker_truth', 'step_cpu_s_mean', 'wall_s')
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared."""
+
+    recordings: Sequence[Path]
+    motions: Sequence[str]
+    seeds: Sequence[int]
+    config: Config
+    first: int = 0
+    last: int | None = None
+
+
+def measure(plan: Plan, json_path: Path | None = None) -> list[dict]:
+    """Run everything, print the table, write JSON; one row per recording, motion and seed.
+
+    Raises `InputError` for recordings that cannot be read.
+    """
+    rows = []
+    for recording in plan.recordings:
+        for seed in plan.seeds:
+            rows += _compare(plan, recording, seed)
+            if json_path:
+                json_path.write_text(json.dumps({'machine': machine(), 'rows': rows}, indent=1))
+    print_means(rows)
+    return rows
+
+
+def _compare(plan: Plan, recording: Path, seed: int) -> Iterable[dict]:
+    config = replace(plan.config, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        first = run(Request(recording, out, config, first=plan.first, last=plan.first + 1))
+        ready = replace(config, bootstrap=BootstrapConfig(method=str(out / 'final.ply')))
+        for motion in plan.motions:
+            result = run(Request(recording, None, replace(ready, motion=motion),
+                                 first=plan.first, last=plan.last))
+            yield {'scene': result['scene'], 'motion': motion, 'seed': seed,
+                   'bootstrap': first['bootstrap'], 'frames': result['frames'],
+                   'summary': result['summary']}
+
+
+def print_means(rows: list[dict]) -> None:
+    """One line per recording and motion: means over the seeds."""
+    table = Table('scene', 'motion', 'seeds', 'first dB', 'psnr', 'ssim', 'moving', 'keys',
+                  'first 2 keys', 'last 2 keys', 'flicker (truth)', 'CPU s / frame')
+    for scene, motion in dict.fromkeys((row['scene'], row['motion']) for row in rows):
+        group = [row for row in rows if (row['scene'], row['motion']) == (scene, motion)]
+        first = _mean(row['bootstrap']['psnr_test'] or row['bootstrap']['psnr_train']
+                      for row in group)
+        mean = {name: _mean(row['summary'][name] for row in group) for name in SUMMARY}
+        table.add_row(
+            scene, motion, str(len(group)), _text(first), _text(mean['psnr']),
+            _text(mean['ssim'], 3), _text(mean['psnr_moving']), _text(mean['psnr_keys']),
+            _text(mean['psnr_first_two_keys']), _text(mean['psnr_last_two_keys']),
+            f"{_text(mean['flicker'])} ({_text(mean['flicker_truth'])})",
+            _text(mean['step_cpu_s_mean']))
+    Console(width=150).print(table)
+
+
+def _mean(values) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _text(value: float | None, digits: int = 2) -> str:
+    return '-' if value is None else f'{value:.{digits}f}'

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reconstruction node alone: `ros2 launch igs_ros stream.launch.py rig_file:=...`.
+
+Arguments left empty keep what the parameter file says; `ros2 launch ... --show-args` lists them.
+"""
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
+
+# name, type, choices, description; the names are those of the parameters
+OVERRIDES = [
+    ('rig_file', str, None, 'rig.json with the poses (and intrinsics) of the cameras; needed '
+                            'unless the parameter file names it'),
+    ('cameras', list, None, 'cameras that feed the scene, such as cam00,cam01,cam03; empty: all '
+                            'of the rig file'),
+    ('image_topic', str, None, 'image topic of a camera, such as /{camera}/image_raw'),
+    ('camera_info_topic', str, None, 'CameraInfo topic of a camera, such as '
+                                     '/{camera}/camera_info'),
+    ('transport', str, ['compressed', 'raw'], 'CompressedImage on IMAGE_TOPIC/compressed, or '
+                                              'Image on IMAGE_TOPIC'),
+    ('input_reliability', str, ['reliable', 'best_effort'], 'best_effort for drivers that publish '
+                                                            'so'),
+    ('points_file', str, None, 'PLY with coloured points of the first frame'),
+    ('world_frame', str, None, 'frame of the poses in the rig file and of points and Gaussians'),
+    ('view_camera', str, None, 'rig camera that ~/view/image shows at first'),
+    ('view_rate_hz', float, None, 'views per second'),
+    ('motion', str, ['geometric', 'static'], 'motion model between key frames'),
+    ('width', int, None, 'width of the working pictures in px; 0: as the cameras send them'),
+    ('device', str, ['auto', 'cpu', 'cuda'], 'where to compute'),
+    ('threads', int, None, 'threads of the CPU rasteriser'),
+]
+
+
+def node(context):
+    overrides = {}
+    for name, kind, _, _ in OVERRIDES:
+        text = LaunchConfiguration(name).perform(context)
+        if text:
+            overrides[name] = text.split(',') if kind is list else kind(text)
+    if context.launch_configurations['use_sim_time'] == 'true':
+        overrides['use_sim_time'] = True
+    return [Node(
+        package='igs_ros', executable='reconstruct', name='igs',
+        namespace=LaunchConfiguration('namespace'), output='screen', emulate_tty=True,
+        parameters=[LaunchConfiguration('params'), overrides],
+        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')])]
+
+
+def generate_launch_description():
+    params = PathJoinSubstitution([FindPackageShare('igs_ros'), 'config', 'igs.yaml'])
+    arguments = [
+        DeclareLaunchArgument('params', default_value=params,
+                              description='parameter file; igs.yaml lists every parameter'),
+        DeclareLaunchArgument('namespace', default_value='',
+                              description='namespace of the node, and of its topics'),
+        DeclareLaunchArgument('use_sim_time', default_value='false', choices=['true', 'false'],
+                              description='take the time from /clock, as with ros2 bag play '
+                                          '--clock'),
+        DeclareLaunchArgument('log_level', default_value='info',
+                              choices=['debug', 'info', 'warn', 'error'],
+                              description='least severity of log lines'),
+    ]
+    for name, _, choices, description in OVERRIDES:
+        options = {'choices': ['', *choices]} if choices else {}
+        arguments.append(DeclareLaunchArgument(
+            name, default_value='', description=f'{description} (empty: as in params)', **options))
+    return LaunchDescription([*arguments, OpaqueFunction(function=node)])

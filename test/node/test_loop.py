@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker thread: regular, prompt, and not to be killed by an error."""
+import threading
+import time
+
+from igs_ros.node.loop import Loop
+
+
+def test_turns_come_regularly_and_at_once_when_woken():
+    turns = threading.Semaphore(0)
+
+    def turn():
+        turns.release()
+        return 60.0
+    loop = Loop('test', turn, lambda error: None)
+    loop.start()
+    assert turns.acquire(timeout=5)
+    assert not turns.acquire(timeout=0.1)
+    loop.wake()
+    assert turns.acquire(timeout=5)
+    start = time.monotonic()
+    loop.stop()
+    assert time.monotonic() - start < 5
+
+
+def test_an_error_costs_one_turn():
+    errors, done = [], threading.Event()
+
+    def turn():
+        if not errors:
+            raise ZeroDivisionError('once')
+        done.set()
+        return 60.0
+    loop = Loop('test', turn, errors.append)
+    loop.start()
+    assert done.wait(5)
+    loop.stop()
+    assert [str(error) for error in errors] == ['once']
+
+
+def test_a_loop_that_never_started_can_be_stopped():
+    Loop('test', lambda: 1.0, print).stop()

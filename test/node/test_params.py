@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters, their file and their declarations say the same."""
+import math
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+from igs_ros.config import Config
+from igs_ros.errors import InputError
+from igs_ros.node import params
+
+FILE = Path(__file__).resolve().parents[2] / 'config' / 'igs.yaml'
+
+
+def flat(values, prefix=''):
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f'{prefix}{name}.')
+        else:
+            yield prefix + name, value
+
+
+def test_the_file_is_what_the_dataclasses_say():
+    assert FILE.read_text() == params.yaml_text(), \
+        'run: python -m igs_ros.node.params > config/igs.yaml'
+
+
+def test_the_file_holds_every_default():
+    in_file = dict(flat(yaml.safe_load(FILE.read_text())['/**']['ros__parameters']))
+    expected = dict(flat({**asdict(params.NodeConfig()), **asdict(Config())}))
+    expected['cameras'] = ['']  # how a ROS parameter file says an empty list
+    assert in_file == expected
+    assert [type(in_file[name]) for name in expected] == [type(v) for v in expected.values()]
+
+
+def test_every_parameter_has_a_comment_of_one_line():
+    lines = FILE.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r'\s+\w+: .', line):
+            assert re.match(r'\s+# \w', lines[number - 1]), line
+
+
+def test_choices_and_bounds_name_parameters_and_allow_the_defaults():
+    known = {p.name: p for p in params.parameters()}
+    assert {*params.CHOICES, *params.AT_LEAST, *params.AT_MOST} <= set(known)
+    assert params.configs_from({}) == (params.NodeConfig(), Config())
+
+
+def test_values_reach_their_fields():
+    node, core = params.configs_from({'cameras': ['a', 'b', ''], 'view_rate_hz': 5,
+                                      'refine.iterations': 7, 'bootstrap.method': 'images'})
+    assert node.cameras == ('a', 'b') and node.view_rate_hz == 5.0
+    assert core.refine.iterations == 7 and core.bootstrap.method == 'images'
+    assert core.refine.lr_sh == Config().refine.lr_sh
+
+
+@pytest.mark.parametrize('name, value, words', [
+    ('transport', 'theora', "transport is 'theora'; expected compressed or raw"),
+    ('synchronizer', 'best', 'igs or approximate or exact'),
+    ('view_rate_hz', 0.0, 'view_rate_hz is 0.0; expected 0.01 to'),
+    ('max_spread_s', math.nan, 'max_spread_s is nan'),
+    ('jpeg_quality', 101, 'expected 1 to 100'),
+    ('width', 'wide', "width is 'wide'; expected a value like 0"),
+    ('threads', 2.0, 'threads is 2.0; expected a value like 2'),
+    ('bootstrap.iterations', -1, 'bootstrap.iterations is -1'),
+])
+def test_values_that_cannot_work_are_refused(name, value, words):
+    with pytest.raises(InputError, match=f'parameter {words}|{words}'):
+        params.configs_from({name: value})
+
+
+@pytest.fixture
+def node_with(ros):
+    made = []
+
+    def build(*arguments):
+        made.append(ros.create_node('params_test', cli_args=['--ros-args', *arguments]))
+        return made[-1]
+    yield build
+    for node in made:
+        node.destroy_node()
+
+
+def test_declared_as_in_the_dataclasses(node_with):
+    node = node_with()
+    assert params.declare(node) == (params.NodeConfig(), Config())
+    for parameter in params.parameters():
+        descriptor = node.describe_parameter(parameter.name)
+        assert descriptor.description == parameter.description and descriptor.read_only
+
+
+def test_the_file_itself_can_be_loaded(node_with):
+    node = node_with('--params-file', str(FILE))
+    assert params.declare(node) == (params.NodeConfig(), Config())
+
+
+def test_overrides_from_the_command_line(node_with):
+    node = node_with('-p', 'cameras:=[cam00, cam03]', '-p', 'view_rate_hz:=4',
+                     '-p', 'refine.iterations:=9', '-p', 'view_camera:=cam02')
+    node_config, core = params.declare(node)
+    assert node_config.cameras == ('cam00', 'cam03') and node_config.view_rate_hz == 4.0
+    assert core.refine.iterations == 9 and node_config.view_camera == 'cam02'
+
+
+@pytest.mark.parametrize('override', ['width:=wide', 'cameras:=3', 'view_rate_hz:=fast'])
+def test_overrides_of_a_wrong_type_are_refused(node_with, override):
+    with pytest.raises(InputError, match=f'parameter {override.split(":=")[0]}'):
+        params.declare(node_with('-p', override))

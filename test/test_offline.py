@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`igs run` as a whole: files, contract, options that do not fit."""
+import json
+import shutil
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+
+from igs_ros.cli.main import main
+from igs_ros.codec.ply import read_scene
+from igs_ros.config import BootstrapConfig, Config, RefineConfig
+from igs_ros.errors import InputError
+from igs_ros.offline import Request, run
+from igs_ros.results import validate_results
+
+SMALL = Config(width=96, max_gaussians=2000, motion='static', key_interval=2,
+               bootstrap=BootstrapConfig(iterations=30), refine=RefineConfig(iterations=10))
+FLAGS = ('--width 96 --max-gaussians 2000 --motion static --key-interval 2 '
+         '--bootstrap-iterations 30 --refine-iterations 10').split()
+
+
+@pytest.fixture(scope='module')
+def finished(workbench, tmp_path_factory):
+    out = tmp_path_factory.mktemp('out')
+    return out, run(Request(workbench, out, SMALL, first=1, last=6))
+
+
+def test_everything_is_written(finished):
+    out, results = finished
+    assert json.loads((out / 'results.json').read_text())['frames'][0]['index'] == 2
+    with av.open(str(out / 'video.mp4')) as video:
+        assert video.streams.video[0].codec_context.pix_fmt == 'yuv420p'
+        assert sum(1 for _ in video.decode(video=0)) == 5
+    for name in ('contact.png', 'quality.png', 'renders/frame_5.png'):
+        assert (out / name).stat().st_size > 1000
+    assert len(read_scene(out / 'final.ply')) == results['frames'][-1]['gaussians']
+
+
+def test_frame_a_stands_in_bootstrap_only(finished):
+    _, results = finished
+    assert [frame['index'] for frame in results['frames']] == [2, 3, 4, 5]
+    assert [frame['kind'] for frame in results['frames']] == ['candidate', 'key'] * 2
+    assert results['bootstrap']['psnr_test'] is not None
+    assert results['summary']['frames_scored'] == 4
+    assert results['test_view'] == 'cam02' and 'cam02' not in results['train_views']
+
+
+def test_key_messages_are_larger_than_updates(finished):
+    _, results = finished
+    candidate, key = results['frames'][:2]
+    assert key['state_bytes'] > 23 * 4 * key['gaussians'] > 100 * candidate['state_bytes']
+
+
+def test_without_test_view_scores_are_null(workbench, tmp_path, caplog):
+    recording = shutil.copytree(workbench, tmp_path / 'rig')
+    rig = json.loads((recording / 'rig.json').read_text())
+    rig.pop('held_out')
+    (recording / 'rig.json').write_text(json.dumps(rig))
+    results = run(Request(recording, tmp_path / 'out', SMALL, last=3))
+    assert results['test_view'] is None and len(results['train_views']) == 4
+    assert results['frames'][0]['psnr'] is None and results['summary']['psnr'] is None
+    assert np.isfinite(results['bootstrap']['psnr_train'])
+    assert 'test' in caplog.text and 'null' in caplog.text
+
+
+def test_a_scene_on_disk_is_taken_as_it_is(finished, workbench):
+    out, _ = finished
+    config = replace(SMALL, bootstrap=BootstrapConfig(method=str(out / 'final.ply')))
+    results = run(Request(workbench, None, config, last=2))
+    assert results['bootstrap']['iterations'] == 0
+    assert results['bootstrap']['gaussians'] == len(read_scene(out / 'final.ply'))
+
+
+def test_live_run_accounts_for_every_frame(workbench, tmp_path):
+    results = run(Request(workbench, tmp_path, SMALL, last=8, live=True))
+    validate_results(results)
+    shown = [frame['index'] for frame in results['frames']]
+    assert sorted(shown + results['live']['skipped']) == list(range(1, 8))
+    assert shown[-1] == 7  # the newest frame is never given up
+    assert len(results['live']['skipped']) == results['live']['drops'].get('superseded', 0)
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['nowhere'], 'no such folder'),
+    (['{data}', '--test-view', 'cam09'], 'cam09'),
+    (['{data}', '--train-views', 'cam02'], 'cam02'),
+    (['{data}', '--frames', '5'], 'A:B'),
+    (['{data}', '--frames', '40:50'], '0:20'),
+    (['{data}', '--max-gaussians', '0'], 'max-gaussians'),
+    (['{data}', '--bootstrap', 'no.ply'], 'no.ply'),
+])
+def test_unusable_options_are_one_message(workbench, tmp_path, capsys, arguments, words):
+    arguments = [part.format(data=workbench) for part in arguments]
+    with pytest.raises(SystemExit) as ended:
+        main(['run', *arguments, '--out', str(tmp_path), *(
+            FLAGS if '--max-gaussians' not in arguments else [])])
+    assert ended.value.code == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith('igs: ') and words in message
+
+
+def test_request_refuses_a_view_that_trains(workbench):
+    with pytest.raises(InputError, match='both'):
+        run(Request(workbench, None, SMALL, test_view='cam00', train_views=('cam00', 'cam01')))
