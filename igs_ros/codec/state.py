@@ -125,7 +125,8 @@ def update_arrays(key_scene: GaussianScene, scene: GaussianScene, moved_rows=Non
                   base_sequence: int = 0) -> UpdateArrays:
     """The difference of `scene` to `key_scene`; both have the same SH degree.
 
-    `moved_rows`: rows of the key that may differ (index or boolean array); None compares all.
+    `moved_rows`: rows of the key of which more than the velocity may differ (index or boolean
+    array); None compares all.
     `source_rows`: [len(scene)] row of the key that each Gaussian comes from, -1 = added; None
     means that `scene` has the key's rows in place. Kept rows stand in the key's order, added
     ones behind them: an update cannot say anything else.
@@ -149,7 +150,8 @@ def update_arrays(key_scene: GaussianScene, scene: GaussianScene, moved_rows=Non
     if moved_rows is not None:
         wanted = np.zeros(total, bool)
         wanted[_indices(moved_rows, total)] = True
-        at = np.flatnonzero(wanted[kept])
+        # Velocities of rows that stopped since the key differ too: always compared, it is cheap.
+        at = np.flatnonzero(wanted[kept] | _differ(key, new, ['velocities'], kept, at))
     moved = _differ(key, new, MOVING, kept[at], at)
     changed = _differ(key, new, [n for n in VALUES if n not in MOVING], kept[at], at)
     only_moved, changed = at[moved & ~changed], at[changed]

@@ -17,3 +17,6 @@ class RasterConstants:
     far: float = 1e10  # m; farther Gaussians are left out
     eps2d: float = 0.3  # px^2 added to the diagonal of the projected covariance
     stop_transmittance: float = 1e-4  # a pixel takes no Gaussian that brings it this low
+
+
+GSPLAT_1_5 = RasterConstants()

@@ -20,7 +20,7 @@ from igs_ros.camera import Camera
 from igs_ros.errors import InputError
 from igs_ros.raster import Rendering
 from igs_ros.raster import cpu_records as at
-from igs_ros.raster.constants import RasterConstants
+from igs_ros.raster.constants import GSPLAT_1_5, RasterConstants
 from igs_ros.raster.cpu_bins import count_pairs, depth_order, place_pairs
 from igs_ros.raster.cpu_project import project, project_backward
 from igs_ros.raster.cpu_sh import shade, shade_backward
@@ -90,7 +90,7 @@ class CpuRasterizer:
 
     name = 'cpu'
 
-    def __init__(self, threads: int = 2, constants: RasterConstants = RasterConstants()):  # noqa: B008
+    def __init__(self, threads: int = 2, constants: RasterConstants = GSPLAT_1_5):
         if threads < 1:
             raise InputError(f'rasteriser: {threads} threads; expected at least 1.')
         self.device = torch.device('cpu')

@@ -9,6 +9,14 @@ For pixel p and the Gaussians k of its tile in depth order (d = mean - pixel cen
 Alpha below 1/255 is skipped. A Gaussian that would bring T to stop_transmittance or below is not
 added, and the pixel is finished.
 
+Back to front, with v = dL/d(colour, depth) of a pixel and c the Gaussian's values:
+
+    dL/dalpha = T (c . v) - behind / (1 - alpha),   G = dL/dsigma = -opacity exp(-sigma) dL/dalpha,
+
+where `behind` is the sum of weight (c . v) over what lies behind, with the background and the
+picture's dL/dalpha: one number per pixel. T comes back by dividing what is left by 1 - alpha.
+Where max_alpha cut alpha off, G is 0. The rest follows from moments of G (cpu_records.py).
+
 Loop order tile -> Gaussian -> row -> 16 pixels of the row: the last loop is the one that LLVM
 turns into vector code, and the state of a tile stays in the first-level cache. What that needs,
 found by measuring (each slip costs a factor of 3 to 6, test_cpu_tiles.py watches over it):
@@ -139,16 +147,9 @@ def _unblend(record, position, left, top, max_alpha, remaining, last, behind, v_
              v_blue, v_depth, lanes, abs_x, abs_y):
     """Take one Gaussian off the pixels of a tile and sum its gradients over the rows.
 
-    With v = dL/d(colour, depth) of the pixel and c the Gaussian's values,
-
-        dL/dalpha = T (c . v) - behind / (1 - alpha),
-
-    where `behind` is the sum of weight (c . v) over what lies behind, background and dL/dalpha of
-    the picture included. T comes back by dividing what is left by 1 - alpha. Then
-    G = dL/dsigma = -opacity exp(-sigma) dL/dalpha, but 0 where max_alpha cut alpha off.
-
-    lanes: sums over the rows for each of the 16 columns. Moments in dy only: dx does not change
-    in a column, so `_write_row` multiplies by it once.
+    v_*: dL/d(colour, depth) of the pixels; `behind`: see the module. lanes, abs_x, abs_y: sums
+    over the rows for each of the 16 columns. Moments in dy only: dx does not change in a column,
+    `_write_row` multiplies by it once.
     """
     first_dx, first_dy = record[at.MEAN_X] - left, record[at.MEAN_Y] - top
     xx, xy, yy = record[at.CONIC_XX], record[at.CONIC_XY], record[at.CONIC_YY]

@@ -13,7 +13,7 @@ import torch
 from igs_ros.camera import Camera
 from igs_ros.errors import InputError
 from igs_ros.raster import Rendering
-from igs_ros.raster.constants import RasterConstants
+from igs_ros.raster.constants import GSPLAT_1_5, RasterConstants
 from igs_ros.scene import GaussianScene
 
 
@@ -47,7 +47,7 @@ class GsplatRasterizer:
 
     name = 'cuda'
 
-    def __init__(self, constants: RasterConstants = RasterConstants()):  # noqa: B008
+    def __init__(self, constants: RasterConstants = GSPLAT_1_5):
         if not torch.cuda.is_available():
             raise InputError('rasteriser: gsplat needs an NVIDIA GPU and torch with CUDA; torch '
                              'finds none. Use --device cpu.')

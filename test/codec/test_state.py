@@ -99,6 +99,15 @@ def test_rows_are_sorted_into_moved_and_changed():
     assert hinted.moved_rows.tolist() == [1] and hinted.changed_rows.tolist() == [3]
 
 
+def test_rows_that_stopped_since_the_key_are_told():
+    key = random_scene(np.random.default_rng(0), 5, 0)
+    velocities = key.velocities.clone()
+    velocities[3] = 0
+    update = state.update_arrays(key, key.replaced(velocities=velocities), np.array([1]))
+    assert update.moved_rows.tolist() == [3]
+    assert update.moved_velocities.tolist() == [[0, 0, 0]]
+
+
 def test_an_unchanged_scene_needs_no_rows():
     key = random_scene(np.random.default_rng(0), 50, 3)
     update = state.update_arrays(key, key)

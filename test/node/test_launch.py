@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Launch files: every argument documented, named and limited as the parameters are.
+
+`launch` has no wheel: without it the files are read, not run.
+"""
+import ast
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from igs_ros.node import params
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
+
+
+def calls(path, name):
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+            and getattr(node.func, 'id', '') == name]
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_every_argument_is_documented(path):
+    arguments = calls(path, 'DeclareLaunchArgument')
+    assert len(arguments) >= 5
+    for call in arguments:
+        given = {keyword.arg for keyword in call.keywords}
+        assert {'default_value', 'description'} <= given, ast.unparse(call)
+
+
+def overrides():
+    tree = ast.parse((ROOT / 'launch' / 'stream.launch.py').read_text())
+    table, = [node.value for node in tree.body if isinstance(node, ast.Assign)
+              and node.targets[0].id == 'OVERRIDES']
+    return [(ast.literal_eval(row.elts[0]), row.elts[1].id, ast.literal_eval(row.elts[2]),
+             ast.literal_eval(row.elts[3])) for row in table.elts]
+
+
+def test_launch_arguments_are_parameters():
+    known = {p.name: p.default for p in params.parameters()}
+    for name, kind, choices, description in overrides():
+        assert kind == {tuple: 'list'}.get(type(known[name]), type(known[name]).__name__), name
+        assert sorted(choices or ()) == sorted(params.CHOICES.get(name, ())), name
+        assert len(description) > 10, name
+
+
+def test_rviz_asks_for_topics_that_exist_as_they_are_published():
+    shown = yaml.safe_load((ROOT / 'config' / 'rviz' / 'igs.rviz').read_text())
+    displays = shown['Visualization Manager']['Displays']
+    topics = {d['Topic']['Value']: d['Topic'] for d in displays if 'Topic' in d}
+    assert set(topics) == {'/igs/points', '/igs/view/image', '/igs/view/depth'}
+    assert {t['Reliability Policy'] for t in topics.values()} == {'Reliable'}
+    assert {t['Durability Policy'] for t in topics.values()} == {'Volatile'}
+    frame = shown['Visualization Manager']['Global Options']['Fixed Frame']
+    assert frame == params.NodeConfig().world_frame
+
+
+@pytest.mark.skipif(importlib.util.find_spec('launch_ros') is None,
+                    reason='launch_ros is not installed (it has no wheel)')
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_launch_loads_them(path):
+    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+    description = get_launch_description_from_python_launch_file(str(path))
+    names = [argument.name for argument in description.get_launch_arguments()]
+    assert len(names) == len(set(names)) >= 5

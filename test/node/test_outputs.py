@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing is rendered or packed for nobody; what has not changed is not made twice."""
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from igs_ros import raster
+from igs_ros.camera import Camera
+from igs_ros.pipeline import advanced, first_snapshot, with_new_key
+from igs_ros.scene import GaussianScene
+from igs_ros.timing import Drops, Timings
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+from geometry_msgs.msg import PoseStamped  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
+
+from igs_ros.motion import Moved  # noqa: E402
+from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
+from igs_ros.node import convert, outputs  # noqa: E402
+from igs_ros.node.logs import Complaints  # noqa: E402
+from igs_ros.node.params import NodeConfig  # noqa: E402
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+CAMERA = Camera('view', 32, 24, np.array([[30, 0, 16], [0, 30, 12], [0, 0, 1.0]]), np.eye(4))
+
+
+def scene(count=50):
+    random = torch.Generator().manual_seed(0)
+    means = torch.rand((count, 3), generator=random) + torch.tensor([-0.5, -0.5, 2.0])
+    quats = torch.nn.functional.normalize(torch.randn((count, 4), generator=random), dim=1)
+    return GaussianScene(means, quats, torch.full((count, 3), 0.1), torch.full((count,), 0.9),
+                         torch.rand((count, 1, 3), generator=random))
+
+
+def moved(start, rows, stamp_ns):
+    means = start.means.clone()
+    means[rows] += 0.01 * stamp_ns
+    return Moved(start.replaced(means=means), np.array(rows, np.uint32), stamp_ns)
+
+
+class Held:
+    """The two things that outputs ask of a pipeline."""
+
+    def __init__(self):
+        self.newest = first_snapshot(scene(), 10)
+        self.rasterizer = raster.choose('cpu', 1)
+
+    def snapshot(self):
+        return self.newest
+
+
+@pytest.fixture
+def node(ros):
+    made = ros.create_node('igs')
+    yield made
+    made.destroy_node()
+
+
+@pytest.fixture
+def views(node):
+    timings = Timings()
+    made = outputs.ViewOutput(node, NodeConfig(view_rate_hz=20.0), CAMERA, timings,
+                              Complaints(print, Drops()))
+    held = Held()
+    made.begin(held)
+    made.loop.start()
+    yield held, made, timings
+    made.loop.stop()
+
+
+@pytest.fixture
+def states(node):
+    made = outputs.StateOutput(node, NodeConfig(points_rate_hz=20.0, status_rate_hz=5.0),
+                               SceneStatus)
+    held = Held()
+    made.begin(held)
+    made.loop.start()
+    yield held, made
+    made.loop.stop()
+
+
+def test_views_are_rendered_for_subscribers_only_and_once(views, client):
+    held, made, timings = views
+    time.sleep(0.5)
+    assert timings.snapshot() == {}
+    images = client.collect(Image, '/igs/view/image', 1)
+    assert client.spin(10, lambda: len(images) >= 5)
+    assert timings.snapshot()['render'].count == 1  # shown again and again, rendered once
+    held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
+    made.loop.wake()
+    assert client.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
+    assert timings.snapshot()['render'].count == 2
+
+
+def test_a_pose_renders_anew_with_the_same_stamp(views, client, node, ros):
+    held, made, timings = views
+    images = client.collect(Image, '/igs/view/image', 1)
+    assert client.spin(10, lambda: images)
+    message = PoseStamped()
+    message.pose.orientation.w = 1.0
+    message.pose.position.x = 0.3
+    client.publish('/igs/view/pose', message)
+
+    def steered():
+        ros.spin_once(node, timeout_sec=0.01)
+        return timings.snapshot()['render'].count == 2
+    assert client.spin(10, steered)
+    start = len(images)
+    assert client.spin(10, lambda: len(images) > start + 1)
+    assert convert.nanoseconds(images[-1].header.stamp) == 10
+    assert images[0].data != images[-1].data
+
+
+def test_an_error_while_rendering_does_not_end_the_views(views, client, monkeypatch):
+    held, made, _ = views
+    images = client.collect(Image, '/igs/view/image', 1)
+    assert client.spin(10, lambda: images)
+    with monkeypatch.context() as broken:
+        broken.setattr(outputs, 'render_view', lambda *_: 1 / 0)
+        held.newest = advanced(held.newest, moved(held.newest.key, [1], 20))
+        time.sleep(0.3)
+    assert client.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
+
+
+def test_states_are_packed_for_subscribers_only(states, client, monkeypatch):
+    held, made = states
+    packed = []
+    for name in ('key_arrays', 'update_arrays'):
+        real = getattr(outputs, name)
+        monkeypatch.setattr(outputs, name, lambda *a, _real=real, _name=name, **k: (
+            packed.append(_name), _real(*a, **k))[1])
+    held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
+    made.loop.wake()
+    time.sleep(0.6)
+    assert packed == []
+
+    keys = client.collect(GaussianCloud, '/igs/gaussians', LATCHED)
+    assert client.spin(10, lambda: keys)
+    assert (keys[0].sequence, keys[0].count) == (1, 50)
+    assert convert.nanoseconds(keys[0].header.stamp) == 10  # of what the key shows
+    # an update that was there before its subscriber is sent all the same
+    updates = client.collect(GaussianUpdate, '/igs/gaussians/updates', 1)
+    assert client.spin(10, lambda: updates)
+    assert (updates[0].sequence, updates[0].base_sequence) == (2, 1)
+    assert updates[0].moved_rows.tolist() == [1, 2]
+    assert convert.nanoseconds(updates[0].header.stamp) == 20
+    client.spin(0.6)
+    assert packed == ['key_arrays', 'update_arrays'] and len(keys) == len(updates) == 1
+
+    # a second late subscriber gets the latched key without anything being packed again
+    more = client.collect(GaussianCloud, '/igs/gaussians', LATCHED)
+    assert client.spin(10, lambda: more)
+    assert packed.count('key_arrays') == 1
+
+    # a new key
+    held.newest = with_new_key(held.newest, held.newest.scene, 20,
+                               moved(held.newest.scene, [], 20))
+    made.loop.wake()
+    assert client.spin(10, lambda: keys[-1].sequence == held.newest.key_sequence)
+
+
+def test_points_follow_the_scene(states, client):
+    held, made = states
+    clouds = client.collect(PointCloud2, '/igs/points', 1)
+    assert client.spin(10, lambda: clouds)
+    assert clouds[0].width == 50
+    client.spin(0.5)
+    assert len(clouds) == 1  # nothing new
+    held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
+    assert client.spin(10, lambda: len(clouds) == 2)
+    assert convert.nanoseconds(clouds[1].header.stamp) == 20
+
+
+def test_status_comes_regularly_and_to_late_subscribers(states, client):
+    status = client.collect(SceneStatus, '/igs/status', LATCHED)
+    assert client.spin(10, lambda: len(status) >= 3)
