@@ -54,8 +54,8 @@ class Camera:
                              f'plumb_bob values k1 k2 p1 p2 k3.')
         pose = self.camera_from_world
         rotation = pose[:3, :3] if pose.shape == (4, 4) else np.zeros((3, 3))
-        rigid = np.isfinite(pose).all() and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) \
-            and np.linalg.det(rotation) > 0
+        rigid = (np.isfinite(pose).all() and np.linalg.det(rotation) > 0
+                 and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3))
         if not rigid:
             raise InputError(f'{who}: camera_from_world = {pose.tolist()}; expected a rigid 4x4 '
                              f'transform (metres). Check the extrinsics.')

@@ -17,7 +17,7 @@ class BootstrapConfig:
     """auto, points, images, or the path of a 3DGS PLY. auto takes points where the recording has
     them, else images."""
     iterations: int = 2500
-    """Optimisation steps. With the same input and seed, the same iterations give the same bytes."""
+    """Optimisation steps; with the same input and seed, the same steps give the same bytes."""
     seconds: float = 0.0
     """Wall-clock cap of the optimisation in s, 0 = none; results say which limit stopped it."""
     coarse_fraction: float = 0.2

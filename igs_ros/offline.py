@@ -5,9 +5,6 @@ The same pipeline object as in the node, so every number measured here is a numb
 """
 from __future__ import annotations
 
-import os
-import platform
-import resource
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -25,6 +22,7 @@ from igs_ros.codec.state import key_arrays, serialized_size, update_arrays
 from igs_ros.config import Config
 from igs_ros.data import open_recording, test_view, train_views
 from igs_ros.frames import FrameSet, Preparer
+from igs_ros.machine import machine, peak_rss_mb
 from igs_ros.pipeline import Snapshot
 from igs_ros.raster import Rasterizer, render_view
 from igs_ros.run_files import RunFiles
@@ -49,7 +47,7 @@ class Request:
 
 
 def run(request: Request) -> dict:
-    """Run, write everything below `request.out`, print a summary; returns results.json.
+    """Run and write everything below `request.out`; returns results.json.
 
     Raises `InputError` for recordings and options that do not fit together.
     """
@@ -86,7 +84,6 @@ def run(request: Request) -> dict:
     if files:
         write_scene(request.out / 'final.ply', session.snapshot.scene)
         files.finish(results)
-    _print_summary(results)
     return results
 
 
@@ -153,35 +150,22 @@ def state_bytes(snapshot: Snapshot, kind: str) -> int:
     return serialized_size(update_arrays(snapshot.key, snapshot.scene), WORLD_FRAME)
 
 
-def machine() -> str:
-    """Processor and cores, for results."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.exists():
-        named = [line for line in cpuinfo.read_text().splitlines() if 'model name' in line]
-        name = named[0].split(':', 1)[1].strip() if named else name
-    return f'{name}, {os.cpu_count()} cores'
-
-
-def peak_rss_mb() -> float:
-    """Largest resident memory of this process so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def _progress() -> Progress:
     return Progress(TextColumn('{task.description:>16}'), BarColumn(),
                     TextColumn('{task.percentage:>3.0f} %'), TimeElapsedColumn(),
                     console=Console(stderr=True))
 
 
-def _print_summary(results: dict) -> None:
+def summary_text(results: dict) -> str:
+    """The scores of `results` in two lines."""
     def decibels(value):
         return 'none' if value is None or not np.isfinite(value) else f'{value:.2f} dB'
     first, summary = results['bootstrap'], results['summary']
-    print(f"{results['scene']}: first scene {decibels(first['psnr_test'])} test, "
-          f"{decibels(first['psnr_train'])} train, {first['gaussians']} Gaussians, "
-          f"{first['cpu_s']:.0f} CPU s, stopped by {first['stopped_by']}")
+    text = (f"{results['scene']}: first scene {decibels(first['psnr_test'])} test, "
+            f"{decibels(first['psnr_train'])} train, {first['gaussians']} Gaussians, "
+            f"{first['cpu_s']:.0f} CPU s, stopped by {first['stopped_by']}")
     if results['frames']:
-        print(f"{summary['frames_scored']} frames scored: psnr {decibels(summary['psnr'])}, "
-              f"moving {decibels(summary['psnr_moving'])}, keys {decibels(summary['psnr_keys'])}, "
-              f"{summary['step_cpu_s_mean']:.2f} CPU s per frame")
+        text += (f"\n{summary['frames_scored']} frames scored: psnr {decibels(summary['psnr'])}, "
+                 f"moving {decibels(summary['psnr_moving'])}, keys "
+                 f"{decibels(summary['psnr_keys'])}, step {summary['step_s']['mean']:.2f} s")
+    return text

@@ -23,7 +23,7 @@ from igs_ros.bootstrap import FirstScene
 from igs_ros.camera import Camera
 from igs_ros.config import Config
 from igs_ros.frames import FrameSet, Preparer
-from igs_ros.motion import Moved, MotionModel
+from igs_ros.motion import MotionModel, Moved
 from igs_ros.refine import Refined, Refiner
 from igs_ros.scene import GaussianScene
 from igs_ros.timing import Spent, spending

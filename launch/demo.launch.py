@@ -3,6 +3,7 @@
 
 Ends when the recording has been played; with loop:=true it goes on.
 """
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -20,6 +21,11 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
+
+# Fast DDS gets more shared memory for pictures (docs/topics.md). One name only: with both set it
+# reads the file twice and refuses it.
+PROFILES = 'FASTRTPS_DEFAULT_PROFILES_FILE' if os.environ.get('ROS_DISTRO') == 'jazzy' \
+    else 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 
 def player_and_node(context):
@@ -52,11 +58,9 @@ def player_and_node(context):
 
 def generate_launch_description():
     share = Path(get_package_share_directory('igs_ros'))
-    profile = str(share / 'config' / 'fastdds_shm_64mb.xml')
     return LaunchDescription([
-        # more shared memory for pictures (docs/topics.md); Jazzy knows the second name
-        SetEnvironmentVariable('FASTDDS_DEFAULT_PROFILES_FILE', profile),
-        SetEnvironmentVariable('FASTRTPS_DEFAULT_PROFILES_FILE', profile),
+        SetEnvironmentVariable(
+            PROFILES, os.environ.get(PROFILES, str(share / 'config' / 'fastdds_shm_64mb.xml'))),
         DeclareLaunchArgument('recording', default_value='',
                               description='folder of a recording with a rig.json; empty: the '
                                           'workbench that ships with the package'),

@@ -67,6 +67,12 @@ def settle(live) -> None:
     time.sleep(0.05)
 
 
+def follow(live, frame_set: FrameSet) -> None:
+    """Offer and wait until it is shown."""
+    live.offer(frame_set)
+    until(lambda: live.snapshot().stamp_ns == frame_set.stamp_ns)
+
+
 def begin(live, sets) -> None:
     live.offer(sets[0])
     until(lambda: live.status().state == State.STREAMING)
@@ -100,8 +106,7 @@ def test_refined_key_is_moved_to_the_newest_frame_set_before_it_shows(recording,
     try:
         begin(live, sets)
         for frame_set in sets[1:]:
-            live.offer(frame_set)
-            until(lambda: live.snapshot().stamp_ns == frame_set.stamp_ns)
+            follow(live, frame_set)
             if live.status().keys_refined:
                 break
         until(lambda: live.status().keys_refined)
@@ -117,17 +122,14 @@ def test_refined_key_is_moved_to_the_newest_frame_set_before_it_shows(recording,
 def test_stamps_that_jump_back_keep_the_scene(live, sets):
     begin(live, sets)
     for frame_set in sets[1:5]:
-        live.offer(frame_set)
-        until(lambda: live.snapshot().stamp_ns == frame_set.stamp_ns)
+        follow(live, frame_set)
     settle(live)
     before = live.snapshot()
-    live.offer(sets[1])
-    until(lambda: live.snapshot().stamp_ns == sets[1].stamp_ns)
+    follow(live, sets[1])
     after = live.snapshot()
     assert after.scene_id == before.scene_id and len(after.scene) == len(before.scene)
     assert live.status().drops['time_jump'] == 1
-    live.offer(sets[2])
-    until(lambda: live.snapshot().stamp_ns == sets[2].stamp_ns)
+    follow(live, sets[2])
 
 
 def test_unusable_pictures_cost_nothing_but_themselves(live, sets):
@@ -149,8 +151,7 @@ def test_a_diverged_refinement_is_counted_and_the_key_stays(live, sets):
         raise FloatingPointError('test')
     live._stages.refiner.refine = diverge
     for frame_set in sets[1:4]:
-        live.offer(frame_set)
-        until(lambda: live.snapshot().stamp_ns == frame_set.stamp_ns)
+        follow(live, frame_set)
     until(lambda: live.status().refinements_discarded)
     assert live.snapshot().key_sequence == 1 and live.status().keys_refined == 0
 
@@ -162,8 +163,7 @@ def test_an_error_inside_costs_one_turn(live, sets, caplog):
     until(lambda: live.status().drops.get('internal_error'))
     assert 'ZeroDivisionError' in caplog.text
     live._motion.observe = observe
-    live.offer(sets[2])
-    until(lambda: live.snapshot().stamp_ns == sets[2].stamp_ns)
+    follow(live, sets[2])
 
 
 def test_reset_makes_a_new_scene(live, sets):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from igs_ros.loss import KERNEL, Target, photometric_loss
 
 

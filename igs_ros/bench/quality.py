@@ -6,7 +6,7 @@ motion model: they differ in nothing but the motion. Scores are those of results
 """
 from __future__ import annotations
 
-import json
+import logging
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from igs_ros.config import BootstrapConfig, Config
-from igs_ros.offline import Request, machine, run
+from igs_ros.machine import machine
+from igs_ros.offline import Request, run, summary_text
 
+log = logging.getLogger(__name__)
 SUMMARY = ('psnr', 'ssim', 'psnr_moving', 'psnr_keys', 'psnr_first_two_keys',
            'psnr_last_two_keys', 'flicker', 'flicker_truth', 'step_cpu_s_mean', 'wall_s')
 
@@ -35,19 +37,14 @@ class Plan:
     last: int | None = None
 
 
-def measure(plan: Plan, json_path: Path | None = None) -> list[dict]:
-    """Run everything, print the table, write JSON; one row per recording, motion and seed.
+def measure(plan: Plan) -> dict:
+    """Run everything: one row per recording, seed and motion.
 
     Raises `InputError` for recordings that cannot be read.
     """
-    rows = []
-    for recording in plan.recordings:
-        for seed in plan.seeds:
-            rows += _compare(plan, recording, seed)
-            if json_path:
-                json_path.write_text(json.dumps({'machine': machine(), 'rows': rows}, indent=1))
-    print_means(rows)
-    return rows
+    rows = [row for recording in plan.recordings for seed in plan.seeds
+            for row in _compare(plan, recording, seed)]
+    return {'machine': machine(), 'rows': rows}
 
 
 def _compare(plan: Plan, recording: Path, seed: int) -> Iterable[dict]:
@@ -59,13 +56,15 @@ def _compare(plan: Plan, recording: Path, seed: int) -> Iterable[dict]:
         for motion in plan.motions:
             result = run(Request(recording, None, replace(ready, motion=motion),
                                  first=plan.first, last=plan.last))
+            log.info('%s motion, seed %d, %s', motion, seed, summary_text(result))
             yield {'scene': result['scene'], 'motion': motion, 'seed': seed,
                    'bootstrap': first['bootstrap'], 'frames': result['frames'],
                    'summary': result['summary']}
 
 
-def print_means(rows: list[dict]) -> None:
+def print_means(results: dict) -> None:
     """One line per recording and motion: means over the seeds."""
+    rows = results['rows']
     table = Table('scene', 'motion', 'seeds', 'first dB', 'psnr', 'ssim', 'moving', 'keys',
                   'first 2 keys', 'last 2 keys', 'flicker (truth)', 'CPU s / frame')
     for scene, motion in dict.fromkeys((row['scene'], row['motion']) for row in rows):

@@ -8,12 +8,8 @@ compared with, so that both see the same load.
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +18,7 @@ from rich.table import Table
 
 from igs_ros.camera import Camera
 from igs_ros.errors import InputError
+from igs_ros.machine import machine
 from igs_ros.raster.cpu import CpuRasterizer
 from igs_ros.scene import GaussianScene
 
@@ -56,8 +53,8 @@ def bench_scene(count: int, width: int, height: int, seed: int = 0):
     return GaussianScene(*tensors), camera
 
 
-def run(json_path: Path | None) -> dict:
-    """Measure, print a table, write the numbers to `json_path`; returns them.
+def run() -> dict:
+    """Measure: medians in CPU-ms by Gaussians and picture size, the yardstick, the ratio.
 
     Raises `InputError` when gsplat, which the yardstick comes from, is not installed.
     """
@@ -67,13 +64,9 @@ def run(json_path: Path | None) -> dict:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        results = _measure()
+        return _measure()
     finally:
         torch.set_num_threads(threads)
-    _print(results)
-    if json_path is not None:
-        json_path.write_text(json.dumps(results, indent=1) + '\n')
-    return results
 
 
 def _measure() -> dict:
@@ -93,7 +86,7 @@ def _measure() -> dict:
             rows.append({'gaussians': count, 'width': width, 'height': height, **medians})
             if compared:
                 ratio = medians['forward_backward'] / yardstick
-    return {'machine': _machine(), 'threads': 1, 'unit': 'CPU-ms, median', 'repeats': REPEATS,
+    return {'machine': machine(), 'threads': 1, 'unit': 'CPU-ms, median', 'repeats': REPEATS,
             'contributing_per_pixel': overlap, 'rows': rows, 'yardstick': yardstick,
             'ratio': ratio, 'target_ratio': TARGET_RATIO}
 
@@ -179,17 +172,8 @@ def contributing(scene: GaussianScene, camera: Camera) -> float:
     return float(total / (camera.width * camera.height))
 
 
-def _machine() -> str:
-    model = platform.processor() or platform.machine()
-    info = Path('/proc/cpuinfo')
-    if info.exists():
-        names = [line.split(':', 1)[1].strip() for line in info.read_text().splitlines()
-                 if line.startswith('model name')]
-        model = names[0] if names else model
-    return f'{platform.node()}: {model}, {os.cpu_count()} cores'
-
-
-def _print(results: dict) -> None:
+def print_table(results: dict) -> None:
+    """The figures of `run`, for people."""
     table = Table(title=f'CPU rasteriser, CPU-ms, one thread, {results["machine"]}')
     for heading in ('Gaussians', 'picture', 'forward', 'forward + backward'):
         table.add_column(heading, justify='right')
@@ -204,7 +188,3 @@ def _print(results: dict) -> None:
     console.print(f'yardstick (gsplat torch projection + SH, forward + backward): '
                   f'{results["yardstick"]:.1f} CPU-ms; ratio {results["ratio"]:.2f}, to reach: '
                   f'at most {results["target_ratio"]}')
-
-
-if __name__ == '__main__':
-    run(None)

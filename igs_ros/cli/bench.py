@@ -2,6 +2,8 @@
 """`igs bench`: measurements, printed as a table and written as JSON."""
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,19 +11,20 @@ from typing import Annotated
 import tyro
 
 from igs_ros.cli.options import SceneOptions, frame_range
+from igs_ros.errors import InputError
 
 
 @dataclass(frozen=True)
 class BenchRaster:
     """Time the CPU rasteriser against gsplat's torch projection and SH, in one run."""
 
-    json: Path | None = None
-    """Also write the figures to this file."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
 
     def main(self) -> int:
         """Run the benchmark."""
         from igs_ros.bench import raster  # compiles kernels: only when asked for
-        raster.run(self.json)
+        _report(raster.run(), raster.print_table, self.json)
         return 0
 
 
@@ -39,15 +42,18 @@ class BenchQuality:
     """Seeds; the table shows means over them."""
     frames: str = '0:11'
     """Frames A:B, 0-based, half-open; frame A is the first scene."""
-    json: Path | None = None
-    """Also write every run to this file."""
+    json: bool = False
+    """Print every run as JSON instead of the table of means."""
 
     def main(self) -> int:
         """Run the comparison."""
-        from igs_ros.bench.quality import Plan, measure
+        from igs_ros.bench import quality  # heavy imports: not for --help
+        if not self.recordings:
+            raise InputError('igs bench quality: no recording given; expected their folders.')
         first, last = frame_range(self.frames)
-        measure(Plan(self.recordings, self.motions, self.seeds, self.scene.config(), first, last),
-                self.json)
+        plan = quality.Plan(self.recordings, self.motions, self.seeds, self.scene.config(), first,
+                            last)
+        _report(quality.measure(plan), quality.print_means, self.json)
         return 0
 
 
@@ -62,3 +68,10 @@ class Bench:
     def main(self) -> int:
         """Run the chosen benchmark."""
         return self.what.main()
+
+
+def _report(results: dict, print_table: Callable[[dict], None], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(results, indent=1))
+    else:
+        print_table(results)

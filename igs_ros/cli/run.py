@@ -32,8 +32,9 @@ class Run:
 
     def main(self) -> int:
         """Run and write everything below `out`."""
-        from igs_ros.offline import Request, run  # heavy imports: not for --help
+        from igs_ros.offline import Request, run, summary_text  # heavy: not for --help
         first, last = frame_range(self.frames)
-        run(Request(self.data, self.out, self.scene.config(), self.test_view, self.train_views,
-                    first, last, self.live))
+        results = run(Request(self.data, self.out, self.scene.config(), self.test_view,
+                              self.train_views, first, last, self.live))
+        print(summary_text(results))
         return 0

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from igs_ros.camera import Camera
+from igs_ros.config import MotionConfig
 from igs_ros.errors import InputError
 from igs_ros.frames import FrameSet
 from igs_ros.raster import Rasterizer
@@ -57,8 +58,9 @@ class MotionModel(Protocol):
         ...
 
 
-def choose(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer, config) -> MotionModel:
-    """The motion model `name` for a rig of working cameras; `config` is a `MotionConfig`."""
+def choose(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer,
+           config: MotionConfig) -> MotionModel:
+    """The motion model `name` for a rig of working cameras; raises `InputError`."""
     if name == 'static':
         from igs_ros.motion.static import StaticMotion
         return StaticMotion()

@@ -154,21 +154,27 @@ def sweep(sight, points, strength, neighbors, weights, rotations, before, displa
 
 
 @njit(cache=True, nogil=True)
-def local_rotations(points, displacements, neighbors, weights, rotations):
-    """Rotation around each point: Kabsch over it and its neighbours.
+def local_rotations(points, displacements, neighbors, weights, spread, rotations):
+    """Rotation around each point: Kabsch over it, its neighbours, and theirs, `spread` times.
 
-    rotations: [N, 3, 3], in: a first guess, out: the result.
+    rotations: [N, 3, 3], in: a first guess, out: the result. Eight neighbours alone are so close
+    that the noise of their motion turns them.
     """
-    moments = np.empty((3, 3))
+    moments = np.zeros((len(points), 3, 3))
     for i in range(len(points)):
-        moments[:] = 0.0
         for k in range(neighbors.shape[1]):
             j = neighbors[i, k]
             for a in range(3):
                 now = points[j, a] + displacements[j, a] - points[i, a] - displacements[i, a]
                 for b in range(3):
-                    moments[a, b] += weights[i, k] * now * (points[j, b] - points[i, b])
-        turn_to(moments, rotations[i])
+                    moments[i, a, b] += weights[i, k] * now * (points[j, b] - points[i, b])
+    for _ in range(spread):
+        narrow = moments.copy()
+        for i in range(len(points)):
+            for k in range(neighbors.shape[1]):
+                moments[i] += weights[i, k] * narrow[neighbors[i, k]]
+    for i in range(len(points)):
+        turn_to(moments[i], rotations[i])
 
 
 @njit(cache=True, nogil=True)

@@ -15,6 +15,7 @@ from igs_ros.camera import Camera
 from igs_ros.motion import kernels
 
 _SWEEPS = 6
+_SPREAD = 2  # of local rotations
 _TRUST = np.array([0.01, 0.3, 1.0])  # in a neighbour that no, one, or more views saw
 
 
@@ -71,10 +72,10 @@ def lift(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndarr
     weights = weights * _TRUST[np.minimum(usable.sum(0), 2)][neighbors]
     kernels.solve_alone(sight, points, strength, displacements)
     for _ in range(_SWEEPS):
-        kernels.local_rotations(points, displacements, neighbors, weights, rotations)
+        kernels.local_rotations(points, displacements, neighbors, weights, _SPREAD, rotations)
         kernels.sweep(sight, points, strength, neighbors, weights, rotations,
                       displacements.copy(), displacements)
-    kernels.local_rotations(points, displacements, neighbors, weights, rotations)
+    kernels.local_rotations(points, displacements, neighbors, weights, _SPREAD, rotations)
     return Anchors(points, displacements, rotations)
 
 

@@ -16,8 +16,8 @@ from igs_ros import metrics
 from igs_ros.cli.demo import Demo
 from igs_ros.data import Recording
 from igs_ros.frames import Preparer
+from igs_ros.machine import machine
 from igs_ros.node.observer import Observer, Seen
-from igs_ros.offline import machine
 from igs_ros.run_files import RunFiles
 from igs_ros.view import View
 
@@ -55,7 +55,7 @@ def report(run: DemoRun, demo: Demo) -> float:
         else:
             rows.append(_row(index, score, seen, run.observer, stamps[index]))
     results = _results(run, demo, first, rows, unscored, scorer, stamps)
-    files.pictures(rows, f"{run.recording.name} over ROS 2, unseen camera {run.test}")
+    files.pictures(rows, f'{run.recording.name} over ROS 2, unseen camera {run.test}')
     (demo.out / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
     _print(results, demo.out)
     return len(rows) / max(1, run.recording.frames_total - 1)

@@ -33,7 +33,8 @@ from igs_ros.node import convert
 from igs_ros.node.convert_scene import shown_stamp_ns
 from igs_ros.node.inputs import topic_of
 
-_QUALITY = 95
+_QUALITY = 95  # of the JPEG files
+_SAY_EVERY_S = 10.0
 _SHOWN_TOLERANCE_NS = 1_000_000  # SceneStatus gives the shown stamp to about 1 us
 
 
@@ -151,20 +152,18 @@ def _progress() -> Progress:
 def _warm_up(player: Player, options: PlayOptions, frame: tuple, played: _Played) -> None:
     """Repeat the first frame until the reconstruction streams; raises `InputError`."""
     index, pictures = frame
-    end, said = time.monotonic() + options.start_timeout, None
+    end, next_line = time.monotonic() + options.start_timeout, 0.0
     while not player.streaming():
+        state = 'no status yet' if player.status is None else player.status.message
         if time.monotonic() > end:
-            state = 'no status came' if player.status is None else player.status.message
             raise InputError(f'{options.status_topic}: not STREAMING after '
                              f'{options.start_timeout:.0f} s ({state}); expected a reconstruction '
                              f'of these cameras. Check that the node runs and hears them.')
+        if time.monotonic() > next_line:
+            next_line = time.monotonic() + _SAY_EVERY_S
+            player.get_logger().info(f'repeating the first frame until the scene streams: {state}')
         played.add(index, player.publish(pictures), True)
         player.wait(1.0, player.streaming)
-        message = 'waiting for the reconstruction' if player.status is None \
-            else player.status.message
-        if message != said:
-            said = message
-            player.get_logger().info(f'first frame repeated: {message}')
 
 
 def _play_once(player: Player, options: PlayOptions, frames: list, recorded_hz: float,

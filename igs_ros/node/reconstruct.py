@@ -7,6 +7,7 @@ refinement), and the two of `outputs` (views, state). docs/topics.md lists topic
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -179,12 +180,21 @@ def first_view(settings: NodeConfig, config: Config, rig: dict[str, Camera]) -> 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; 1 when its parameters cannot work."""
+    """Run the node until SIGINT or SIGTERM; 1 when its parameters cannot work.
+
+    The work in hand is finished first (a first scene may take a minute); a second signal ends
+    the process at once.
+    """
     # own handlers: rclpy's end the middleware while our threads still publish
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stopping = []
+
+    def stop(*_):
+        if stopping:
+            os._exit(1)
+        stopping.append(True)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.append(True))
+        signal.signal(number, stop)
     node = None
     try:
         node = ReconstructNode()

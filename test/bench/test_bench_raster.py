@@ -6,6 +6,7 @@ import json
 import pytest
 
 from igs_ros.bench import raster
+from igs_ros.cli.main import main
 from igs_ros.errors import InputError
 
 
@@ -16,16 +17,18 @@ def test_scene_has_the_overlap_that_results_are_quoted_for():
 def test_needs_gsplat(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(InputError, match='gsplat'):
-        raster.run(None)
+        raster.run()
 
 
-def test_results(monkeypatch, tmp_path):
+def test_results(monkeypatch, capsys):
     """Small sizes: the keys, one row per size, positive times."""
     monkeypatch.setattr(raster, 'SIZES', ((32, 24),))
     monkeypatch.setattr(raster, 'COUNTS', (50, 100))
     monkeypatch.setattr(raster, 'COMPARED', (100, 32, 24))
-    results = raster.run(tmp_path / 'raster.json')
-    assert json.loads((tmp_path / 'raster.json').read_text()) == results
+    with pytest.raises(SystemExit) as ended:
+        main(['bench', 'raster', '--json'])
+    results = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 0
     assert [row['gaussians'] for row in results['rows']] == [50, 100]
     assert all(0 < row['forward'] < row['forward_backward'] for row in results['rows'])
     assert results['ratio'] == pytest.approx(

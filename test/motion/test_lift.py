@@ -119,12 +119,13 @@ def test_local_rotation_is_that_of_kabsch():
         + 0.1 * displacements
     neighbors, weights = knn(points, points, 9)[1][:, 1:], rng.uniform(0.1, 1, (30, 8))
     rotations = np.tile(np.eye(3), (30, 1, 1))
-    local_rotations(points, displacements, neighbors, weights, rotations)
+    for _ in range(10):  # it stops before the last digit; from there it goes on
+        local_rotations(points, displacements, neighbors, weights, rotations)
     moved = points + displacements
     for i in range(30):
         expected, _ = Rotation.align_vectors(moved[neighbors[i]] - moved[i],
                                              points[neighbors[i]] - points[i], weights[i])
-        np.testing.assert_allclose(rotations[i], expected.as_matrix(), atol=2e-3)
+        np.testing.assert_allclose(rotations[i], expected.as_matrix(), atol=1e-4)
 
 
 def test_flat_surroundings_keep_the_guess():

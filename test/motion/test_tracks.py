@@ -16,7 +16,7 @@ def test_only_gaussians_in_sight_are_tracked(stage):
     back = stage.ball & (means[:, 2] > 2.2)
     assert track.visible[front].all()
     assert not track.visible[behind].any() and not track.visible[back].any()
-    outside = (pixels < 0).any(1) | (pixels[:, 0] > 200) | (pixels[:, 1] > 150)
+    outside = (pixels < 0).any(1) | (pixels[:, 0] > 400) | (pixels[:, 1] > 300)
     assert outside.any() and not track.visible[outside].any()
     assert track.visible[~stage.ball & ~outside].mean() > 0.7
 

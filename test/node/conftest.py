@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS for the tests of the edge: a domain of their own, processes, and a client to talk to them."""
+"""ROS for the tests of the edge: a domain of their own, processes, and a client."""
 import os
 import re
 import signal

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rig of raw Image topics with everything wrong that a first evening brings; and false starts."""
+"""A rig of raw Image topics with everything wrong that a first evening brings; false starts."""
 import json
 
 import cv2
@@ -86,7 +86,7 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
     assert status[-1].cameras_in_last_set == 3 and status[-1].cameras_expected == 4
     client.spin(0.5)
     assert node.alive()
-    for words in ("/rig/cam02/info: intrinsics K = .*Calibrate this camera",
+    for words in ('/rig/cam02/info: intrinsics K = .*Calibrate this camera',
                   "/rig/cam01/info: no usable CameraInfo within .* rig file's intrinsics",
                   "/rig/cam02/info: no usable CameraInfo within .* rig file's intrinsics",
                   "/rig/cam03/image: images with encoding 'bayer_rggb8'; expected one of rgb8",
