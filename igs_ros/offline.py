@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from igs_ros import metrics
+from igs_ros import __version__, metrics
 from igs_ros.bootstrap import BootstrapReport
 from igs_ros.camera import Camera
 from igs_ros.codec.ply import write_scene
@@ -72,7 +71,7 @@ def run(request: Request) -> dict:
             else:
                 rows.append(judge.frame(frame))
     results = {
-        'scene': recording.name, 'version': version('igs_ros'),
+        'scene': recording.name, 'version': __version__,
         'device': session.rasterizer.device.type, 'machine': machine(),
         'threads': request.config.threads, 'seed': request.config.seed, 'test_view': test,
         'train_views': list(train), 'config': {**asdict(request.config), 'live': request.live},

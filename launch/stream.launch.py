@@ -42,10 +42,11 @@ def node(context):
             overrides[name] = text.split(',') if kind is list else kind(text)
     if context.launch_configurations['use_sim_time'] == 'true':
         overrides['use_sim_time'] = True
+    overlay = [path for path in [LaunchConfiguration('overlay').perform(context)] if path]
     return [Node(
         package='igs_ros', executable='reconstruct', name='igs',
         namespace=LaunchConfiguration('namespace'), output='screen', emulate_tty=True,
-        parameters=[LaunchConfiguration('params'), overrides],
+        parameters=[LaunchConfiguration('params'), *overlay, overrides],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')])]
 
 
@@ -54,6 +55,8 @@ def generate_launch_description():
     arguments = [
         DeclareLaunchArgument('params', default_value=params,
                               description='parameter file; igs.yaml lists every parameter'),
+        DeclareLaunchArgument('overlay', default_value='',
+                              description='second parameter file, such as one of config/rigs'),
         DeclareLaunchArgument('namespace', default_value='',
                               description='namespace of the node, and of its topics'),
         DeclareLaunchArgument('use_sim_time', default_value='false', choices=['true', 'false'],

@@ -57,7 +57,8 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
     PLY, which is taken as it is, without optimisation. frame_set: prepared; cameras: working
     cameras that train. progress: called with a stage for people and its share done, 0..1.
     The same input, seed and iterations give the same bytes for any number of threads.
-    Raises `InputError`: unknown method, points asked for but not given, no picture, a bad PLY.
+    Raises `InputError`: unknown method, points asked for but not given, no picture, a bad PLY, an
+    optimisation that diverged.
     """
     tell = progress or (lambda stage, done: None)
     images = {name: frame_set.images[name] for name in cameras if name in frame_set.images}
@@ -105,9 +106,13 @@ def _made(chosen, images, cameras, points, rasterizer, config, tell) -> Fitted:
     start = scene_from_points(seeds, {name: cameras[name] for name in images},
                               opacity=config.bootstrap.initial_opacity,
                               sh_degree=config.sh_degree)
-    return fit(start, images, cameras, rasterizer, config.bootstrap,
-               max_gaussians=config.max_gaussians, seed=config.seed,
-               progress=lambda done: tell('optimising the first scene', done))
+    try:
+        return fit(start, images, cameras, rasterizer, config.bootstrap,
+                   max_gaussians=config.max_gaussians, seed=config.seed,
+                   progress=lambda done: tell('optimising the first scene', done))
+    except FloatingPointError as error:
+        raise InputError(f'the first scene diverged: {error}; expected pictures and calibrations '
+                         f'that fit together. Check the rig, or take another seed.') from error
 
 
 def _psnr_views(scene, images, cameras, rasterizer) -> dict[str, float]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -111,9 +111,7 @@ class GeometricFollower:
             if before is not None and before > self._last.stamp_ns:
                 # a key that comes late skipped sets; its velocity is that of the last step
                 self._last = self._motion(before, None) or self._last
-            motion = self._motion(stamp_ns, frame_set.images)
-            if motion is None:
-                motion = replace(self._last, stamp_ns=stamp_ns)
+            motion = self._motion(stamp_ns, frame_set.images) or self._last
             moved = self._moved_scene(motion, self._last)
             self._last = motion
             return Moved(moved, motion.rows.astype(np.uint32), stamp_ns)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from igs_ros import metrics
+from igs_ros import __version__, metrics
 from igs_ros.cli.demo import Demo
 from igs_ros.data import Recording
 from igs_ros.frames import Preparer
@@ -111,7 +110,7 @@ def _results(run, demo, first, rows, unscored, scorer, stamps) -> dict:
         known = [row[name] for row in rows if row[name] is not None]
         return float(np.mean(known)) if known else None
     return {
-        'scene': run.recording.name, 'version': version('igs_ros'), 'machine': machine(),
+        'scene': run.recording.name, 'version': __version__, 'machine': machine(),
         'threads': demo.threads, 'seed': demo.seed, 'test_view': run.test,
         'train_views': list(run.train),
         'config': {'max_gaussians': demo.max_gaussians, 'key_interval': demo.key_interval,

@@ -189,9 +189,8 @@ class StateOutput:
             return  # the key says it all
         if not self._due(self._updates, (snapshot.scene_id, snapshot.sequence)):
             return
-        # all rows are compared: one that came to rest differs from its key in velocity only
-        arrays = update_arrays(snapshot.key, snapshot.scene, scene_id=snapshot.scene_id,
-                               sequence=snapshot.sequence,
+        arrays = update_arrays(snapshot.key, snapshot.scene, snapshot.moved_rows,
+                               scene_id=snapshot.scene_id, sequence=snapshot.sequence,
                                base_sequence=snapshot.key_sequence)
         self._updates.publish(convert_scene.update_message(
             arrays, convert.header(snapshot.stamp_ns, self._settings.world_frame)))

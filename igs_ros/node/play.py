@@ -141,7 +141,7 @@ def encoded_frames(recording: Recording, cameras: tuple[str, ...], frames: str,
 def _jpeg(picture: Picture) -> bytes:
     if isinstance(picture, EncodedPicture) and picture.data[:2] == b'\xff\xd8':
         return picture.data  # as the camera compressed it
-    return convert.jpeg_bytes(picture.decode(), _QUALITY)
+    return convert.jpeg_bytes(picture.decode(), _QUALITY, full_color=True)
 
 
 def _progress() -> Progress:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from igs_ros.bootstrap import first_scene
 from igs_ros.codec.ply import read_scene, write_scene
@@ -171,3 +172,10 @@ def test_ply_that_is_no_scene(bench, tmp_path):
     path.write_text('not a scene')
     with pytest.raises(InputError, match='broken.ply'):
         bench.first(str(path))
+
+
+def test_a_diverging_fit_is_one_message(bench, monkeypatch):
+    monkeypatch.setattr('igs_ros.optimize.photometric_loss',
+                        lambda *_: torch.tensor(float('nan')))
+    with pytest.raises(InputError, match='diverged'):
+        bench.first()

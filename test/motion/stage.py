@@ -14,7 +14,8 @@ from igs_ros.scene import GaussianScene
 STEP_NS = 100_000_000
 SIZES = {'left': (320, 240, 300.0, (150.0, 128.0)), 'middle': (400, 300, 380.0, (220.0, 140.0)),
          'right': (240, 200, 220.0, (120.0, 100.0)), 'top': (320, 240, 300.0, (160.0, 120.0))}
-CENTERS = {'left': (-0.7, 0, 0), 'middle': (0, 0.1, 0), 'right': (0.7, 0, 0), 'top': (0.1, -0.7, 0)}
+CENTERS = {'left': (-0.7, 0, 0), 'middle': (0, 0.1, 0), 'right': (0.7, 0, 0),
+           'top': (0.1, -0.7, 0)}
 BALL_CENTER = np.array([0.0, 0.0, 2.0])
 
 

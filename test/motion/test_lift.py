@@ -120,7 +120,7 @@ def test_local_rotation_is_that_of_kabsch():
     neighbors, weights = knn(points, points, 9)[1][:, 1:], rng.uniform(0.1, 1, (30, 8))
     rotations = np.tile(np.eye(3), (30, 1, 1))
     for _ in range(10):  # it stops before the last digit; from there it goes on
-        local_rotations(points, displacements, neighbors, weights, rotations)
+        local_rotations(points, displacements, neighbors, weights, 0, rotations)
     moved = points + displacements
     for i in range(30):
         expected, _ = Rotation.align_vectors(moved[neighbors[i]] - moved[i],

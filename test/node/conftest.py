@@ -108,6 +108,15 @@ class Client:
 
 @pytest.fixture(scope='module')
 def client(ros):
+    """One client for all tests of a file; its subscriptions stay."""
+    made = Client(ros)
+    yield made
+    made.node.destroy_node()
+
+
+@pytest.fixture
+def listener(ros):
+    """A client of this test alone: nothing is subscribed before it asks."""
     made = Client(ros)
     yield made
     made.node.destroy_node()

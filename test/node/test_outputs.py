@@ -82,50 +82,50 @@ def states(node):
     made.loop.stop()
 
 
-def test_views_are_rendered_for_subscribers_only_and_once(views, client):
+def test_views_are_rendered_for_subscribers_only_and_once(views, listener):
     held, made, timings = views
     time.sleep(0.5)
     assert timings.snapshot() == {}
-    images = client.collect(Image, '/igs/view/image', 1)
-    assert client.spin(10, lambda: len(images) >= 5)
+    images = listener.collect(Image, '/igs/view/image', 1)
+    assert listener.spin(10, lambda: len(images) >= 5)
     assert timings.snapshot()['render'].count == 1  # shown again and again, rendered once
     held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
     made.loop.wake()
-    assert client.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
+    assert listener.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
     assert timings.snapshot()['render'].count == 2
 
 
-def test_a_pose_renders_anew_with_the_same_stamp(views, client, node, ros):
+def test_a_pose_renders_anew_with_the_same_stamp(views, listener, node, ros):
     held, made, timings = views
-    images = client.collect(Image, '/igs/view/image', 1)
-    assert client.spin(10, lambda: images)
+    images = listener.collect(Image, '/igs/view/image', 1)
+    assert listener.spin(10, lambda: images)
     message = PoseStamped()
     message.pose.orientation.w = 1.0
     message.pose.position.x = 0.3
-    client.publish('/igs/view/pose', message)
+    listener.publish('/igs/view/pose', message)
 
     def steered():
         ros.spin_once(node, timeout_sec=0.01)
         return timings.snapshot()['render'].count == 2
-    assert client.spin(10, steered)
+    assert listener.spin(10, steered)
     start = len(images)
-    assert client.spin(10, lambda: len(images) > start + 1)
+    assert listener.spin(10, lambda: len(images) > start + 1)
     assert convert.nanoseconds(images[-1].header.stamp) == 10
     assert images[0].data != images[-1].data
 
 
-def test_an_error_while_rendering_does_not_end_the_views(views, client, monkeypatch):
+def test_an_error_while_rendering_does_not_end_the_views(views, listener, monkeypatch):
     held, made, _ = views
-    images = client.collect(Image, '/igs/view/image', 1)
-    assert client.spin(10, lambda: images)
+    images = listener.collect(Image, '/igs/view/image', 1)
+    assert listener.spin(10, lambda: images)
     with monkeypatch.context() as broken:
         broken.setattr(outputs, 'render_view', lambda *_: 1 / 0)
         held.newest = advanced(held.newest, moved(held.newest.key, [1], 20))
         time.sleep(0.3)
-    assert client.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
+    assert listener.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
 
 
-def test_states_are_packed_for_subscribers_only(states, client, monkeypatch):
+def test_states_are_packed_for_subscribers_only(states, listener, monkeypatch):
     held, made = states
     packed = []
     for name in ('key_arrays', 'update_arrays'):
@@ -137,43 +137,43 @@ def test_states_are_packed_for_subscribers_only(states, client, monkeypatch):
     time.sleep(0.6)
     assert packed == []
 
-    keys = client.collect(GaussianCloud, '/igs/gaussians', LATCHED)
-    assert client.spin(10, lambda: keys)
+    keys = listener.collect(GaussianCloud, '/igs/gaussians', LATCHED)
+    assert listener.spin(10, lambda: keys)
     assert (keys[0].sequence, keys[0].count) == (1, 50)
     assert convert.nanoseconds(keys[0].header.stamp) == 10  # of what the key shows
     # an update that was there before its subscriber is sent all the same
-    updates = client.collect(GaussianUpdate, '/igs/gaussians/updates', 1)
-    assert client.spin(10, lambda: updates)
+    updates = listener.collect(GaussianUpdate, '/igs/gaussians/updates', 1)
+    assert listener.spin(10, lambda: updates)
     assert (updates[0].sequence, updates[0].base_sequence) == (2, 1)
     assert updates[0].moved_rows.tolist() == [1, 2]
     assert convert.nanoseconds(updates[0].header.stamp) == 20
-    client.spin(0.6)
+    listener.spin(0.6)
     assert packed == ['key_arrays', 'update_arrays'] and len(keys) == len(updates) == 1
 
     # a second late subscriber gets the latched key without anything being packed again
-    more = client.collect(GaussianCloud, '/igs/gaussians', LATCHED)
-    assert client.spin(10, lambda: more)
+    more = listener.collect(GaussianCloud, '/igs/gaussians', LATCHED)
+    assert listener.spin(10, lambda: more)
     assert packed.count('key_arrays') == 1
 
     # a new key
     held.newest = with_new_key(held.newest, held.newest.scene, 20,
                                moved(held.newest.scene, [], 20))
     made.loop.wake()
-    assert client.spin(10, lambda: keys[-1].sequence == held.newest.key_sequence)
+    assert listener.spin(10, lambda: keys[-1].sequence == held.newest.key_sequence)
 
 
-def test_points_follow_the_scene(states, client):
+def test_points_follow_the_scene(states, listener):
     held, made = states
-    clouds = client.collect(PointCloud2, '/igs/points', 1)
-    assert client.spin(10, lambda: clouds)
+    clouds = listener.collect(PointCloud2, '/igs/points', 1)
+    assert listener.spin(10, lambda: clouds)
     assert clouds[0].width == 50
-    client.spin(0.5)
+    listener.spin(0.5)
     assert len(clouds) == 1  # nothing new
     held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
-    assert client.spin(10, lambda: len(clouds) == 2)
+    assert listener.spin(10, lambda: len(clouds) == 2)
     assert convert.nanoseconds(clouds[1].header.stamp) == 20
 
 
-def test_status_comes_regularly_and_to_late_subscribers(states, client):
-    status = client.collect(SceneStatus, '/igs/status', LATCHED)
-    assert client.spin(10, lambda: len(status) >= 3)
+def test_status_comes_regularly_and_to_late_subscribers(states, listener):
+    status = listener.collect(SceneStatus, '/igs/status', LATCHED)
+    assert listener.spin(10, lambda: len(status) >= 3)

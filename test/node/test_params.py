@@ -97,6 +97,17 @@ def test_the_file_itself_can_be_loaded(node_with):
     assert params.declare(node) == (params.NodeConfig(), Config())
 
 
+@pytest.mark.parametrize('overlay', sorted((FILE.parent / 'rigs').glob('*.yaml')),
+                         ids=lambda path: path.name)
+def test_overlays_set_parameters_that_exist(node_with, overlay):
+    known = {p.name for p in params.parameters()}
+    given = dict(flat(yaml.safe_load(overlay.read_text())['/**']['ros__parameters']))
+    assert set(given) <= known
+    node_config, _ = params.declare(node_with('--params-file', str(FILE),
+                                              '--params-file', str(overlay)))
+    assert {name: getattr(node_config, name) for name in given} == given
+
+
 def test_overrides_from_the_command_line(node_with):
     node = node_with('-p', 'cameras:=[cam00, cam03]', '-p', 'view_rate_hz:=4',
                      '-p', 'refine.iterations:=9', '-p', 'view_camera:=cam02')

@@ -22,7 +22,7 @@ from igs_ros.node import convert, convert_scene  # noqa: E402
 CAMERAS = ('cam00', 'cam01', 'cam03')
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TINY = ['-p', 'width:=96', '-p', 'bootstrap.iterations:=40', '-p', 'max_gaussians:=2000',
-        '-p', 'refine.iterations:=5', '-p', 'key_interval:=3', '-p', 'motion:=static']
+        '-p', 'refine.iterations:=5', '-p', 'key_interval:=3', '-p', 'motion_model.anchors:=300']
 
 
 def now_ns():

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The player without a reconstruction; with one it is tested in test_reconstruct.py."""
+import json
+
+import numpy as np
+import pytest
+
+from igs_ros.data import open_recording
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage  # noqa: E402
+
+from igs_ros.msg import SceneStatus  # noqa: E402
+from igs_ros.node import convert  # noqa: E402
+from igs_ros.node.play import encoded_frames  # noqa: E402
+
+MODULE = 'igs_ros.node.play'
+
+
+def test_frames_are_encoded_almost_without_loss(workbench):
+    recording = open_recording(workbench)
+    frames = encoded_frames(recording, ('cam01', 'cam03'), '3:5')
+    assert [index for index, _ in frames] == [3, 4]
+    expected = next(recording.frame_sets(3, 4, ('cam01',))).images['cam01'].decode()
+    message = convert.jpeg_message(frames[0][1]['cam01'], convert.header(1, ''))
+    decoded = convert.picture_from_compressed(message, '/t').decode()
+    error = np.mean((decoded.astype(float) - expected) ** 2)
+    assert 10 * np.log10(255 ** 2 / error) > 35
+
+
+def test_plays_at_a_rate_on_its_own_topics_and_stops_a_loop(workbench, processes, client,
+                                                            tmp_path):
+    table = tmp_path / 'out' / 'table.json'
+    pictures = client.collect(CompressedImage, '/rig/cam01/rgb/compressed')
+    infos = client.collect(CameraInfo, '/rig/cam01/info')
+    player = processes(MODULE, workbench, '--cameras', 'cam01', '--frames', '0:3', '--rate', '20',
+                       '--image-topic', '/rig/{camera}/rgb', '--camera-info-topic',
+                       '/rig/{camera}/info', '--loop', '--table', table)
+    assert client.spin(60, lambda: len(pictures) >= 8), player.log.read_text()
+    assert player.stop() == 0, player.log.read_text()
+    camera = open_recording(workbench).cameras['cam01']
+    back = convert.camera_from_info(infos[0], '/t', 'cam01', camera.camera_from_world)
+    assert np.array_equal(back.K, camera.K)
+    frames = json.loads(table.read_text())['frames']
+    assert [f['index'] for f in frames[:7]] == [0, 1, 2, 0, 1, 2, 0]
+    stamps = [convert.nanoseconds(p.header.stamp) for p in pictures]
+    assert stamps == [f['stamp_ns'] for f in frames][:len(stamps)]
+    assert {f['shown'] for f in frames} == {None}  # no status came
+    assert 0.03 < np.median(np.diff(stamps)) * 1e-9 < 0.3
+
+
+def test_auto_waits_for_the_status(workbench, processes, client, tmp_path):
+    """This test plays the reconstruction: it shows every frame but the last."""
+    table = tmp_path / 'table.json'
+    pictures = client.collect(CompressedImage, '/cam01/image_raw/compressed')
+    player = processes(MODULE, workbench, '--cameras', 'cam01', '--frames', '0:3', '--table',
+                       table, '--frame-timeout', '1.0', '--status-topic', '/fake/status')
+
+    def say(state, shown_ns=None):
+        message = SceneStatus(header=convert.header(client.node.get_clock().now().nanoseconds, ''),
+                              state=state, scene_age_s=float('nan'))
+        if shown_ns is not None:
+            message.scene_age_s = (convert.nanoseconds(message.header.stamp) - shown_ns) * 1e-9
+        client.publish('/fake/status', message,
+                       QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    assert client.spin(60, lambda: len(pictures) >= 2)  # the first frame, again and again
+    say(SceneStatus.BOOTSTRAP)
+    seen = len(pictures)
+    assert client.spin(10, lambda: len(pictures) > seen)
+    seen = len(pictures)
+    say(SceneStatus.STREAMING)
+    for _ in range(2):
+        assert client.spin(10, lambda before=seen: len(pictures) > before)
+        client.spin(0.3)
+        assert len(pictures) == seen + 1  # the next one only when this one is shown
+        seen += 1
+        say(SceneStatus.STREAMING, convert.nanoseconds(pictures[-1].header.stamp))
+    assert player.wait(30) == 0
+    played = [f for f in json.loads(table.read_text())['frames'] if not f['repeated']]
+    assert [(f['index'], f['shown']) for f in played] == [(0, True), (1, True), (2, False)]
+    assert player.lines('WARN.*1 frames were not shown within 1 s')
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['--rate', 'fast'], "--rate 'fast': expected auto or frames per second"),
+    (['--cameras', 'cam77'], "no camera 'cam77'"),
+    (['--frames', '30:40'], 'frames 30:40'),
+    (['--start-timeout', '0', '--status-topic', '/nobody/status'],
+     '/nobody/status: not STREAMING after 0 s .no status yet.; expected a reconstruction'),
+])
+def test_what_cannot_be_played_ends_with_one_line(workbench, processes, arguments, words):
+    player = processes(MODULE, workbench, *arguments)
+    assert player.wait(60) == 1
+    assert len(player.lines(f'^play: .*{words}')) == 1, player.log.read_text()
