@@ -6,6 +6,8 @@ motion model: they differ in nothing but the motion. Scores are those of results
 """
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -16,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from igs_ros import __version__
 from igs_ros.config import BootstrapConfig, Config
 from igs_ros.machine import machine
 from igs_ros.offline import Request, run, summary_text
@@ -35,6 +38,7 @@ class Plan:
     config: Config
     first: int = 0
     last: int | None = None
+    keep: Path | None = None  # folder that keeps first scenes between runs
 
 
 def measure(plan: Plan) -> dict:
@@ -50,9 +54,8 @@ def measure(plan: Plan) -> dict:
 def _compare(plan: Plan, recording: Path, seed: int) -> Iterable[dict]:
     config = replace(plan.config, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder)
-        first = run(Request(recording, out, config, first=plan.first, last=plan.first + 1))
-        ready = replace(config, bootstrap=BootstrapConfig(method=str(out / 'final.ply')))
+        first, scene = _first_scene(plan, recording, config, plan.keep or Path(folder))
+        ready = replace(config, bootstrap=BootstrapConfig(method=str(scene)))
         for motion in plan.motions:
             result = run(Request(recording, None, replace(ready, motion=motion),
                                  first=plan.first, last=plan.last))
@@ -60,6 +63,16 @@ def _compare(plan: Plan, recording: Path, seed: int) -> Iterable[dict]:
             yield {'scene': result['scene'], 'motion': motion, 'seed': seed,
                    'bootstrap': first['bootstrap'], 'frames': result['frames'],
                    'summary': result['summary']}
+
+
+def _first_scene(plan: Plan, recording: Path, config: Config, folder: Path) -> tuple[dict, Path]:
+    """results.json and PLY of the first scene, made now or found in `folder`."""
+    decisive = (str(recording.resolve()), plan.first, config.bootstrap, config.max_gaussians,
+                config.sh_degree, config.width, config.seed, __version__)
+    out = folder / hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
+    if not (out / 'results.json').is_file():
+        run(Request(recording, out, config, first=plan.first, last=plan.first + 1))
+    return json.loads((out / 'results.json').read_text()), out / 'final.ply'
 
 
 def print_means(results: dict) -> None:

@@ -42,6 +42,8 @@ class BenchQuality:
     """Seeds; the table shows means over them."""
     frames: str = '0:11'
     """Frames A:B, 0-based, half-open; frame A is the first scene."""
+    keep: Path | None = None
+    """Folder that keeps the first scenes, so that another run need not make them again."""
     json: bool = False
     """Print every run as JSON instead of the table of means."""
 
@@ -52,7 +54,7 @@ class BenchQuality:
             raise InputError('igs bench quality: no recording given; expected their folders.')
         first, last = frame_range(self.frames)
         plan = quality.Plan(self.recordings, self.motions, self.seeds, self.scene.config(), first,
-                            last)
+                            last, self.keep)
         _report(quality.measure(plan), quality.print_means, self.json)
         return 0
 

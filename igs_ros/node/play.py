@@ -15,9 +15,10 @@ from pathlib import Path
 
 import rclpy
 import tyro
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -32,6 +33,7 @@ from igs_ros.msg import SceneStatus
 from igs_ros.node import convert
 from igs_ros.node.convert_scene import shown_stamp_ns
 from igs_ros.node.inputs import topic_of
+from igs_ros.node.signals import StopWish
 
 _QUALITY = 95  # of the JPEG files
 _SAY_EVERY_S = 10.0
@@ -58,11 +60,20 @@ class _Played:
                                     'cameras': list(cameras), 'frames': self.frames}, indent=1))
 
 
-class Player(Node):
-    """Publishes encoded frames and follows the status of the reconstruction."""
+class Interrupted(Exception):
+    """Somebody asked the player to stop."""
 
-    def __init__(self, options: PlayOptions, recording: Recording, cameras: tuple[str, ...]):
+
+class Player(Node):
+    """Publishes encoded frames and follows the status of the reconstruction.
+
+    stop: true when the player is to end; waiting then raises `Interrupted`.
+    """
+
+    def __init__(self, options: PlayOptions, recording: Recording, cameras: tuple[str, ...],
+                 stop: StopWish):
         super().__init__('igs_player')
+        self._stop = stop
         reliable = QoSProfile(depth=4, history=HistoryPolicy.KEEP_LAST,
                               reliability=ReliabilityPolicy.RELIABLE)
         self._cameras = {name: recording.cameras[name] for name in cameras}
@@ -113,6 +124,8 @@ class Player(Node):
         """Take messages for `seconds`, or less when `until` comes true; whether it did."""
         end = time.monotonic() + seconds
         while not until():
+            if self._stop:
+                raise Interrupted
             left = end - time.monotonic()
             if left <= 0:
                 return False
@@ -199,8 +212,8 @@ def play(options: PlayOptions, ros_arguments: list[str] | None = None) -> int:
     recording = open_recording(options.data)
     cameras = tuple(options.cameras) or train_views(recording, test_view(recording))
     frames = encoded_frames(recording, cameras, options.frames)
-    rclpy.init(args=ros_arguments)
-    player = Player(options, recording, cameras)
+    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    player = Player(options, recording, cameras, StopWish())
     played = _Played()
     try:
         if rate is None or options.wait_for_streaming:
@@ -211,7 +224,7 @@ def play(options: PlayOptions, ros_arguments: list[str] | None = None) -> int:
             _play_once(player, options, frames, recording.rate_hz, played)
             if not options.loop:
                 return 0
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except Interrupted:
         return 0  # the usual end of a loop
     finally:
         if options.table is not None:

@@ -7,8 +7,6 @@ refinement), and the two of `outputs` (views, state). docs/topics.md lists topic
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +30,7 @@ from igs_ros.node.inputs import Inputs
 from igs_ros.node.logs import Complaints, RosHandler
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
+from igs_ros.node.signals import StopWish
 from igs_ros.pipeline import Snapshot
 from igs_ros.timing import Drops, Timings
 
@@ -185,23 +184,15 @@ def main(arguments: list[str] | None = None) -> int:
     The work in hand is finished first (a first scene may take a minute); a second signal ends
     the process at once.
     """
-    # own handlers: rclpy's end the middleware while our threads still publish
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    stopping = []
-
-    def stop(*_):
-        if stopping:
-            os._exit(1)
-        stopping.append(True)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    stop = StopWish()
     node = None
     try:
         node = ReconstructNode()
         node.start()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while not stopping:
+        while not stop:
             executor.spin_once(timeout_sec=0.2)
         return 0
     except InputError as error:
