@@ -10,10 +10,9 @@ from pathlib import Path
 
 from igs_ros.data.points import Points
 from igs_ros.data.recording import Recording, checked, test_view, train_views
-from igs_ros.data.shipped import workbench
 from igs_ros.errors import InputError
 
-__all__ = ['Points', 'Recording', 'open_recording', 'test_view', 'train_views', 'workbench']
+__all__ = ['Points', 'Recording', 'open_recording', 'test_view', 'train_views']
 
 
 def open_recording(path: str | Path) -> Recording:

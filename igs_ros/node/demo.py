@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from igs_ros.cli.demo import Demo
-from igs_ros.data import open_recording, test_view, train_views, workbench
+from igs_ros.data import open_recording, test_view, train_views
 from igs_ros.errors import InputError
 from igs_ros.msg import SceneStatus
 from igs_ros.node.demo_report import DemoRun, report
 from igs_ros.node.observer import Observer
+from igs_ros.shipped import shipped, workbench
 
 log = logging.getLogger(__name__)
 DOMAIN = '87'  # of its own, so that a demo and a robot in the same room do not meet
@@ -37,7 +38,7 @@ def run(demo: Demo) -> int:
                          f'with. Name it in rig.json as "held_out".')
     train = train_views(recording, test)
     demo.out.mkdir(parents=True, exist_ok=True)
-    _own_domain()
+    _middleware()
     rclpy.init(args=[])
     observer = Observer()
     executor = SingleThreadedExecutor()
@@ -62,9 +63,14 @@ def run(demo: Demo) -> int:
     return 0 if share >= LEAST_SHARE_SCORED else 1
 
 
-def _own_domain() -> None:
-    os.environ.setdefault('ROS_DOMAIN_ID', DOMAIN)
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+def _middleware() -> None:
+    """Settings for this process and the two that it starts; those already made stand."""
+    profile = str(shipped('config/fastdds_shm_64mb.xml'))  # raw views in one piece
+    for name, value in (('ROS_DOMAIN_ID', DOMAIN),
+                        ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'),
+                        ('FASTDDS_DEFAULT_PROFILES_FILE', profile),
+                        ('FASTRTPS_DEFAULT_PROFILES_FILE', profile)):
+        os.environ.setdefault(name, value)
 
 
 def _node_arguments(demo: Demo, data: Path, train: tuple[str, ...], test: str) -> list[str]:

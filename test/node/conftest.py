@@ -120,3 +120,50 @@ def listener(ros):
     made = Client(ros)
     yield made
     made.node.destroy_node()
+
+
+def latched():
+    """The QoS of what late subscribers get."""
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Line:
+    """A running node, a client beside it, and the recording that feeds it."""
+
+    def __init__(self, process, client, recording, cameras):
+        from igs_ros.msg import SceneStatus
+        self.process, self.client, self.recording = process, client, recording
+        self.cameras = cameras
+        self.frames = [{name: picture.decode() for name, picture in s.images.items()}
+                       for s in recording.frame_sets(0, 6)]
+        self.status = client.collect(SceneStatus, '/igs/status', latched())
+
+    def publish(self, index=0, cameras=None, stamp_ns=None, data=None):
+        """Pictures of one instant on the camera topics; their stamp."""
+        from igs_ros.node import convert
+        stamp_ns = stamp_ns or time.time_ns()
+        for name in cameras or self.cameras:
+            head = convert.header(stamp_ns, name)
+            jpeg = convert.jpeg_bytes(self.frames[index][name], 90) if data is None else data
+            self.client.publish(f'/{name}/image_raw/compressed', convert.jpeg_message(jpeg, head))
+        return stamp_ns
+
+    def shows(self, stamp_ns):
+        from igs_ros.node import convert_scene
+        shown = convert_scene.shown_stamp_ns(self.status[-1]) if self.status else None
+        return shown is not None and abs(shown - stamp_ns) < 1_000_000
+
+    def drops(self):
+        return dict(zip(self.status[-1].drop_causes, self.status[-1].drop_counts, strict=True))
+
+    def step(self, index=0, **options):
+        """Publish a frame set and wait until the scene shows it."""
+        stamp_ns = self.publish(index, **options)
+        assert self.client.spin(20, lambda: self.shows(stamp_ns)), self.process.log.read_text()
+        return stamp_ns
+
+
+@pytest.fixture(scope='session')
+def line_class():
+    return Line

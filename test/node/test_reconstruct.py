@@ -25,44 +25,8 @@ TINY = ['-p', 'width:=96', '-p', 'bootstrap.iterations:=40', '-p', 'max_gaussian
         '-p', 'refine.iterations:=5', '-p', 'key_interval:=3', '-p', 'motion_model.anchors:=300']
 
 
-def now_ns():
-    return time.time_ns()
-
-
-class Line:
-    """A running node, a client beside it, and the recording that feeds it."""
-
-    def __init__(self, process, client, recording):
-        self.process, self.client, self.recording = process, client, recording
-        self.frames = [{name: picture.decode() for name, picture in s.images.items()}
-                       for s in recording.frame_sets(0, 6)]
-        self.status = client.collect(SceneStatus, '/igs/status', LATCHED)
-
-    def publish(self, index=0, cameras=CAMERAS, stamp_ns=None, data=None):
-        """Pictures of one instant on the camera topics; their stamp."""
-        stamp_ns = stamp_ns or now_ns()
-        for name in cameras:
-            head = convert.header(stamp_ns, name)
-            jpeg = convert.jpeg_bytes(self.frames[index][name], 90) if data is None else data
-            self.client.publish(f'/{name}/image_raw/compressed', convert.jpeg_message(jpeg, head))
-        return stamp_ns
-
-    def shows(self, stamp_ns):
-        shown = convert_scene.shown_stamp_ns(self.status[-1]) if self.status else None
-        return shown is not None and abs(shown - stamp_ns) < 1_000_000
-
-    def drops(self):
-        return dict(zip(self.status[-1].drop_causes, self.status[-1].drop_counts, strict=True))
-
-    def step(self, index=0, **options):
-        """Publish a frame set and wait until the scene shows it."""
-        stamp_ns = self.publish(index, **options)
-        assert self.client.spin(20, lambda: self.shows(stamp_ns)), self.process.log.read_text()
-        return stamp_ns
-
-
 @pytest.fixture(scope='module')
-def line(processes, client, workbench, tmp_path_factory):
+def line(processes, line_class, client, workbench, tmp_path_factory):
     """The node, brought to STREAMING by the player."""
     table = tmp_path_factory.mktemp('play') / 'table.json'
     process = processes('igs_ros.node.reconstruct', '--ros-args', *TINY,
@@ -73,7 +37,7 @@ def line(processes, client, workbench, tmp_path_factory):
     player = processes('igs_ros.node.play', workbench, '--frames', '0:3', '--table', table,
                        '--start-timeout', 120)
     assert player.wait(180) == 0, player.log.read_text() + process.log.read_text()
-    made = Line(process, client, open_recording(workbench))
+    made = line_class(process, client, open_recording(workbench), CAMERAS)
     made.table = json.loads(table.read_text())
     made.player_log = player.log.read_text()
     return made
@@ -261,7 +225,8 @@ def test_corrupt_jpeg(line, scene_kept):
 
 
 def test_unknown_encoding(line, scene_kept):
-    message = CompressedImage(header=convert.header(now_ns(), ''), format='h264', data=b'1234')
+    message = CompressedImage(header=convert.header(time.time_ns(), ''), format='h264',
+                              data=b'1234')
     for _ in range(3):
         line.client.publish('/cam00/image_raw/compressed', message)
     one_line(line, "WARN.*/cam00/image_raw/compressed: .*'h264'; expected jpeg or png. Set",
@@ -309,7 +274,7 @@ def test_no_frame_sets_at_all(line, scene_kept):
 
 def test_stamps_that_jump_back(line, scene_kept):
     views = line.client.collect(Image, '/igs/view/image', 1)
-    back_ns = now_ns() - 100_000_000_000
+    back_ns = time.time_ns() - 100_000_000_000
     for number in range(3):  # a bag that starts again, 30 ms a frame
         line.step(number, stamp_ns=back_ns + number * 30_000_000)
     one_line(line, r'WARN.*stamps of the cameras jumped back \(a looping bag\?\)')

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-PROGRAM = '''
+PROGRAM = """
 import os, signal, time
 from igs_ros.node import signals
 stop = signals.StopWish()
@@ -14,7 +14,7 @@ assert stop
 signals._APART_S = 0.0
 os.kill(os.getpid(), signal.{second})
 time.sleep(10)
-'''
+"""
 
 
 def ended_with(first, second):
