@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from igs_ros.bootstrap import BootstrapReport
 from igs_ros.camera import Camera
 from igs_ros.config import Config
-from igs_ros.errors import InputError
+from igs_ros.errors import Cancelled, InputError
 from igs_ros.frames import FrameSet
 from igs_ros.pipeline import (
     Snapshot,
@@ -122,7 +122,7 @@ class LivePipeline:
             thread.start()
 
     def stop(self) -> None:
-        """Stop after the work in hand; the newest snapshot stays readable."""
+        """Call off the work in hand and end the threads; the newest snapshot stays readable."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -177,6 +177,8 @@ class LivePipeline:
             try:
                 if not turn():
                     return
+            except Cancelled:
+                log.debug('%s thread: work called off', threading.current_thread().name)
             except InputError as error:
                 self._drops.add('unusable')
                 self._warn(str(error))
@@ -211,7 +213,11 @@ class LivePipeline:
             self._refining = True
         try:
             with self._timings.stage('refine'):
-                refined = self._stages.refiner.refine(job.scene, job.frame_set, job.number)
+                refined = self._stages.refiner.refine(
+                    job.scene, job.frame_set, job.number,
+                    lambda: self._stopping or job.epoch != self._epoch)
+        except Cancelled:
+            self._count('refinements_discarded')
         except FloatingPointError as error:
             log.warning('refinement of key %d discarded, the last good key stays: %s',
                         job.number, error)
@@ -260,6 +266,8 @@ class LivePipeline:
         self._update(state=State.BOOTSTRAP, message='making the first scene', progress=0.0)
 
         def progress(stage: str, done: float) -> None:
+            if self._stopping:
+                raise Cancelled
             self._update(message=stage, progress=done)
         try:
             with self._timings.stage('bootstrap'):

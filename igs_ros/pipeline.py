@@ -45,11 +45,16 @@ class Snapshot:
     scene: GaussianScene  # what to show: the key's rows, moved
     stamp_ns: int  # of the frame set that `scene` shows
     scene_id: int  # changes when the scene starts anew
-    sequence: int  # counts snapshots of one scene_id
+    sequence: int  # counts keys and snapshots of one scene_id together
     key: GaussianScene
     key_stamp_ns: int  # of the frame set that `key` shows
-    key_sequence: int  # sequence of the snapshot in which this key was first shown
+    key_sequence: int  # that of the key itself, just below its first snapshot's
     moved_rows: np.ndarray  # [M] uint32: rows of the key that moved
+
+    @property
+    def is_new_key(self) -> bool:
+        """Whether this is the first snapshot of its key."""
+        return self.sequence == self.key_sequence + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +151,7 @@ class Pipeline:
 
 def first_snapshot(scene: GaussianScene, stamp_ns: int, scene_id: int = 1) -> Snapshot:
     """The first snapshot of a scene: the key itself."""
-    return Snapshot(scene, stamp_ns, scene_id, 1, scene, stamp_ns, 1, np.zeros(0, np.uint32))
+    return Snapshot(scene, stamp_ns, scene_id, 2, scene, stamp_ns, 1, np.zeros(0, np.uint32))
 
 
 def advanced(last: Snapshot, moved: Moved) -> Snapshot:
@@ -157,6 +162,5 @@ def advanced(last: Snapshot, moved: Moved) -> Snapshot:
 
 def with_new_key(last: Snapshot, key: GaussianScene, key_stamp_ns: int, moved: Moved) -> Snapshot:
     """The next snapshot: a new key, which shows `key_stamp_ns`, moved to what is shown now."""
-    sequence = last.sequence + 1
-    return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, sequence, key, key_stamp_ns,
-                    sequence, moved.rows)
+    return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 2, key,
+                    key_stamp_ns, last.sequence + 1, moved.rows)

@@ -8,7 +8,7 @@ splits bounded by the Gaussian limit every 20 iterations.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 
 from igs_ros.camera import Camera
 from igs_ros.config import RefineConfig
+from igs_ros.errors import Cancelled
 from igs_ros.frames import FrameSet
 from igs_ros.loss import Target
 from igs_ros.optimize import Densify, LearningRates, Optimizer, bounded
@@ -47,12 +48,13 @@ class Refiner:
         self._max_gaussians = max_gaussians
         self._seed = seed
 
-    def refine(self, scene: GaussianScene, frame_set: FrameSet, key_number: int) -> Refined:
+    def refine(self, scene: GaussianScene, frame_set: FrameSet, key_number: int,
+               cancelled: Callable[[], bool] = lambda: False) -> Refined:
         """`scene` (which is left as it is) fitted to the pictures of `frame_set` (prepared).
 
         key_number: counts the keys of a run; with the seed it fixes everything random. Cameras
         without a picture are left out. Raises `FloatingPointError` when the optimisation
-        diverges: the caller keeps the scene it has.
+        diverges: the caller keeps the scene it has; `Cancelled` soon after `cancelled()` is true.
         """
         config = self._config
         scene = bounded(scene, self._max_gaussians)
@@ -65,6 +67,8 @@ class Refiner:
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + key_number)
         losses, split, pruned = [], 0, 0
         for iteration in range(config.iterations):
+            if cancelled():
+                raise Cancelled
             name = next(order)
             losses.append(optimizer.backward(self._cameras[name], targets[name]))
             if iteration and iteration % config.densify_every == 0:

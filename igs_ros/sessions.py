@@ -166,7 +166,7 @@ class LiveSession:
                 yield Skipped(index, frame_set)
                 continue
             snapshot, seconds = self._shown[frame_set.stamp_ns]
-            kind = 'key' if snapshot.key_sequence == snapshot.sequence else 'candidate'
+            kind = 'key' if snapshot.is_new_key else 'candidate'
             yield Shown(index, kind, snapshot, Spent(seconds, math.nan), Spent(0.0, math.nan),
                         frame_set)
 

@@ -97,8 +97,8 @@ def test_refined_key_is_moved_to_the_newest_frame_set_before_it_shows(recording,
                         on_snapshot=shown.append)
     refine = live._stages.refiner.refine
 
-    def slow(scene, frame_set, number):
-        refined = refine(scene, frame_set, number)
+    def slow(scene, frame_set, number, cancelled):
+        refined = refine(scene, frame_set, number, cancelled)
         until(lambda: live.snapshot().stamp_ns >= frame_set.stamp_ns + 3 * sets[1].stamp_ns)
         return refined
     live._stages.refiner.refine = slow
@@ -114,7 +114,7 @@ def test_refined_key_is_moved_to_the_newest_frame_set_before_it_shows(recording,
         live.stop()
     stamps = [snapshot.stamp_ns for snapshot in shown]
     assert stamps == sorted(stamps)
-    fresh = [s for s in shown if s.sequence == s.key_sequence and s.sequence > 1]
+    fresh = [snapshot for snapshot in shown[1:] if snapshot.is_new_key]
     assert fresh and fresh[0].key_stamp_ns < fresh[0].stamp_ns
     assert live._motion.counts.get('chain_breaks', 0) == 0
 
@@ -195,3 +195,20 @@ def test_views_come_without_new_frame_sets(live, sets):
     first, second = live.view(camera), live.view(camera)
     np.testing.assert_array_equal(first.rgb, second.rgb)
     assert first.stamp_ns == sets[0].stamp_ns and second.age_s >= first.age_s
+
+
+def test_stopping_calls_off_the_first_scene_and_refinement(recording, config, sets, live):
+    endless = replace(config, bootstrap=BootstrapConfig(method='images', iterations=10 ** 6))
+    slow = LivePipeline(endless, {name: recording.cameras[name] for name in TRAIN})
+    slow.start()
+    slow.offer(sets[0])
+    until(lambda: slow.status().progress > 0)
+    slow.stop()
+    assert slow.snapshot() is None
+    begin(live, sets)
+    live._stages.refiner._config = RefineConfig(iterations=10 ** 6)
+    follow(live, sets[1])
+    follow(live, sets[2])
+    until(lambda: live._refining)
+    live.stop()
+    assert live.snapshot().stamp_ns == sets[2].stamp_ns

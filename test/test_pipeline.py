@@ -44,8 +44,8 @@ def finished(recording):
 def test_keys_come_at_the_interval(finished):
     _, steps = finished
     assert [step.kind for step in steps] == ['candidate', 'key', 'candidate', 'key']
-    assert [step.snapshot.sequence for step in steps] == [2, 4, 5, 7]
-    assert [step.snapshot.key_sequence for step in steps] == [1, 4, 4, 7]
+    assert [step.snapshot.sequence for step in steps] == [3, 6, 7, 10]
+    assert [step.snapshot.key_sequence for step in steps] == [1, 5, 5, 9]
 
 
 def test_static_candidates_are_their_key(finished):

@@ -9,7 +9,7 @@ from std_msgs.msg import Header
 from igs_ros.codec.state import KeyArrays, UpdateArrays, key_from_message, update_from_message
 from igs_ros.live import Status
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
-from igs_ros.node.convert import fill, nanoseconds
+from igs_ros.node.convert import fill, nanoseconds, time_message
 from igs_ros.pipeline import State
 from igs_ros.scene import GaussianScene
 
@@ -79,6 +79,8 @@ def status_message(status: Status, drops: dict[str, int], stalled: str, head: He
     elif status.state == State.BOOTSTRAP:
         message.message = f'{status.message} {status.progress:.0%}'
     shown = status.sequence > 0
+    if shown:
+        message.scene_stamp = time_message(status.stamp_ns)
     message.scene_age_s = (nanoseconds(head.stamp) - status.stamp_ns) * 1e-9 if shown else np.nan
     for name in ('scene_id', 'key_sequence', 'sequence', 'gaussians', 'cameras_expected',
                  'cameras_in_last_set', 'frame_sets_processed', 'keys_refined',
@@ -95,7 +97,5 @@ def status_message(status: Status, drops: dict[str, int], stalled: str, head: He
 
 
 def shown_stamp_ns(message: SceneStatus) -> int | None:
-    """The stamp of the frame set that the scene shows, to about 1 us; None without a scene."""
-    if np.isnan(message.scene_age_s):
-        return None
-    return nanoseconds(message.header.stamp) - round(float(message.scene_age_s) * 1e9)
+    """The stamp of the frame set that the scene shows, in ns; None without a scene."""
+    return nanoseconds(message.scene_stamp) or None

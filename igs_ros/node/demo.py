@@ -65,11 +65,12 @@ def run(demo: Demo) -> int:
 
 def _middleware() -> None:
     """Settings for this process and the two that it starts; those already made stand."""
-    profile = str(shipped('config/fastdds_shm_64mb.xml'))  # raw views in one piece
+    # raw views in one piece; one name only, with both set Fast DDS refuses the file
+    profiles = 'FASTRTPS_DEFAULT_PROFILES_FILE' if os.environ.get('ROS_DISTRO') == 'jazzy' \
+        else 'FASTDDS_DEFAULT_PROFILES_FILE'
     for name, value in (('ROS_DOMAIN_ID', DOMAIN),
                         ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'),
-                        ('FASTDDS_DEFAULT_PROFILES_FILE', profile),
-                        ('FASTRTPS_DEFAULT_PROFILES_FILE', profile)):
+                        (profiles, str(shipped('config/fastdds_shm_64mb.xml')))):
         os.environ.setdefault(name, value)
 
 

@@ -20,8 +20,6 @@ from igs_ros.node.observer import Observer, Seen
 from igs_ros.run_files import RunFiles
 from igs_ros.view import View
 
-JOIN_TOLERANCE_NS = 1_000_000
-
 
 @dataclass(frozen=True, eq=False)
 class DemoRun:
@@ -72,8 +70,8 @@ def _view_of(observer: Observer, stamp_ns: int | None) -> tuple[Seen | None, str
     seen = observer.views.get(stamp_ns)
     if seen is not None and seen.rgb is not None:
         return seen, ''
-    processed = any(abs(other - stamp_ns) < JOIN_TOLERANCE_NS for other in observer.processed)
-    return None, ('processed, but a newer scene came before its view was published' if processed
+    return None, ('processed, but a newer scene came before its view was published'
+                  if stamp_ns in observer.processed
                   else 'not processed: superseded by a newer frame set, or incomplete')
 
 
@@ -86,11 +84,12 @@ def _view(seen: Seen, camera) -> View:
 
 
 def _row(index: int, score: metrics.Score, seen: Seen, observer: Observer, stamp_ns: int) -> dict:
-    near = [p for s, p in observer.processed.items() if abs(s - stamp_ns) < JOIN_TOLERANCE_NS]
-    return {'index': index, 'kind': near[0].kind if near else 'candidate', 'psnr': score.psnr,
-            'ssim': score.ssim, 'psnr_moving': score.psnr_moving, 'latency_s': seen.latency_s,
-            'step_s': near[0].motion_s if near else None,
-            'gaussians': near[0].gaussians if near else None}
+    processed = observer.processed.get(stamp_ns)
+    return {'index': index, 'kind': processed.kind if processed else 'candidate',
+            'psnr': score.psnr, 'ssim': score.ssim, 'psnr_moving': score.psnr_moving,
+            'latency_s': seen.latency_s,
+            'step_s': processed.motion_s if processed else None,
+            'gaussians': processed.gaussians if processed else None}
 
 
 def _play_rate(stamps: dict[int, int]) -> float:

@@ -185,7 +185,7 @@ class StateOutput:
             arrays, convert.header(snapshot.key_stamp_ns, self._settings.world_frame)))
 
     def _publish_update(self, snapshot: Snapshot) -> None:
-        if snapshot.sequence == snapshot.key_sequence and not len(snapshot.moved_rows):
+        if snapshot.is_new_key and snapshot.stamp_ns == snapshot.key_stamp_ns:
             return  # the key says it all
         if not self._due(self._updates, (snapshot.scene_id, snapshot.sequence)):
             return

@@ -37,7 +37,6 @@ from igs_ros.node.signals import StopWish
 
 _QUALITY = 95  # of the JPEG files
 _SAY_EVERY_S = 10.0
-_SHOWN_TOLERANCE_NS = 1_000_000  # SceneStatus gives the shown stamp to about 1 us
 
 
 @dataclass
@@ -118,7 +117,7 @@ class Player(Node):
     def shows(self, stamp_ns: int) -> bool:
         """Whether the scene shows the frame published with `stamp_ns`, or a later one."""
         shown = None if self.status is None else shown_stamp_ns(self.status)
-        return shown is not None and shown >= stamp_ns - _SHOWN_TOLERANCE_NS
+        return shown is not None and shown >= stamp_ns
 
     def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         """Take messages for `seconds`, or less when `until` comes true; whether it did."""

@@ -61,7 +61,7 @@ def test_auto_waits_for_the_status(workbench, processes, client, tmp_path):
         message = SceneStatus(header=convert.header(client.node.get_clock().now().nanoseconds, ''),
                               state=state, scene_age_s=float('nan'))
         if shown_ns is not None:
-            message.scene_age_s = (convert.nanoseconds(message.header.stamp) - shown_ns) * 1e-9
+            message.scene_stamp = convert.time_message(shown_ns)
         client.publish('/fake/status', message,
                        QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
     assert client.spin(60, lambda: len(pictures) >= 2)  # the first frame, again and again
