@@ -73,6 +73,8 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
             fitted = _made(chosen, images, cameras, points, rasterizer, config, tell)
         views = _psnr_views(fitted.scene, images, cameras, rasterizer)
     mean = float(np.mean(list(views.values()))) if views else float('nan')
+    log.info('first scene: train PSNR in dB: %s',
+             ', '.join(f'{name} {score:.1f}' for name, score in views.items()))
     tell('first scene', 1.0)
     return FirstScene(fitted.scene, BootstrapReport(
         chosen, spent().wall_s, spent().cpu_s, fitted.iterations, fitted.stopped_by,
