@@ -14,61 +14,39 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from igs_ros.bootstrap import BootstrapReport
 from igs_ros.camera import Camera
 from igs_ros.config import Config
 from igs_ros.errors import Cancelled, InputError
 from igs_ros.frames import FrameSet
-from igs_ros.pipeline import (
-    Snapshot,
-    Stages,
-    State,
-    advanced,
-    first_snapshot,
-    with_new_key,
-)
+from igs_ros.pipeline import Stages
 from igs_ros.raster import render_view
 from igs_ros.scene import GaussianScene
-from igs_ros.timing import Drops, StageTime, Timings
+from igs_ros.snapshot import Snapshot
+from igs_ros.status import State, Status
+from igs_ros.timeline import Timeline
+from igs_ros.timing import Drops, Timings
 from igs_ros.view import View
 
 log = logging.getLogger(__name__)
 _WARN_EVERY_S = 5.0
 
 
-@dataclass(frozen=True)
-class Status:
-    """The state of a live pipeline, for people and monitors."""
-
-    state: State = State.WAITING
-    message: str = ''
-    stamp_ns: int = 0  # of the frame set shown
-    scene_age_s: float = 0.0  # now - stamp
-    scene_id: int = 0
-    key_sequence: int = 0
-    sequence: int = 0
-    gaussians: int = 0
-    cameras_expected: int = 0
-    cameras_in_last_set: int = 0
-    frame_sets_processed: int = 0
-    keys_refined: int = 0
-    refinements_discarded: int = 0
-    chain_breaks: int = 0
-    progress: float = 0.0  # of the first scene, 0..1
-    stages: dict[str, StageTime] = field(default_factory=dict)
-    drops: dict[str, int] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, eq=False)
 class _Job:
     """A key frame on its way through the refine thread."""
 
-    epoch: int  # results of an older epoch (before a reset or a jump in time) are void
+    timeline: Timeline
+    jumps: int  # of the timeline; a result from before a reset or a jump in time is void
     number: int
     scene: GaussianScene
     frame_set: FrameSet
+
+    def void(self, timeline: Timeline | None) -> bool:
+        """Whether `timeline`, the present one, has no use for the result."""
+        return timeline is not self.timeline or timeline.jumps != self.jumps
 
 
 class LivePipeline:
@@ -76,17 +54,20 @@ class LivePipeline:
 
     config: settings; cameras: calibrated raw cameras that feed the scene; points: sparse `Points`
     for the first scene; now_ns: clock of the stamps; on_snapshot: called in the motion thread
-    with every new snapshot, must not block.
+    with every new snapshot, must not block; complete_wait_s: how long the first scene waits for a
+    frame set of all cameras before it is made from what there is.
     """
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera], *, points=None,
                  now_ns: Callable[[], int] = time.time_ns,
-                 on_snapshot: Callable[[Snapshot], None] | None = None):
+                 on_snapshot: Callable[[Snapshot], None] | None = None,
+                 complete_wait_s: float = 5.0):
         self._stages = Stages(config, cameras)
         self._config = config
         self._points = points
         self._now_ns = now_ns
         self._on_snapshot = on_snapshot
+        self._complete_wait_s = complete_wait_s
         self._changed = threading.Condition()  # guards the fields down to the blank line
         self._mailbox: FrameSet | None = None
         self._job: _Job | None = None
@@ -100,8 +81,9 @@ class LivePipeline:
         self.first_report: BootstrapReport | None = None  # of the newest first scene
         self._timings, self._drops = Timings(), Drops()
         self._warned: dict[str, float] = {}
-        self._scene_id, self._epoch, self._keys_started = 0, 0, 0
-        self._motion = self._follower = self._last_set = None  # motion thread only
+        self._scene_id, self._keys_started = 0, 0
+        self._timeline: Timeline | None = None  # written by the motion thread only
+        self._first_seen_s: float | None = None  # when the first usable frame set came
         self._threads = [threading.Thread(target=self._guarded, args=(work,), name=name)
                          for name, work in (('motion', self._motion_turn),
                                             ('refine', self._refine_turn))]
@@ -182,10 +164,10 @@ class LivePipeline:
             except InputError as error:
                 self._drops.add('unusable')
                 self._warn(str(error))
-            except Exception:
+            except Exception as error:
                 self._drops.add('internal_error')
-                log.exception('internal error in the %s thread; the scene is kept',
-                              threading.current_thread().name)
+                self._warn(f'internal error in the {threading.current_thread().name} thread; '
+                           f'the scene is kept: {error!r}', exc_info=True)
 
     def _motion_turn(self) -> bool:
         with self._changed:
@@ -215,7 +197,7 @@ class LivePipeline:
             with self._timings.stage('refine'):
                 refined = self._stages.refiner.refine(
                     job.scene, job.frame_set, job.number,
-                    lambda: self._stopping or job.epoch != self._epoch)
+                    lambda: self._stopping or job.void(self._timeline))
         except Cancelled:
             self._count('refinements_discarded')
         except FloatingPointError as error:
@@ -243,45 +225,58 @@ class LivePipeline:
             self._drops.add('no_picture')
             return
         self._update(cameras_in_last_set=len(prepared.images))
-        if self._follower is None:
-            self._begin(prepared)
+        timeline = self._timeline
+        if timeline is None:
+            if self._complete_enough(prepared):
+                self._begin(prepared)
             return
-        if prepared.stamp_ns == self._last_set.stamp_ns:
+        if prepared.stamp_ns == timeline.newest.stamp_ns:
             self._drops.add('duplicate_stamp')
             return
-        if prepared.stamp_ns < self._last_set.stamp_ns:
-            self._follow_jump(prepared.stamp_ns)
+        if prepared.stamp_ns < timeline.newest.stamp_ns:
+            self._drops.add('time_jump')
         with self._timings.stage('motion'):
-            self._motion.observe(prepared)
-            moved = self._follower.move_to(prepared)
-        self._last_set = prepared
-        self._show(advanced(self._snapshot, moved))
+            moved = timeline.advance(prepared)
+        self._show(timeline)
         processed = self._count('frame_sets_processed')
-        self._update(chain_breaks=self._motion.counts.get('chain_breaks', 0))
         interval = self._config.key_interval
         if interval > 0 and processed % interval == 0:
             self._ask_for_refinement(moved.scene, prepared)
+
+    def _complete_enough(self, prepared: FrameSet) -> bool:
+        """Whether the first scene can be made of `prepared`: all cameras, or waited in vain."""
+        absent = sorted(set(self._stages.cameras) - set(prepared.images))
+        if not absent:
+            return True
+        now = time.monotonic()
+        self._first_seen_s = now if self._first_seen_s is None else self._first_seen_s
+        if now - self._first_seen_s < self._complete_wait_s:
+            self._drops.add('incomplete_first')
+            self._update(message=f'waiting for {", ".join(absent)} to make the first scene')
+            return False
+        self._warn(f'first scene: made without {", ".join(absent)}, of which no picture came in '
+                   f'{self._complete_wait_s:.0f} s; what only they see is missing')
+        return True
 
     def _begin(self, prepared: FrameSet) -> None:
         self._update(state=State.BOOTSTRAP, message='making the first scene', progress=0.0)
 
         def progress(stage: str, done: float) -> None:
-            if self._stopping:
+            if self._stopping or self._reset_wanted:
                 raise Cancelled
             self._update(message=stage, progress=done)
         try:
             with self._timings.stage('bootstrap'):
                 first = self._stages.first_scene(prepared, self._points, progress)
-        except InputError as error:
-            self._update(state=State.FAILED, message=str(error))
+        except Cancelled:
+            raise
+        except Exception as error:  # told by the thread's guard; the state must say it, too
+            self._update(state=State.FAILED, message=str(error) or repr(error))
             raise
         self._scene_id += 1
         self.first_report = first.report
-        self._motion = self._stages.new_motion()
-        self._motion.observe(prepared)
-        self._follower = self._motion.follow(first.scene, prepared)
-        self._last_set = prepared
-        self._show(first_snapshot(first.scene, prepared.stamp_ns, self._scene_id))
+        self._timeline = Timeline(self._stages.new_motion, first.scene, prepared, self._scene_id)
+        self._show(self._timeline)
         self._update(state=State.STREAMING, message='', progress=1.0)
         log.info('first scene of %d Gaussians after %.1f s (stopped by %s)', len(first.scene),
                  first.report.seconds, first.report.stopped_by)
@@ -291,46 +286,32 @@ class LivePipeline:
             busy = self._refining or self._job is not None or self._result is not None
             if not busy:
                 self._keys_started += 1
-                self._job = _Job(self._epoch, self._keys_started, scene, prepared)
+                self._job = _Job(self._timeline, self._timeline.jumps, self._keys_started, scene,
+                                 prepared)
                 self._changed.notify_all()
         if busy:
             self._drops.add('key_while_refining')
 
     def _swap_in(self, job: _Job, refined: GaussianScene) -> None:
-        if job.epoch != self._epoch:
+        if job.void(self._timeline):
             self._count('refinements_discarded')
             return
         with self._timings.stage('swap'):
-            self._follower = self._motion.follow(refined, job.frame_set)
-            moved = self._follower.move_to(self._last_set)
-        self._show(with_new_key(self._snapshot, refined, job.frame_set.stamp_ns, moved))
+            self._timeline.take_key(refined, job.frame_set)
+        self._show(self._timeline)
         self._count('keys_refined')
-        self._update(chain_breaks=self._motion.counts.get('chain_breaks', 0))
-
-    def _follow_jump(self, stamp_ns: int) -> None:
-        """Go on from the scene as shown, as if it had been seen just before `stamp_ns`."""
-        log.warning('stamps jumped back by %.2f s (a looping recording?): the scene is kept',
-                    (self._last_set.stamp_ns - stamp_ns) * 1e-9)
-        self._drops.add('time_jump')
-        self._epoch += 1
-        before = replace(self._last_set, stamp_ns=stamp_ns - 1)
-        self._motion = self._stages.new_motion()
-        self._motion.observe(before)
-        shown = self._snapshot.scene
-        self._follower = self._motion.follow(shown, before)
-        self._show(with_new_key(self._snapshot, shown, before.stamp_ns,
-                                self._follower.move_to(before)))
 
     def _forget(self) -> None:
-        self._epoch += 1
-        self._motion = self._follower = self._last_set = None
+        self._timeline = self._first_seen_s = None
         self._update(state=State.WAITING, message='reset: waiting for a frame set', progress=0.0)
         with self._changed:
             self._snapshot = None
 
-    def _show(self, snapshot: Snapshot) -> None:
+    def _show(self, timeline: Timeline) -> None:
+        snapshot = timeline.snapshot
         with self._changed:
             self._snapshot = snapshot
+        self._update(chain_breaks=timeline.chain_breaks)
         if self._on_snapshot is not None:
             self._on_snapshot(snapshot)
 
@@ -340,12 +321,12 @@ class LivePipeline:
             self._status = replace(self._status, **{name: value})
         return value
 
-    def _warn(self, message: str) -> None:
+    def _warn(self, message: str, **options) -> None:
         """Log `message`, at most every few seconds for one origin (what stands before ':')."""
         origin, now = message.split(':')[0], time.monotonic()
         if now - self._warned.get(origin, -_WARN_EVERY_S) >= _WARN_EVERY_S:
             self._warned[origin] = now
-            log.warning('%s', message)
+            log.warning('%s', message, **options)
 
     def _update(self, **changes) -> None:
         with self._changed:

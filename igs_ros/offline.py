@@ -22,10 +22,10 @@ from igs_ros.config import Config
 from igs_ros.data import open_recording, test_view, train_views
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.machine import machine, peak_rss_mb
-from igs_ros.pipeline import Snapshot
 from igs_ros.raster import Rasterizer, render_view
 from igs_ros.run_files import RunFiles
 from igs_ros.sessions import LiveSession, LockstepSession, Playlist, Shown, Skipped
+from igs_ros.snapshot import Snapshot
 from igs_ros.timing import spending
 
 WORLD_FRAME = 'map'  # only its length counts here: it is part of the serialised message
@@ -57,10 +57,10 @@ def run(request: Request) -> dict:
     watched = test or train[0]
     playlist = Playlist(recording, train, (watched,), request.first, request.last)
     files = RunFiles(request.out, recording.rate_hz) if request.out else None
-    session = (LiveSession if request.live else LockstepSession)(playlist, request.config)
-    judge = Judge(recording.cameras[watched], test is not None, request.config.width,
-                  session.rasterizer, files)
-    with _progress() as progress:
+    session_type = LiveSession if request.live else LockstepSession
+    with session_type(playlist, request.config) as session, _progress() as progress:
+        judge = Judge(recording.cameras[watched], test is not None, request.config.width,
+                      session.rasterizer, files)
         made, frame_set = session.begin(progress)
         bootstrap = judge.first(made, session.snapshot, frame_set)
         rows, skipped = [], []

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 
-import numpy as np
 import torch
 
 from igs_ros import bootstrap, motion, raster
@@ -25,36 +23,9 @@ from igs_ros.config import Config
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.motion import MotionModel, Moved
 from igs_ros.refine import Refined, Refiner
-from igs_ros.scene import GaussianScene
+from igs_ros.snapshot import Snapshot
+from igs_ros.timeline import Timeline
 from igs_ros.timing import Spent, spending
-
-
-class State(IntEnum):
-    """Where a pipeline stands."""
-
-    WAITING = 0  # for the first usable frame set
-    BOOTSTRAP = 1  # the first scene is being made
-    STREAMING = 2  # the scene follows the cameras
-    FAILED = 3  # no first scene could be made; tried again with the next frame set
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """The scene at one instant, with the key it came from."""
-
-    scene: GaussianScene  # what to show: the key's rows, moved
-    stamp_ns: int  # of the frame set that `scene` shows
-    scene_id: int  # changes when the scene starts anew
-    sequence: int  # counts keys and snapshots of one scene_id together
-    key: GaussianScene
-    key_stamp_ns: int  # of the frame set that `key` shows
-    key_sequence: int  # that of the key itself, just below its first snapshot's
-    moved_rows: np.ndarray  # [M] uint32: rows of the key that moved
-
-    @property
-    def is_new_key(self) -> bool:
-        """Whether this is the first snapshot of its key."""
-        return self.sequence == self.key_sequence + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +49,7 @@ class Stages:
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
         # small tensors: more torch threads only fight with the rasteriser's own pool
         torch.set_num_threads(1)
+        motion.check(config.motion, config.motion_model)  # before a first scene is made
         self.config = config
         self.preparer = Preparer(cameras, config.width or None)
         self.cameras = self.preparer.cameras
@@ -104,7 +76,12 @@ class Pipeline:
         self._interval = config.key_interval
         self._steps = 0
         self._keys = 0
-        self.snapshot: Snapshot | None = None
+        self._timeline: Timeline | None = None
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest scene, None before `start`."""
+        return None if self._timeline is None else self._timeline.snapshot
 
     def start(self, frame_set: FrameSet, points=None,
               progress: Callable[[str, float], None] | None = None) -> FirstScene:
@@ -114,10 +91,7 @@ class Pipeline:
         """
         prepared = self.stages.preparer.prepare(frame_set)
         first = self.stages.first_scene(prepared, points, progress)
-        self._motion = self.stages.new_motion()
-        self._motion.observe(prepared)
-        self._follower = self._motion.follow(first.scene, prepared)
-        self.snapshot = first_snapshot(first.scene, prepared.stamp_ns)
+        self._timeline = Timeline(self.stages.new_motion, first.scene, prepared)
         return first
 
     def step(self, frame_set: FrameSet) -> Step:
@@ -125,9 +99,7 @@ class Pipeline:
         prepared = self.stages.preparer.prepare(frame_set)
         self._steps += 1
         with spending() as motion_spent:
-            self._motion.observe(prepared)
-            moved = self._follower.move_to(prepared)
-        self.snapshot = advanced(self.snapshot, moved)
+            moved = self._timeline.advance(prepared)
         is_key = self._interval > 0 and self._steps % self._interval == 0
         refined, problems = None, list(prepared.problems)
         with spending() as refine_spent:
@@ -143,24 +115,5 @@ class Pipeline:
         except FloatingPointError as error:
             problems.append(f'refinement discarded: {error}')
             return None
-        self._follower = self._motion.follow(refined.scene, frame_set)
-        self.snapshot = with_new_key(self.snapshot, refined.scene, frame_set.stamp_ns,
-                                     self._follower.move_to(frame_set))
+        self._timeline.take_key(refined.scene, frame_set)
         return refined
-
-
-def first_snapshot(scene: GaussianScene, stamp_ns: int, scene_id: int = 1) -> Snapshot:
-    """The first snapshot of a scene: the key itself."""
-    return Snapshot(scene, stamp_ns, scene_id, 2, scene, stamp_ns, 1, np.zeros(0, np.uint32))
-
-
-def advanced(last: Snapshot, moved: Moved) -> Snapshot:
-    """The next snapshot: the same key, moved further."""
-    return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 1, last.key,
-                    last.key_stamp_ns, last.key_sequence, moved.rows)
-
-
-def with_new_key(last: Snapshot, key: GaussianScene, key_stamp_ns: int, moved: Moved) -> Snapshot:
-    """The next snapshot: a new key, which shows `key_stamp_ns`, moved to what is shown now."""
-    return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 2, key,
-                    key_stamp_ns, last.sequence + 1, moved.rows)

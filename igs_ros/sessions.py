@@ -6,19 +6,21 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.progress import Progress
 
 from igs_ros.bootstrap import BootstrapReport
 from igs_ros.camera import Camera
 from igs_ros.config import Config
-from igs_ros.data import Recording
+from igs_ros.data import Points, Recording
 from igs_ros.errors import InputError
 from igs_ros.frames import FrameSet
 from igs_ros.live import LivePipeline
-from igs_ros.pipeline import Pipeline, Snapshot, State
+from igs_ros.pipeline import Pipeline
 from igs_ros.raster import Rasterizer
+from igs_ros.snapshot import Snapshot
+from igs_ros.status import State
 from igs_ros.timing import Spent
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,11 @@ class Playlist:
         return self.recording.frame_sets(self.first, self.last,
                                          cameras=dict.fromkeys((*self.train, *self.also)))
 
+    def points(self, config: Config) -> Points | None:
+        """The recording's points, read only if the first scene may want them."""
+        wanted = config.bootstrap.method in ('auto', 'points')
+        return self.recording.points() if wanted else None
+
     @property
     def steps(self) -> int:
         """Frames after the first scene."""
@@ -60,7 +67,7 @@ class Shown:
     snapshot: Snapshot
     motion: Spent
     refinement: Spent
-    frame_set: FrameSet  # of all cameras read
+    frame_set: FrameSet  # of the cameras that are scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +75,23 @@ class Skipped:
     """One frame that was played but never shown: superseded by a newer one."""
 
     index: int  # in the recording
-    frame_set: FrameSet  # of all cameras read
+    frame_set: FrameSet  # of the cameras that are scored
 
 
 class LockstepSession:
-    """Frame by frame, deterministic."""
+    """Frame by frame, deterministic. A context manager, as `LiveSession` is."""
 
     def __init__(self, playlist: Playlist, config: Config):
         self._playlist = playlist
         self._sets = playlist.frame_sets()
+        self._points = playlist.points(config)
         self._pipeline = Pipeline(config, playlist.cameras)
+
+    def __enter__(self) -> LockstepSession:
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Nothing runs in the background."""
 
     @property
     def rasterizer(self) -> Rasterizer:
@@ -94,7 +108,7 @@ class LockstepSession:
         frame_set = next(self._sets)
         task = progress.add_task('first scene', total=1.0)
         first = self._pipeline.start(
-            frame_set.only(self._playlist.train), self._playlist.recording.points(),
+            frame_set.only(self._playlist.train), self._points,
             lambda stage, done: progress.update(task, description=stage, completed=done))
         progress.update(task, description='first scene', completed=1.0)
         return first.report, frame_set
@@ -113,15 +127,24 @@ class LockstepSession:
 class LiveSession:
     """At the recording's own rate into a live pipeline: what is too slow is superseded.
 
-    Threads run side by side, so CPU seconds cannot be told apart by stage: they are NaN, and
-    `motion` holds the wall time of the motion stage. Refinement takes no part in a step.
+    Use it as a context manager: leaving it ends the pipeline's threads. Threads run side by side,
+    so CPU seconds cannot be told apart by stage: they are NaN. `motion` holds the wall time of the
+    motion stage; the frame that was shown when a refined key came in counts as key, shows that
+    key, and has the wall time of its refinement. Snapshots and scored pictures are kept until all
+    is played: for recordings of minutes, not hours.
     """
 
     def __init__(self, playlist: Playlist, config: Config):
         self._playlist = playlist
-        self._shown: dict[int, tuple[Snapshot, float]] = {}  # by stamp, as first shown
-        self._live = LivePipeline(config, playlist.cameras, points=playlist.recording.points(),
+        self._shown: dict[int, Shown] = {}  # by stamp; index and frame set are filled in later
+        self._live = LivePipeline(config, playlist.cameras, points=playlist.points(config),
                                   on_snapshot=self._note)
+
+    def __enter__(self) -> LiveSession:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._live.stop()
 
     @property
     def rasterizer(self) -> Rasterizer:
@@ -134,18 +157,24 @@ class LiveSession:
         return self._live.snapshot()
 
     def begin(self, progress: Progress) -> tuple[BootstrapReport, FrameSet]:
-        """Offer the first frame set and wait for the first scene."""
+        """Offer the first frame set until it has become the first scene.
+
+        Raises `InputError` when no scene can be made of it.
+        """
         self._sets = self._playlist.frame_sets()
         frame_set = next(self._sets)
         task = progress.add_task('first scene', total=1.0)
         self._live.start()
-        self._live.offer(frame_set.only(self._playlist.train))
         while (status := self._live.status()).state != State.STREAMING:
             progress.update(task, completed=status.progress)
             if status.state == State.FAILED:
-                self._live.stop()
                 raise InputError(status.message)
-            time.sleep(0.05)
+            if 'no_picture' in status.drops:
+                raise InputError(f'{self._playlist.recording.path}: frame {self._playlist.first} '
+                                 f'has no usable picture; start at another one with --frames.')
+            if status.state == State.WAITING:
+                self._live.offer(frame_set.only(self._playlist.train))
+            time.sleep(0.1)
         progress.update(task, completed=1.0)
         return self._live.first_report, frame_set
 
@@ -157,27 +186,32 @@ class LiveSession:
         for number, frame_set in enumerate(self._sets):
             time.sleep(max(0.0, started + number * period - time.monotonic()))
             self._live.offer(frame_set.only(self._playlist.train))
-            played.append(frame_set)
+            played.append(frame_set.only(self._playlist.also))
             progress.advance(task)
         self._drain(played[-1].stamp_ns if played else 0)
         self._live.stop()
         for index, frame_set in enumerate(played, self._playlist.first + 1):
-            if frame_set.stamp_ns not in self._shown:
+            shown = self._shown.get(frame_set.stamp_ns)
+            if shown is None:
                 yield Skipped(index, frame_set)
-                continue
-            snapshot, seconds = self._shown[frame_set.stamp_ns]
-            kind = 'key' if snapshot.is_new_key else 'candidate'
-            yield Shown(index, kind, snapshot, Spent(seconds, math.nan), Spent(0.0, math.nan),
-                        frame_set)
+            else:
+                yield replace(shown, index=index, frame_set=frame_set)
 
     def drops(self) -> dict[str, int]:
         """Frame sets and keys dropped, by cause."""
         return self._live.status().drops
 
     def _note(self, snapshot: Snapshot) -> None:
-        motion = self._live.status().stages.get('motion')
-        shown = (snapshot, motion.last_s if motion else 0.0)
-        self._shown.setdefault(snapshot.stamp_ns, shown)
+        stages = self._live.status().stages
+        motion = Spent(stages['motion'].last_s if 'motion' in stages else 0.0, math.nan)
+        if snapshot.is_new_key and 'refine' in stages:
+            known = self._shown.get(snapshot.stamp_ns)
+            self._shown[snapshot.stamp_ns] = Shown(
+                -1, 'key', snapshot, known.motion if known else motion,
+                Spent(stages['refine'].last_s, math.nan), None)
+        else:
+            self._shown.setdefault(snapshot.stamp_ns, Shown(
+                -1, 'candidate', snapshot, motion, Spent(0.0, math.nan), None))
 
     def _drain(self, last_stamp_ns: int, patience_s: float = 60.0) -> None:
         """Wait until the last frame set is shown; it is never superseded."""

@@ -12,8 +12,8 @@ from igs_ros.config import BootstrapConfig, Config, RefineConfig
 from igs_ros.data import open_recording
 from igs_ros.frames import EncodedPicture, FrameSet, Preparer
 from igs_ros.live import LivePipeline
-from igs_ros.pipeline import State
 from igs_ros.raster.cpu import CpuRasterizer
+from igs_ros.status import State
 
 TRAIN = ('cam00', 'cam01', 'cam03')
 PATIENCE_S = 60.0
@@ -116,7 +116,7 @@ def test_refined_key_is_moved_to_the_newest_frame_set_before_it_shows(recording,
     assert stamps == sorted(stamps)
     fresh = [snapshot for snapshot in shown[1:] if snapshot.is_new_key]
     assert fresh and fresh[0].key_stamp_ns < fresh[0].stamp_ns
-    assert live._motion.counts.get('chain_breaks', 0) == 0
+    assert live.status().chain_breaks == 0
 
 
 def test_stamps_that_jump_back_keep_the_scene(live, sets):
@@ -129,7 +129,27 @@ def test_stamps_that_jump_back_keep_the_scene(live, sets):
     after = live.snapshot()
     assert after.scene_id == before.scene_id and len(after.scene) == len(before.scene)
     assert live.status().drops['time_jump'] == 1
+    assert after.scene.velocities is None  # the loop itself is no motion
     follow(live, sets[2])
+    velocities = live.snapshot().scene.velocities
+    assert velocities is not None and velocities.abs().max() < 100
+
+
+def test_first_scene_waits_for_all_cameras_but_not_for_ever(recording, config, sets, caplog):
+    live = LivePipeline(config, {name: recording.cameras[name] for name in TRAIN},
+                        complete_wait_s=0.5)
+    live.start()
+    try:
+        partial = sets[0].only(TRAIN[:2])
+        live.offer(partial)
+        until(lambda: live.status().drops.get('incomplete_first'))
+        assert 'cam03' in live.status().message and live.snapshot() is None
+        time.sleep(0.6)
+        live.offer(partial)
+        until(lambda: live.status().state == State.STREAMING)
+        assert 'made without cam03' in caplog.text
+    finally:
+        live.stop()
 
 
 def test_unusable_pictures_cost_nothing_but_themselves(live, sets):
@@ -158,19 +178,20 @@ def test_a_diverged_refinement_is_counted_and_the_key_stays(live, sets):
 
 def test_an_error_inside_costs_one_turn(live, sets, caplog):
     begin(live, sets)
-    observe, live._motion.observe = live._motion.observe, lambda _: 1 / 0
+    motion = live._timeline._motion
+    observe, motion.observe = motion.observe, lambda _: 1 / 0
     live.offer(sets[1])
     until(lambda: live.status().drops.get('internal_error'))
     assert 'ZeroDivisionError' in caplog.text
-    live._motion.observe = observe
+    motion.observe = observe
     follow(live, sets[2])
 
 
 def test_reset_makes_a_new_scene(live, sets):
     begin(live, sets)
     live.reset()
-    until(lambda: live.snapshot() is None)
-    assert live.status().state == State.WAITING
+    until(lambda: live.status().state == State.WAITING)
+    assert live.snapshot() is None
     live.offer(sets[3])
     until(lambda: live.snapshot() is not None)
     assert live.snapshot().scene_id == 2
@@ -187,6 +208,16 @@ def test_no_first_scene_is_a_state_not_a_death(recording, config, sets, tmp_path
         assert live.snapshot() is None and live.view(recording.cameras['cam00']) is None
     finally:
         live.stop()
+
+
+def test_an_unexpected_error_in_the_first_scene_is_said_and_tried_again(live, sets, monkeypatch):
+    first_scene = live._stages.first_scene
+    monkeypatch.setattr(live._stages, 'first_scene', lambda *_: 1 / 0)
+    live.offer(sets[0])
+    until(lambda: live.status().state == State.FAILED)
+    assert 'division' in live.status().message
+    monkeypatch.setattr(live._stages, 'first_scene', first_scene)
+    begin(live, sets)
 
 
 def test_views_come_without_new_frame_sets(live, sets):

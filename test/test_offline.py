@@ -2,6 +2,7 @@
 """`igs run` as a whole: files, contract, options that do not fit."""
 import json
 import shutil
+import threading
 from dataclasses import replace
 
 import av
@@ -33,7 +34,7 @@ def test_everything_is_written(finished):
     with av.open(str(out / 'video.mp4')) as video:
         assert video.streams.video[0].codec_context.pix_fmt == 'yuv420p'
         assert sum(1 for _ in video.decode(video=0)) == 5
-    for name in ('contact.png', 'quality.png', 'renders/frame_5.png'):
+    for name in ('contact.png', 'quality.png', 'renders/frame_0005.png'):
         assert (out / name).stat().st_size > 1000
     assert len(read_scene(out / 'final.ply')) == results['frames'][-1]['gaussians']
 
@@ -80,6 +81,27 @@ def test_live_run_accounts_for_every_frame(workbench, tmp_path):
     assert sorted(shown + results['live']['skipped']) == list(range(1, 8))
     assert shown[-1] == 7  # the newest frame is never given up
     assert len(results['live']['skipped']) == results['live']['drops'].get('superseded', 0)
+    keys = [frame for frame in results['frames'] if frame['kind'] == 'key']
+    assert keys and all(frame['refine_s'] > 0 for frame in keys)
+    assert results['summary']['psnr_keys'] is not None
+
+
+def test_live_run_ends_its_threads_when_something_breaks(workbench, monkeypatch):
+    monkeypatch.setattr('igs_ros.offline.Judge.first', lambda *_: 1 / 0)
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError):
+        run(Request(workbench, None, replace(SMALL, threads=1), last=4, live=True))
+    assert threading.active_count() == before
+
+
+def test_points_are_read_only_if_wanted(finished, workbench, tmp_path):
+    recording = shutil.copytree(workbench, tmp_path / 'rig')
+    (recording / 'points3d.ply').write_text('no points')
+    out, _ = finished
+    config = replace(SMALL, bootstrap=BootstrapConfig(method=str(out / 'final.ply')))
+    assert run(Request(recording, None, config, last=2))['frames']
+    with pytest.raises(InputError, match='points3d.ply'):
+        run(Request(recording, None, SMALL, last=2))
 
 
 @pytest.mark.parametrize('arguments, words', [

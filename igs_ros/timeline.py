@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One scene over time: its key, the motion that moves it, and what is shown now."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from igs_ros.frames import FrameSet
+from igs_ros.motion import MotionModel, Moved
+from igs_ros.scene import GaussianScene
+from igs_ros.snapshot import advanced, first_snapshot, with_new_key
+
+log = logging.getLogger(__name__)
+_USUAL_PERIOD_NS = 33_333_333  # before two frame sets have told
+
+
+class Timeline:
+    """Follows frame sets with a scene. For one thread; snapshots may be read from any.
+
+    new_motion: makes a motion model that has seen nothing; scene: the first key, which shows
+    `frame_set` (prepared); scene_id: of all its snapshots.
+    """
+
+    def __init__(self, new_motion: Callable[[], MotionModel], scene: GaussianScene,
+                 frame_set: FrameSet, scene_id: int = 1):
+        self._new_motion = new_motion
+        self._period_ns = _USUAL_PERIOD_NS
+        self.jumps = 0  # how often the stamps went back
+        self._breaks_before = 0
+        self._start(scene, frame_set)
+        self.snapshot = first_snapshot(scene, frame_set.stamp_ns, scene_id)
+
+    @property
+    def chain_breaks(self) -> int:
+        """How often motion had to fall back to direct flow."""
+        return self._breaks_before + self._motion.counts.get('chain_breaks', 0)
+
+    @property
+    def newest(self) -> FrameSet:
+        """The frame set processed last."""
+        return self._newest
+
+    def advance(self, frame_set: FrameSet) -> Moved:
+        """Move the key to `frame_set` (prepared) and show it.
+
+        When the stamps go back (a looping bag), the scene as shown goes on as a key that was
+        seen just before, and velocities are unknown for one step: the loop is no motion.
+        """
+        jumped = frame_set.stamp_ns < self._newest.stamp_ns
+        if jumped:
+            self._jump_before(frame_set.stamp_ns)
+        self._motion.observe(frame_set)
+        moved = self._follower.move_to(frame_set)
+        if jumped:
+            moved = replace(moved, scene=moved.scene.replaced(velocities=None))
+        self._period_ns = max(1, frame_set.stamp_ns - self._newest.stamp_ns)
+        self._newest = frame_set
+        self.snapshot = advanced(self.snapshot, moved)
+        return moved
+
+    def take_key(self, key: GaussianScene, frame_set: FrameSet) -> None:
+        """Show a new key: it shows `frame_set`, and is first moved to the newest one."""
+        self._follower = self._motion.follow(key, frame_set)
+        self.snapshot = with_new_key(self.snapshot, key, frame_set.stamp_ns,
+                                     self._follower.move_to(self._newest))
+
+    def _start(self, scene: GaussianScene, frame_set: FrameSet) -> None:
+        self._motion = self._new_motion()
+        self._motion.observe(frame_set)
+        self._follower = self._motion.follow(scene, frame_set)
+        self._newest = frame_set
+
+    def _jump_before(self, stamp_ns: int) -> None:
+        log.warning('stamps jumped back by %.2f s (a looping recording?): the scene is kept',
+                    (self._newest.stamp_ns - stamp_ns) * 1e-9)
+        self.jumps += 1
+        self._breaks_before = self.chain_breaks
+        shown = self.snapshot.scene
+        before = replace(self._newest, stamp_ns=stamp_ns - self._period_ns)
+        self._start(shown, before)
+        self.snapshot = with_new_key(self.snapshot, shown, before.stamp_ns,
+                                     self._follower.move_to(before))
