@@ -121,6 +121,7 @@ REQUIRES = [
     'plyfile',
     'pyyaml',
     'rich',
+    'safetensors',
     'scipy',
     'torch>=2.6',
     'tyro',

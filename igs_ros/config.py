@@ -40,6 +40,13 @@ class MotionConfig:
     """Least flow in px for a pixel to count as moving."""
     cache_mb: float = 256.0
     """Bound of the cached flows, MB."""
+    weights: str = ''
+    """Folder with the published weights of agm: gmflow/ and igs/, or a ckpt/ that holds them."""
+    double_division: bool = True
+    """Divide pictures by 255 twice before agm, as its published weights expect."""
+    bbox: str = ''
+    """Region that agm may move: 'xmin ymin zmin xmax ymax zmax' in m, bbox.json[:SCENE]; '' = all.
+    """
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Config:
     motion_model: MotionConfig = field(default_factory=MotionConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
     motion: str = 'geometric'
-    """Motion model: static or geometric."""
+    """Motion model: static, geometric, or agm (needs weights)."""
     key_interval: int = 5
     """A key frame every so many processed frame sets; 0 = never, a frozen first scene."""
     max_gaussians: int = 30000

@@ -27,7 +27,7 @@ OVERRIDES = [
     ('world_frame', str, None, 'frame of the poses in the rig file and of points and Gaussians'),
     ('view_camera', str, None, 'rig camera that ~/view/image shows at first'),
     ('view_rate_hz', float, None, 'views per second'),
-    ('motion', str, ['geometric', 'static'], 'motion model between key frames'),
+    ('motion', str, ['geometric', 'static', 'agm'], 'motion model between key frames'),
     ('width', int, None, 'width of the working pictures in px; 0: as the cameras send them'),
     ('device', str, ['auto', 'cpu', 'cuda'], 'where to compute'),
     ('threads', int, None, 'threads of the CPU rasteriser'),

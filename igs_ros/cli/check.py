@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -15,18 +18,24 @@ from rich.table import Table
 class Check:
     """Say which parts work on this machine and what is missing."""
 
+    weights: Path | None = None
+    """Folder with weights of agm that are looked at, too."""
+
     def main(self) -> int:
-        """Print the table; 1 when the core cannot run."""
+        """Print the table; 1 when the core cannot run or the weights do not fit.
+
+        Raises `InputError` when there is no folder `weights`.
+        """
         rows = [_torch(), _module('numba', 'CPU rasteriser', 'pip install numba'),
                 _module('cv2', 'pictures, optical flow', 'pip install opencv-python-headless'),
                 _module('av', 'video files', 'pip install av'),
                 _module('fpsample', 'fast anchor sampling; without it a slower one is used',
                         'pip install fpsample==0.3.3', needed=False),
-                _gsplat(), _ros()]
+                _gsplat(), _ros(), *(_weights(self.weights) if self.weights else ())]
         table = Table('', 'part', 'found')
         for ok, part, found in rows:
-            table.add_row({True: '[green]ok[/]', False: '[red]missing[/]',
-                           None: '[yellow]-[/]'}[ok], part, found)
+            table.add_row({True: '[green]ok[/]', False: '[red]no[/]',
+                           None: '[yellow]-[/]'}[ok], part, escape(found))
         console = Console()
         console.print(table)
         console.print(f'Python {platform.python_version()}, {os.cpu_count()} cores')
@@ -48,10 +57,13 @@ def _torch():
 
 
 def _gsplat():
+    if importlib.util.find_spec('torch') is None:
+        return None, 'GPU rasteriser', 'not looked for without torch'
     import torch
     if not torch.cuda.is_available():
         return None, 'GPU rasteriser', 'not needed without a CUDA GPU'
-    return _module('gsplat', 'GPU rasteriser', "pip install '.[cuda]'")
+    return _module('gsplat', 'GPU rasteriser; without it the CPU draws', "pip install '.[cuda]'",
+                   needed=False)
 
 
 def _ros():
@@ -61,3 +73,19 @@ def _ros():
     if importlib.util.find_spec('igs_ros.msg') is None:
         return False, 'ROS 2 node', 'igs_ros.msg is not built: pip install . or colcon build'
     return True, 'ROS 2 node', f"rclpy, {os.environ.get('ROS_DISTRO', 'from wheels')}"
+
+
+def _weights(folder: Path) -> Iterator[tuple[bool | None, str, str]]:
+    from igs_ros.motion.agm.weights import inspect
+    found = inspect(folder)
+    for part in found.parts:
+        lines = [f'{part.path}: {len(part.state)} tensors, {part.parameters:,} parameters '
+                 f'{"do not fit" if part.problems else "fit"}'] if part.path else []
+        if part.unused:
+            lines.append(f'not needed: {", ".join(part.unused)}')
+        yield not part.problems, f'weights: {part.title}', '\n'.join([*lines, *part.problems])
+    text = ' '.join(found.experiment_problems) or (
+        f'{found.experiment} fits' if found.experiment else
+        'no igs/experiment_config.yaml: taken as trained with the published settings')
+    good = not found.experiment_problems if found.experiment else None
+    yield good, 'weights: settings', text

@@ -19,8 +19,13 @@ class SceneOptions:
 
     width: int = _default.width
     """Width of the working pictures in px, 0 = as recorded."""
-    motion: Literal['static', 'geometric'] = _default.motion
-    """Motion between key frames."""
+    motion: Literal['static', 'geometric', 'agm'] = _default.motion
+    """Motion between key frames; agm needs weights."""
+    weights: Annotated[str, tyro.conf.arg(metavar='DIR')] = _default.motion_model.weights
+    """Folder with the published weights of agm; `igs check --weights DIR` looks at it."""
+    bbox: Annotated[str, tyro.conf.arg(metavar='BOX')] = _default.motion_model.bbox
+    """Region that agm may move: 'xmin ymin zmin xmax ymax zmax' (m), a bbox.json, or
+    bbox.json:SCENE; all where it is not given."""
     key_interval: int = _default.key_interval
     """A key frame every so many frames; 0 = a frozen first scene."""
     refine_iterations: int = _default.refine.iterations
@@ -56,6 +61,7 @@ class SceneOptions:
             bootstrap=replace(_default.bootstrap, method=self.bootstrap,
                               iterations=self.bootstrap_iterations,
                               seconds=self.bootstrap_seconds),
+            motion_model=replace(_default.motion_model, weights=self.weights, bbox=self.bbox),
             refine=replace(_default.refine, iterations=self.refine_iterations),
             motion=self.motion, key_interval=self.key_interval,
             max_gaussians=self.max_gaussians, sh_degree=self.sh_degree, width=self.width,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -18,8 +19,11 @@ from igs_ros.camera import Camera
 from igs_ros.config import MotionConfig
 from igs_ros.errors import InputError
 from igs_ros.frames import FrameSet
+from igs_ros.motion.region import read_box
 from igs_ros.raster import Rasterizer
 from igs_ros.scene import GaussianScene
+
+NAMES = ('static', 'geometric', 'agm')
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,4 +71,27 @@ def choose(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer,
     if name == 'geometric':
         from igs_ros.motion.geometric import GeometricMotion
         return GeometricMotion(cameras, rasterizer, config)
-    raise InputError(f"motion model '{name}' is unknown; expected static or geometric.")
+    if name == 'agm':
+        from igs_ros.motion.agm.model import AgmMotion
+        return AgmMotion(cameras, rasterizer, config,
+                         _agm_net(config.weights, config.double_division))
+    raise InputError(f"motion model '{name}' is unknown; expected {', '.join(NAMES)}.")
+
+
+def check(name: str, config: MotionConfig) -> None:
+    """Raise the `InputError` of `choose`, before there are cameras and a scene."""
+    if name not in NAMES:
+        raise InputError(f"motion model '{name}' is unknown; expected {', '.join(NAMES)}.")
+    if name == 'agm':
+        read_box(config.bbox)
+        _agm_net(config.weights, config.double_division)
+
+
+@lru_cache(maxsize=1)  # a scene that starts anew must not need the files again
+def _agm_net(folder: str, double_division: bool):
+    from igs_ros.motion.agm import weights  # heavy: only for those who use it
+    if not folder:
+        raise InputError('motion agm needs weights, and none are given; set --weights DIR '
+                         '(parameter motion_model.weights) to the folder of the published files, '
+                         'or use --motion geometric, which needs none.')
+    return weights.load(folder, double_division)

@@ -21,7 +21,7 @@ CHOICES = {
     'transport': ('compressed', 'raw'),
     'input_reliability': ('reliable', 'best_effort'),
     'synchronizer': ('igs', 'approximate', 'exact'),
-    'motion': ('geometric', 'static'),
+    'motion': ('geometric', 'static', 'agm'),
     'device': ('auto', 'cpu', 'cuda'),
 }
 AT_LEAST = {
