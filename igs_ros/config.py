@@ -6,7 +6,11 @@ config/igs.yaml and the ROS parameter declarations equal to them.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, is_dataclass
+from typing import get_type_hints
+
+from igs_ros.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,8 @@ class BootstrapConfig:
     method: str = 'auto'
     """auto, points, images, or the path of a 3DGS PLY. auto takes points where the recording has
     them, else images."""
+    optimise_ply: bool = False
+    """Optimise a scene from a PLY as well; else it is taken as it is."""
     iterations: int = 2500
     """Optimisation steps; with the same input and seed, the same steps give the same bytes."""
     seconds: float = 0.0
@@ -98,3 +104,41 @@ class Config:
     """Threads of the CPU rasteriser; results do not depend on it."""
     seed: int = 0
     """Seed of everything random."""
+
+
+BOUNDS = {
+    'bootstrap.iterations': (0, math.inf), 'bootstrap.seconds': (0, math.inf),
+    'bootstrap.coarse_fraction': (0, 1), 'bootstrap.initial_opacity': (0.01, 0.99),
+    'motion_model.anchors': (1, math.inf), 'motion_model.neighbors': (1, 64),
+    'motion_model.flow_views': (0, math.inf), 'motion_model.moving_px': (0, math.inf),
+    'motion_model.cache_mb': (0, math.inf),
+    'refine.iterations': (0, math.inf), 'refine.lr_means': (0, math.inf),
+    'refine.lr_quats': (0, math.inf), 'refine.lr_scales': (0, math.inf),
+    'refine.lr_opacities': (0, math.inf), 'refine.lr_sh': (0, math.inf),
+    'refine.dssim': (0, 1), 'refine.densify_every': (1, math.inf),
+    'refine.densify_threshold': (0, math.inf), 'refine.prune_opacity': (0, 1),
+    'key_interval': (0, math.inf), 'max_gaussians': (1, math.inf), 'sh_degree': (0, 3),
+    'width': (0, math.inf), 'threads': (1, 1024), 'seed': (0, 2 ** 31 - 1)}
+"""Least and largest value of every number above (a test finds one that is left out)."""
+
+
+def checked(config: Config, label: str = 'setting') -> Config:
+    """`config` if every number is within `BOUNDS`; raises `InputError` naming the first that is
+    not. label: what a setting is called where it came from.
+    """
+    for name, value in numbers(config):
+        least, most = BOUNDS[name]
+        if not least <= value <= most:  # NaN, too
+            wanted = f'at least {least}' if most == math.inf else f'{least} to {most}'
+            raise InputError(f'{label} {name} is {value}; expected {wanted}.')
+    return config
+
+
+def numbers(config, prefix: str = ''):
+    """Names (nested ones with a dot) and values of all numbers in a dataclass."""
+    for name in get_type_hints(type(config)):
+        value = getattr(config, name)
+        if is_dataclass(value):
+            yield from numbers(value, f'{prefix}{name}.')
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield prefix + name, value

@@ -110,7 +110,9 @@ def test_points_are_read_only_if_wanted(finished, workbench, tmp_path):
     (['{data}', '--train-views', 'cam02'], 'cam02'),
     (['{data}', '--frames', '5'], 'A:B'),
     (['{data}', '--frames', '40:50'], '0:20'),
-    (['{data}', '--max-gaussians', '0'], 'max-gaussians'),
+    (['{data}', '--max-gaussians', '0'], 'max_gaussians'),
+    (['{data}', '--seed', '-1'], 'seed'),
+    (['{data}', '--bootstrap-seconds', '-1'], 'bootstrap.seconds'),
     (['{data}', '--bootstrap', 'no.ply'], 'no.ply'),
 ])
 def test_unusable_options_are_one_message(workbench, tmp_path, capsys, arguments, words):

@@ -54,8 +54,9 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
     """The first scene, of at most `config.max_gaussians` Gaussians.
 
     method: auto (points if there are some, else images), points, images, or the path of a 3DGS
-    PLY, which is taken as it is, without optimisation. frame_set: prepared; cameras: working
-    cameras that train. progress: called with a stage for people and its share done, 0..1.
+    PLY, which is taken as it is unless `config.bootstrap.optimise_ply`. frame_set: prepared;
+    cameras: working cameras that train. progress: called with a stage for people and its share
+    done, 0..1.
     The same input, seed and iterations give the same bytes for any number of threads.
     Raises `InputError`: unknown method, points asked for but not given, no picture, a bad PLY, an
     optimisation that diverged.
@@ -63,14 +64,23 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
     tell = progress or (lambda stage, done: None)
     images = {name: frame_set.images[name] for name in cameras if name in frame_set.images}
     chosen = _chosen(method, points)
+    as_it_is = chosen == 'ply' and not config.bootstrap.optimise_ply
+    if not images and not as_it_is:
+        raise InputError(f'no picture of any of the cameras {", ".join(cameras)}: expected at '
+                         f'least one to make the first scene. Check the camera topics or files.')
     with spending() as spent:
         if chosen == 'ply':
             tell('reading the scene', 0.0)
             scene = bounded(read_scene(method), config.max_gaussians)
             scene = scene.with_sh_degree(config.sh_degree).to(rasterizer.device)
+        else:
+            scene = _seeded(chosen, images, cameras, points, config, tell)
+        if as_it_is:
+            log.info('first scene: %d Gaussians from %s, taken as they are (optimise_ply is off)',
+                     len(scene), method)
             fitted = Fitted(scene, 0, 'iterations')
         else:
-            fitted = _made(chosen, images, cameras, points, rasterizer, config, tell)
+            fitted = _fitted(scene, images, cameras, rasterizer, config, tell)
         views = _psnr_views(fitted.scene, images, cameras, rasterizer)
     mean = float(np.mean(list(views.values()))) if views else float('nan')
     log.info('first scene: train PSNR in dB: %s',
@@ -97,19 +107,21 @@ def _chosen(method: str, points: Points | None) -> str:
     return 'ply'
 
 
-def _made(chosen, images, cameras, points, rasterizer, config, tell) -> Fitted:
-    if not images:
-        raise InputError(f'no picture of any of the cameras {", ".join(cameras)}: expected at '
-                         f'least one to make the first scene. Check the camera topics or files.')
+def _seeded(chosen, images, cameras, points, config, tell) -> GaussianScene:
+    """The Gaussians to start from."""
     tell('finding depth', 0.0)
     seeds = seed_points(images, cameras, points if chosen == 'points' else None,
                         max_gaussians=config.max_gaussians, threads=config.threads,
                         seed=config.seed)
-    start = scene_from_points(seeds, {name: cameras[name] for name in images},
-                              opacity=config.bootstrap.initial_opacity,
-                              sh_degree=config.sh_degree)
+    return scene_from_points(seeds, {name: cameras[name] for name in images},
+                             opacity=config.bootstrap.initial_opacity,
+                             sh_degree=config.sh_degree)
+
+
+def _fitted(scene, images, cameras, rasterizer, config, tell) -> Fitted:
+    """The bounded optimisation."""
     try:
-        return fit(start, images, cameras, rasterizer, config.bootstrap,
+        return fit(scene, images, cameras, rasterizer, config.bootstrap,
                    max_gaussians=config.max_gaussians, seed=config.seed,
                    progress=lambda done: tell('optimising the first scene', done))
     except FloatingPointError as error:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from igs_ros.config import Config
+from igs_ros.config import Config, checked
 from igs_ros.errors import InputError
 
 _default = Config()
@@ -37,6 +37,8 @@ class SceneOptions:
     bootstrap: Annotated[str, tyro.conf.arg(metavar='auto|points|images|PATH')] = (
         _default.bootstrap.method)
     """Where the first scene comes from; PATH is a 3DGS PLY."""
+    optimise_ply: bool = _default.bootstrap.optimise_ply
+    """Optimise a scene from a PLY as well; else it is taken as it is."""
     bootstrap_iterations: int = _default.bootstrap.iterations
     """Optimisation steps of the first scene."""
     bootstrap_seconds: float = _default.bootstrap.seconds
@@ -50,22 +52,16 @@ class SceneOptions:
 
     def config(self) -> Config:
         """The full configuration; raises `InputError` for values that cannot work."""
-        for name, least in (('width', 0), ('key_interval', 0), ('refine_iterations', 0),
-                            ('max_gaussians', 1), ('bootstrap_iterations', 0), ('threads', 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected "
-                                 f'at least {least}.')
-        if not 0 <= self.sh_degree <= 3:
-            raise InputError(f'--sh-degree {self.sh_degree}: expected 0, 1, 2 or 3.')
-        return Config(
+        return checked(Config(
             bootstrap=replace(_default.bootstrap, method=self.bootstrap,
+                              optimise_ply=self.optimise_ply,
                               iterations=self.bootstrap_iterations,
                               seconds=self.bootstrap_seconds),
             motion_model=replace(_default.motion_model, weights=self.weights, bbox=self.bbox),
             refine=replace(_default.refine, iterations=self.refine_iterations),
             motion=self.motion, key_interval=self.key_interval,
             max_gaussians=self.max_gaussians, sh_degree=self.sh_degree, width=self.width,
-            device=self.device, threads=self.threads, seed=self.seed)
+            device=self.device, threads=self.threads, seed=self.seed))
 
 
 def frame_range(text: str) -> tuple[int, int | None]:

@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 
+from igs_ros import config as config_module
 from igs_ros.config import Config
 from igs_ros.errors import InputError
 
@@ -28,10 +29,8 @@ AT_LEAST = {
     'queue_size': 1, 'max_spread_s': 0, 'max_wait_s': 0, 'min_cameras': 0, 'jump_s': 1e-3,
     'calibration_wait_s': 0, 'stall_after_s': 0.1, 'view_width': 0, 'view_rate_hz': 0.01,
     'jpeg_quality': 1, 'points_rate_hz': 0.01, 'points_min_opacity': 0, 'status_rate_hz': 0.01,
-    'key_interval': 0, 'max_gaussians': 1, 'sh_degree': 0, 'width': 0, 'threads': 1,
-    'bootstrap.iterations': 0, 'bootstrap.seconds': 0, 'refine.iterations': 0,
 }
-AT_MOST = {'jpeg_quality': 100, 'points_min_opacity': 1, 'sh_degree': 3}
+AT_MOST = {'jpeg_quality': 100, 'points_min_opacity': 1}
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,8 @@ def configs_from(values: Mapping[str, object]) -> tuple[NodeConfig, Config]:
     Raises `InputError` naming the parameter for a wrong type or a value that cannot work.
     """
     checked = {p.name: _checked(p, values.get(p.name, p.default)) for p in parameters()}
-    return _replaced(NodeConfig(), checked), _replaced(Config(), checked)
+    config = config_module.checked(_replaced(Config(), checked), 'parameter')
+    return _replaced(NodeConfig(), checked), config
 
 
 def _replaced(config, values: Mapping[str, object], prefix: str = ''):

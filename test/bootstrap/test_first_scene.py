@@ -131,11 +131,13 @@ def test_missing_picture(bench):
     assert set(report.psnr_views) == {'cam00', 'cam03'}
 
 
-def test_ply_is_taken_as_it_is(bench, made, tmp_path):
+def test_ply_is_taken_as_it_is(bench, made, tmp_path, caplog):
+    caplog.set_level('INFO')
     path = tmp_path / 'scene.ply'
     write_scene(path, made.scene)
     first = bench.first(str(path))
     assert (first.report.method, first.report.iterations) == ('ply', 0)
+    assert 'taken as they are' in caplog.text and str(path) in caplog.text
     assert data(first.scene) == data(read_scene(path))
     assert first.report.psnr_train == pytest.approx(made.report.psnr_train, abs=0.05)
 
@@ -179,3 +181,13 @@ def test_a_diverging_fit_is_one_message(bench, monkeypatch):
                         lambda *_: torch.tensor(float('nan')))
     with pytest.raises(InputError, match='diverged'):
         bench.first()
+
+
+def test_a_ply_scene_is_optimised_if_asked(bench, tmp_path):
+    path = tmp_path / 'start.ply'
+    rough = bench.first('points', replace(SMALL, bootstrap=BootstrapConfig(iterations=20)))
+    write_scene(path, rough.scene)
+    more = bench.first(str(path), replace(SMALL, bootstrap=BootstrapConfig(
+        iterations=60, optimise_ply=True)))
+    assert more.report.iterations == 60 and len(more.scene) <= SMALL.max_gaussians
+    assert more.report.psnr_train > rough.report.psnr_train + 0.5

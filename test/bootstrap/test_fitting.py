@@ -81,6 +81,15 @@ def test_cap_of_seconds_counts_iterations():
     assert fitted.stopped_by == 'seconds' and fitted.iterations == len(rasterizer.drawn) > 0
 
 
+def test_a_scene_that_is_pruned_away_ends_the_fit_cleanly():
+    start = grey_wall().replaced(opacities=torch.full((96,), 0.004))
+    far = start.replaced(means=start.means + torch.tensor([0.0, 0, -9]))  # unseen: never opaque
+    fitted = fit(far, {name: RED for name in CAMERAS}, CAMERAS, Watched(),
+                 BootstrapConfig(iterations=400), max_gaussians=100, seed=0,
+                 progress=lambda done: None)
+    assert len(fitted.scene) == 0 and fitted.iterations == 400
+
+
 def test_progress():
     told = []
     run(100, told=told)
