@@ -46,6 +46,11 @@ class Camera:
             raise InputError(f'{who}: intrinsics K = {self.K.tolist()}; expected a finite 3x3 '
                              f'matrix with positive focal lengths. Calibrate this camera, or make '
                              f'its driver load the calibration.')
+        if abs(self.K[1, 0]) > 1e-9 * self.K[1, 1] or not np.allclose(self.K[2], (0, 0, 1),
+                                                                      rtol=0, atol=1e-9):
+            raise InputError(f'{who}: intrinsics K = {self.K.tolist()}; expected the form '
+                             f'[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]. Check the calibration: K '
+                             f'is stored row by row.')
         if abs(self.K[0, 1]) > 1e-9 * self.K[0, 0]:
             raise InputError(f'{who}: intrinsics with skew {self.K[0, 1]}; expected none. '
                              f'Calibrate with a pinhole model without skew.')

@@ -12,6 +12,9 @@ import numpy as np
 from igs_ros.camera import Camera
 from igs_ros.errors import InputError
 
+# A calibration belongs to the pixels as the sensor wrote them: EXIF must not turn them.
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
 
 class Picture(Protocol):
     """An image that may still be encoded."""
@@ -43,7 +46,7 @@ class EncodedPicture:
         """uint8 RGB [H, W, 3]; raises `InputError` when the bytes are no image."""
         pixels = None
         if len(self.data):
-            pixels = cv2.imdecode(np.frombuffer(self.data, np.uint8), cv2.IMREAD_COLOR)
+            pixels = cv2.imdecode(np.frombuffer(self.data, np.uint8), AS_STORED)
         if pixels is None:
             raise InputError(f'{self.origin}: {len(self.data)} bytes that are no readable JPEG or '
                              f'PNG image. Check the camera driver or the file.')
@@ -123,7 +126,10 @@ class Preparer:
                 # drawn at full size first, so that shrinking can average instead of skipping
                 self._maps[name] = cv2.convertMaps(*source.working_maps(source.undistorted()),
                                                    cv2.CV_16SC2)
-            pixels = cv2.remap(pixels, *self._maps[name], cv2.INTER_LINEAR)
+            # what lies beyond the raw picture repeats its border: black would be learned as part
+            # of the scene, and its edge would pass for a contour in flow and stereo
+            pixels = cv2.remap(pixels, *self._maps[name], cv2.INTER_LINEAR,
+                               borderMode=cv2.BORDER_REPLICATE)
         if (target.width, target.height) != (source.width, source.height):
             shrinking = target.width < source.width
             pixels = cv2.resize(pixels, (target.width, target.height),

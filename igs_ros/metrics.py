@@ -164,7 +164,9 @@ def times_summary(seconds: Sequence[float]) -> dict[str, float | None]:
 def summary(frames: Sequence[dict], scorer: Scorer, peak_rss_mb: float, wall_s: float) -> dict:
     """The `summary` of results.json from its `frames` (docs/metrics.md).
 
-    Frames without a score (None) are left out of the means of scores; a mean of nothing is None.
+    Left out of the means of scores are frames without one (None) and infinite PSNRs (a picture
+    that is met exactly, which would hide all others); a mean of nothing is None. A NaN is kept:
+    it is a fault, and shows.
     """
     keys = [frame['psnr'] for frame in frames if frame['kind'] == 'key']
     flicker, flicker_truth = scorer.flicker()
@@ -186,5 +188,5 @@ def summary(frames: Sequence[dict], scorer: Scorer, peak_rss_mb: float, wall_s: 
 
 
 def _mean(values) -> float | None:
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not None and value != math.inf]
     return float(np.mean(known)) if known else None

@@ -96,7 +96,10 @@ class Optimizer:
                                  scene.sh, self._velocities)
 
     def backward(self, camera: Camera, target: Target) -> float:
-        """Render, compare, and collect gradients and densification statistics; the loss."""
+        """Render, compare, and collect gradients and densification statistics; the loss.
+
+        A scene without Gaussians has a loss, but nothing to learn: a step then changes nothing.
+        """
         self._adam.zero_grad(set_to_none=True)
         drawn = self._rasterizer.render(self._activated(), camera, absgrad=self._absgrad,
                                         depth=False)
@@ -104,8 +107,9 @@ class Optimizer:
         value = loss.item()
         if value != value or value in (float('inf'), float('-inf')):
             raise FloatingPointError(f"the loss against camera '{camera.name}' is {value}")
-        loss.backward()
-        self._collect(drawn, camera)
+        if len(self):  # an empty picture hangs on no parameter, and backward would raise
+            loss.backward()
+            self._collect(drawn, camera)
         return value
 
     def step(self) -> None:
@@ -143,6 +147,8 @@ class Optimizer:
         pruned = len(self) - len(visible)
         if pruned:
             self._take(visible, torch.zeros_like(visible, dtype=torch.bool))
+            if not len(visible):
+                log.warning('all %d Gaussians became transparent: the scene is empty now', pruned)
         self._reset_statistics()
         return DensifyReport(len(split), len(cloned), pruned)
 

@@ -68,6 +68,15 @@ class Shown:
     motion: Spent
     refinement: Spent
     frame_set: FrameSet  # of the cameras that are scored
+    background: bool = False  # whether refinement ran beside the frames, none of which waited
+
+    @property
+    def step(self) -> Spent:
+        """What the frame waited for."""
+        if self.background:
+            return self.motion
+        return Spent(self.motion.wall_s + self.refinement.wall_s,
+                     self.motion.cpu_s + self.refinement.cpu_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,10 +217,10 @@ class LiveSession:
             known = self._shown.get(snapshot.stamp_ns)
             self._shown[snapshot.stamp_ns] = Shown(
                 -1, 'key', snapshot, known.motion if known else motion,
-                Spent(stages['refine'].last_s, math.nan), None)
+                Spent(stages['refine'].last_s, math.nan), None, background=True)
         else:
             self._shown.setdefault(snapshot.stamp_ns, Shown(
-                -1, 'candidate', snapshot, motion, Spent(0.0, math.nan), None))
+                -1, 'candidate', snapshot, motion, Spent(0.0, math.nan), None, background=True))
 
     def _drain(self, last_stamp_ns: int, patience_s: float = 60.0) -> None:
         """Wait until the last frame set is shown; it is never superseded."""

@@ -68,6 +68,9 @@ def test_undistortion_shows_the_world_where_the_pinhole_says():
 @pytest.mark.parametrize('changes, words', [
     ({'K': np.zeros((3, 3))}, 'intrinsics'),
     ({'K': np.full((3, 3), np.nan)}, 'intrinsics'),
+    ({'K': K * [[1], [1], [0]]}, r'\[0, 0, 1\]'),
+    ({'K': K.T}, r'\[0, 0, 1\]'),
+    ({'K': K + np.array([[0, 0, 0], [5.0, 0, 0], [0, 0, 0]])}, r'\[0, 0, 1\]'),
     ({'width': 0}, 'image size'),
     ({'camera_from_world': np.zeros((4, 4))}, 'rigid'),
     ({'camera_from_world': np.diag([1.0, 1, -1, 1])}, 'rigid'),

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frame sets: decoding, undistortion and resizing at the border."""
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -62,3 +64,28 @@ def test_undistortion_of_a_straight_lens_changes_nothing():
     prepared = Preparer(cameras).prepare(FrameSet(0, {'left': RawPicture(ramp())}))
     difference = prepared.images['left'].astype(int) - ramp().astype(int)
     assert np.abs(difference[1:-1, 1:-1]).max() <= 1
+
+
+def exif_turned(jpeg: bytes, orientation: int) -> bytes:
+    """`jpeg` with an EXIF block that asks viewers to turn the picture."""
+    tag = struct.pack('<HHIHH', 0x0112, 3, 1, orientation, 0)
+    tiff = b'II*\0' + struct.pack('<IH', 8, 1) + tag + struct.pack('<I', 0)
+    block = b'Exif\0\0' + tiff
+    return jpeg[:2] + b'\xff\xe1' + struct.pack('>H', len(block) + 2) + block + jpeg[2:]
+
+
+def test_exif_does_not_turn_a_calibrated_picture():
+    jpeg = cv2.imencode('.jpg', ramp())[1].tobytes()
+    turned = exif_turned(jpeg, 6)
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (160, 120, 3)
+    np.testing.assert_array_equal(EncodedPicture(turned, 'cam.jpg').decode(),
+                                  EncodedPicture(jpeg, 'cam.jpg').decode())
+
+
+@pytest.mark.parametrize('k1', [0.1, -0.1])
+def test_undistortion_leaves_no_black_border(k1):
+    cameras = rig(distortion=np.array([k1, 0, 0, 0, 0]))
+    grey = np.full((120, 160, 3), 90, np.uint8)
+    for width in (None, 80):
+        prepared = Preparer(cameras, width).prepare(FrameSet(0, {'left': RawPicture(grey)}))
+        assert (prepared.images['left'] == 90).all()

@@ -219,6 +219,21 @@ def test_the_summary_averages_what_was_scored():
     assert result['flicker'] is None
 
 
+def test_an_exact_frame_does_not_hide_the_others():
+    grey = np.full(SHAPE, 90, np.uint8)
+    exact = psnr(grey, grey)
+    frames = [frame(1, 'candidate', 20.0), frame(3, 'key', exact), frame(4, 'key', 30.0)]
+    result = summary(frames, Scorer(), peak_rss_mb=1.0, wall_s=1.0)
+    assert exact == np.inf and result['frames_scored'] == 3
+    assert result['psnr'] == result['psnr_moving'] == 25
+    assert result['psnr_keys'] == 30
+
+
+def test_a_nan_score_shows_in_the_mean():
+    frames = [frame(1, 'candidate', 20.0), frame(3, 'key', float('nan'))]
+    assert np.isnan(summary(frames, Scorer(), peak_rss_mb=1.0, wall_s=1.0)['psnr'])
+
+
 def test_a_summary_of_no_frames_is_empty():
     result = summary([], Scorer(), peak_rss_mb=1.0, wall_s=1.0)
     assert result['frames_scored'] == 0

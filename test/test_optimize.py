@@ -7,9 +7,9 @@ import torch
 from igs_ros.camera import Camera
 from igs_ros.loss import Target
 from igs_ros.optimize import Densify, LearningRates, Optimizer, bounded, rotated
-from igs_ros.raster import render_view
+from igs_ros.raster import Rendering, render_view
 from igs_ros.raster.cpu import CpuRasterizer
-from igs_ros.scene import GaussianScene
+from igs_ros.scene import GaussianScene, empty_scene
 
 RATES = LearningRates(1e-2, 1e-2, 1e-2, 5e-2, 1e-2, 1e-3)
 CAMERA = Camera('front', 64, 48, np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]), np.eye(4))
@@ -104,6 +104,38 @@ def test_nan_loss_raises():
     start.sh[0] = float('nan')
     with pytest.raises(FloatingPointError, match='front'):
         optimizer(start).backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8)))
+
+
+class NothingToLearn(CpuRasterizer):
+    """An empty scene's picture hangs on no parameter, as on the GPU."""
+
+    def render(self, scene, camera, **options):
+        drawn = super().render(scene, camera, **options)
+        if len(scene):
+            return drawn
+        return Rendering(drawn.rgb.detach(), None, drawn.alpha.detach(), drawn.visible,
+                         drawn.screen)
+
+
+@pytest.mark.parametrize('backend', [CpuRasterizer, NothingToLearn])
+@pytest.mark.parametrize('absgrad', [False, True])
+def test_a_fit_that_loses_every_gaussian_goes_on(backend, absgrad):
+    fitting = Optimizer(scene(), backend(1), RATES, absgrad=absgrad)
+    target = Target(np.zeros((48, 64, 3), np.uint8))
+    fitting.backward(CAMERA, target)
+    fitting.step()
+    assert fitting.densify(Densify(1e9, 100, prune_opacity=1.0), torch.Generator()).pruned == 40
+    assert fitting.backward(CAMERA, target) < 1e-6  # black on black
+    fitting.step()
+    fitting.densify(Densify(0.0, 100), torch.Generator())
+    assert len(fitting.scene()) == 0
+
+
+def test_an_empty_start_is_optimised_to_nothing():
+    fitting = Optimizer(empty_scene(1), NothingToLearn(1), RATES)
+    assert fitting.backward(CAMERA, Target(np.full((48, 64, 3), 255, np.uint8))) > 0
+    fitting.step()
+    assert len(fitting.scene()) == 0
 
 
 def test_bounded_keeps_what_covers_most_in_order():

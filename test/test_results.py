@@ -69,6 +69,14 @@ def test_a_run_without_test_view_has_null_scores(results):
     validate_results(results)
 
 
+def test_what_only_the_inside_knows_may_be_null(results):
+    for name in ('motion_cpu_s', 'refine_cpu_s', 'step_cpu_s', 'moved', 'state_bytes'):
+        results['frames'][0][name] = None
+    for name in ('cpu_s', 'psnr_train', 'psnr_test'):
+        results['bootstrap'][name] = None
+    validate_results(results)
+
+
 def test_a_live_section_may_follow(tmp_path, results):
     results['live'] = {'drops': {'late': 3}}
     write_results(tmp_path / 'r.json', results)

@@ -24,6 +24,10 @@ from igs_ros.machine import machine
 from igs_ros.offline import Request, run, summary_text
 
 log = logging.getLogger(__name__)
+PACKAGE = Path(__file__).parents[1]
+# What a first scene depends on, besides its settings; relative to the package, folders whole.
+DECISIVE = ('bootstrap', 'codec/ply.py', 'data', 'raster', 'camera.py', 'frames.py', 'loss.py',
+            'neighbors.py', 'optimize.py', 'overlap.py', 'scene.py', 'stereo.py')
 SUMMARY = ('psnr', 'ssim', 'psnr_moving', 'psnr_keys', 'psnr_first_two_keys',
            'psnr_last_two_keys', 'flicker', 'flicker_truth', 'step_cpu_s_mean', 'wall_s')
 
@@ -68,26 +72,43 @@ def _compare(plan: Plan, recording: Path, seed: int) -> Iterable[dict]:
 def _first_scene(plan: Plan, recording: Path, config: Config, folder: Path) -> tuple[dict, Path]:
     """results.json and PLY of the first scene, made now or found in `folder`."""
     decisive = (str(recording.resolve()), plan.first, config.bootstrap, config.max_gaussians,
-                config.sh_degree, config.width, config.seed, __version__)
+                config.sh_degree, config.width, config.device, config.seed, __version__,
+                sources_digest())
     out = folder / hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
     if not (out / 'results.json').is_file():
         run(Request(recording, out, config, first=plan.first, last=plan.first + 1))
     return json.loads((out / 'results.json').read_text()), out / 'final.ply'
 
 
+def sources_digest(package: Path = PACKAGE) -> str:
+    """SHA-256 of the Python files that make a first scene: kept ones do not outlive changes."""
+    files = [file for name in DECISIVE for file in (
+        sorted((package / name).rglob('*.py')) if (package / name).is_dir() else [package / name])]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(str(file.relative_to(package)).encode() + b'\0' + file.read_bytes() + b'\0')
+    return digest.hexdigest()
+
+
 def print_means(results: dict) -> None:
-    """One line per recording and motion: means over the seeds."""
+    """One line per recording and motion: means over the seeds.
+
+    `first test` and `first train` are the first scene's PSNR on the test view (none without one)
+    and on the views that trained it.
+    """
     rows = results['rows']
-    table = Table('scene', 'motion', 'seeds', 'first dB', 'psnr', 'ssim', 'moving', 'keys',
-                  'first 2 keys', 'last 2 keys', 'flicker (truth)', 'CPU s / frame')
+    table = Table('scene', 'motion', 'seeds', 'first test', 'first train', 'psnr', 'ssim',
+                  'moving', 'keys', 'first 2 keys', 'last 2 keys', 'flicker (truth)',
+                  'CPU s / frame')
     for scene, motion in dict.fromkeys((row['scene'], row['motion']) for row in rows):
         group = [row for row in rows if (row['scene'], row['motion']) == (scene, motion)]
-        first = _mean(row['bootstrap']['psnr_test'] or row['bootstrap']['psnr_train']
-                      for row in group)
+        first = {name: _mean(row['bootstrap'][name] for row in group)
+                 for name in ('psnr_test', 'psnr_train')}
         mean = {name: _mean(row['summary'][name] for row in group) for name in SUMMARY}
         table.add_row(
-            scene, motion, str(len(group)), _text(first), _text(mean['psnr']),
-            _text(mean['ssim'], 3), _text(mean['psnr_moving']), _text(mean['psnr_keys']),
+            scene, motion, str(len(group)), _text(first['psnr_test']),
+            _text(first['psnr_train']), _text(mean['psnr']), _text(mean['ssim'], 3),
+            _text(mean['psnr_moving']), _text(mean['psnr_keys']),
             _text(mean['psnr_first_two_keys']), _text(mean['psnr_last_two_keys']),
             f"{_text(mean['flicker'])} ({_text(mean['flicker_truth'])})",
             _text(mean['step_cpu_s_mean']))

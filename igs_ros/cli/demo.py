@@ -2,8 +2,11 @@
 """`igs demo`: the whole line over real ROS 2, on the recording that ships with the package."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from igs_ros.config import Config
+from igs_ros.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,8 @@ class Demo:
     """Play a recording into the node, score the view that it publishes for an unseen camera.
 
     Two processes over Fast DDS: the player (`igs play`) and the reconstruction node; this one
-    only listens. Writes video.mp4, contact.png, quality.png and results.json.
+    only listens. Writes video.mp4, contact.png, quality.png and results.json. Runs in a ROS domain
+    of its own (from the process id, or IGS_DEMO_DOMAIN), whatever ROS_DOMAIN_ID says.
     """
 
     out: Path = Path('demo_out')
@@ -33,12 +37,20 @@ class Demo:
     timeout: float = 900.0
     """Give up after so many s; the whole demo takes some 2 minutes on 2 cores."""
 
+    def config(self) -> Config:
+        """The settings of the node."""
+        default = Config()
+        return replace(
+            default, max_gaussians=self.max_gaussians, key_interval=self.key_interval,
+            threads=self.threads, seed=self.seed,
+            bootstrap=replace(default.bootstrap, iterations=self.bootstrap_iterations),
+            refine=replace(default.refine, iterations=self.refine_iterations))
+
     def main(self) -> int:
         """Run the demo; 1 when fewer frames than three quarters could be scored."""
         try:
             from igs_ros.node.demo import run  # imports rclpy
         except ImportError as error:
-            from igs_ros.errors import InputError
             raise InputError(f'the demo needs rclpy and igs_ros.msg ({error}); expected a built '
                              f'package. Run `make demo`, or see `igs check`.') from error
         return run(self)

@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `igs` command.
+"""Keep a live 3D Gaussian scene from calibrated cameras, or reconstruct a recording.
 
-igs run DATA --out OUT      reconstruct a recording offline and score it
-igs play DATA               publish a recording on camera topics
-igs demo --out OUT          player and node on the recording that ships, joined and scored
-igs bench raster            time the rasteriser
-igs check                   say what this machine can run
+  igs run DATA --out OUT      reconstruct a recording offline and score it
+  igs play DATA               publish a recording on camera topics
+  igs demo --out OUT          player and node on the recording that ships, scored
+  igs bench raster            time the rasteriser
+  igs bench quality DATA...   score motion models side by side
+  igs check                   say what this machine can run
+
+Each command has its own --help.
+
+Exit codes:
+  0    done
+  1    it ran and failed: igs check found something needed missing, igs demo scored too
+       few frames
+  2    unusable input or options; one line on stderr says which
+  130  interrupted
 """
 from __future__ import annotations
 
@@ -25,7 +35,7 @@ from igs_ros.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse the command line and run the subcommand; exits with 2 on unusable input."""
+    """Parse the command line and run the subcommand; exits with the code (above)."""
     logging.basicConfig(level=logging.INFO, format='%(message)s', handlers=[
         RichHandler(console=Console(stderr=True), show_path=False, show_time=False)])
     logging.getLogger('matplotlib').setLevel(logging.WARNING)

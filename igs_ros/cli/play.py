@@ -30,7 +30,7 @@ class Play:
     """Repeat the first frame, once per second, until SceneStatus says STREAMING; auto does so
     anyway."""
     table: Path | None = None
-    """Write the stamp of every published frame to this JSON file at the end."""
+    """Write the stamp of every frame published in the first pass to this JSON file."""
     image_topic: str = '/{camera}/image_raw'
     """Topic of the pictures; /compressed is appended."""
     camera_info_topic: str = '/{camera}/camera_info'

@@ -6,7 +6,9 @@ reference/cpu_core.md section 1, restated in docs/conventions.md.
 """
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +18,8 @@ from igs_ros.camera import Camera
 from igs_ros.errors import InputError
 from igs_ros.scene import GaussianScene
 from igs_ros.view import View
+
+log = logging.getLogger(__name__)
 
 
 class ScreenGradients(Protocol):
@@ -56,17 +60,40 @@ class Rasterizer(Protocol):
 
 
 def choose(device: str = 'auto', threads: int = 2) -> Rasterizer:
-    """The rasteriser for `device`: 'cpu', 'cuda', or 'auto' (CUDA where there is one)."""
+    """The rasteriser for `device`: 'cpu', 'cuda', or 'auto' (CUDA where it works, else CPU).
+
+    'auto' says once why a GPU that is there is not used. Raises `InputError` for another device,
+    and for 'cuda' without a GPU or without gsplat and its compiled kernels.
+    """
     if device not in ('auto', 'cpu', 'cuda'):
         raise InputError(f"device '{device}' is unknown; expected auto, cpu or cuda.")
     if device == 'cuda' and not torch.cuda.is_available():
         raise InputError('device cuda was asked for, but torch finds no CUDA GPU here; install '
                          'torch with CUDA and a driver, or use --device cpu.')
-    if device == 'cuda' or (device == 'auto' and torch.cuda.is_available()):
-        from igs_ros.raster.gsplat import GsplatRasterizer  # gsplat is there with a GPU only
-        return GsplatRasterizer()
+    if device != 'cpu' and torch.cuda.is_available():
+        try:
+            return _on_gpu()
+        except InputError as error:
+            if device == 'cuda':
+                raise
+            _warn_once(f'{error} Until then the CPU draws.')
     from igs_ros.raster.cpu import CpuRasterizer
     return CpuRasterizer(threads)
+
+
+def _on_gpu() -> Rasterizer:
+    try:
+        from igs_ros.raster.gsplat import GsplatRasterizer  # gsplat is there with a GPU only
+    except ImportError as error:
+        raise InputError(f"rasteriser: there is a CUDA GPU, but gsplat cannot be imported "
+                         f"({error}); expected gsplat 1.5. Install it: pip install '.[cuda]' "
+                         f"(its first use compiles kernels, which needs nvcc).") from error
+    return GsplatRasterizer()
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
 
 
 @torch.no_grad()

@@ -2,8 +2,8 @@
 """The CUDA rasteriser: gsplat 1.5.3 (1.6 has the same interface, and max alpha 0.99).
 
 Not run by its authors: no GPU was at hand. test/raster/test_backends.py covers it and is skipped
-without one. Importing this module imports gsplat, which compiles its kernels on the first call,
-or loads them from its cache; nothing is compiled here.
+without one. Importing this module imports gsplat; making a `GsplatRasterizer` has gsplat compile
+its kernels (minutes, once per machine) or load them from its cache.
 """
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GsplatRasterizer:
     """`Rasterizer` on the first CUDA device; conventions and constants as gsplat has them.
 
     `constants.max_alpha` and `stop_transmittance` are compiled into gsplat and not settable here.
-    Raises `InputError` where torch finds no GPU.
+    Raises `InputError` where torch finds no GPU, or gsplat's kernels cannot be had.
     """
 
     name = 'cuda'
@@ -51,6 +51,7 @@ class GsplatRasterizer:
         if not torch.cuda.is_available():
             raise InputError('rasteriser: gsplat needs an NVIDIA GPU and torch with CUDA; torch '
                              'finds none. Use --device cpu.')
+        _load_kernels()
         self.device = torch.device('cuda')
         self.constants = constants
 
@@ -88,3 +89,21 @@ class GsplatRasterizer:
 
     def _tensor(self, values) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32).to(self.device)
+
+
+def _load_kernels() -> None:
+    """Have gsplat compile or load its kernels; it leaves None where it finds no compiler.
+
+    Raises `InputError`. A compiler that fails, or lacks ninja, ends in torch as RuntimeError, a
+    missing CUDA_HOME as OSError.
+    """
+    try:
+        from gsplat.cuda._backend import _C as kernels
+        reason = 'it found no CUDA compiler' if kernels is None else ''
+    except (ImportError, RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    if reason:
+        raise InputError(f"rasteriser: there is a CUDA GPU, but gsplat has no kernels for it: "
+                         f"{reason}; expected compiled ones or nvcc to build them. Install the "
+                         f"CUDA toolkit of torch's CUDA version {torch.version.cuda} (nvcc) and "
+                         f"pip install '.[cuda]', or use --device cpu.")

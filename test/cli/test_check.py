@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib.util
+import sys
+
 import pytest
 import torch
 
@@ -68,3 +71,12 @@ def test_run_without_weights_is_one_error(capsys, tmp_path, workbench):
         main(['run', str(workbench), '--out', str(tmp_path / 'out'), '--motion', 'agm'])
     assert caught.value.code == 2
     assert 'motion agm needs weights' in capsys.readouterr().err
+
+
+def test_missing_torch_is_a_line_of_the_table(capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec',
+                        lambda name, *rest: None if name == 'torch' else find(name, *rest))
+    monkeypatch.setitem(sys.modules, 'torch', None)  # `import torch` now raises ImportError
+    code, text = check(capsys)
+    assert code == 1 and 'torchisnotinstalled:pipinstalltorch' in words(text)
