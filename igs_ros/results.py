@@ -2,7 +2,8 @@
 """results.json: the contract, the check and the file (definitions: docs/metrics.md).
 
 `CONTRACT` lists every field in the order of the file. A number may be null only where the
-contract says so: scores without a test view, `psnr_moving` where nothing moves, means of nothing.
+contract says so: scores without a test view, `psnr_moving` where nothing moves, means of nothing,
+and what the demo cannot know of the node that it watches from outside.
 """
 from __future__ import annotations
 
@@ -40,21 +41,22 @@ NUMBER = Kind('a number', int, float)
 SCORE = Kind('a number', int, float, null=True)
 OBJECT = Kind('an object', dict)
 CPU = SCORE  # null in live runs: threads side by side cannot be told apart by stage
+INSIDE_COUNT = Kind('a whole number', int, null=True)  # null in the demo: seen from inside only
 
 FRAME = {
     'index': COUNT, 'kind': Kind('key or candidate', str, choices=('key', 'candidate')),
     'psnr': SCORE, 'ssim': SCORE, 'psnr_moving': SCORE,
     'motion_s': NUMBER, 'motion_cpu_s': CPU, 'refine_s': NUMBER, 'refine_cpu_s': CPU,
     'render_s': NUMBER, 'step_s': NUMBER, 'step_cpu_s': CPU,
-    'gaussians': COUNT, 'moved': COUNT, 'state_bytes': COUNT,
+    'gaussians': COUNT, 'moved': INSIDE_COUNT, 'state_bytes': INSIDE_COUNT,
 }
 CONTRACT = {
     'scene': TEXT, 'version': TEXT, 'device': TEXT, 'machine': TEXT, 'threads': COUNT,
     'seed': COUNT, 'test_view': TEXT_OR_NULL, 'train_views': [TEXT], 'config': OBJECT,
     'bootstrap': {
-        'method': TEXT, 'seconds': NUMBER, 'cpu_s': NUMBER, 'iterations': COUNT,
+        'method': TEXT, 'seconds': NUMBER, 'cpu_s': CPU, 'iterations': COUNT,
         'stopped_by': Kind('iterations or seconds', str, choices=('iterations', 'seconds')),
-        'gaussians': COUNT, 'psnr_train': NUMBER, 'psnr_test': SCORE,
+        'gaussians': COUNT, 'psnr_train': SCORE, 'psnr_test': SCORE,
     },
     'frames': [FRAME],
     'summary': {

@@ -7,11 +7,10 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from igs_ros.codec.state import KeyArrays, UpdateArrays, key_from_message, update_from_message
-from igs_ros.live import Status
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node.convert import fill, nanoseconds, time_message
-from igs_ros.pipeline import State
 from igs_ros.scene import GaussianScene
+from igs_ros.status import State, Status
 
 __all__ = ['key_from_message', 'update_from_message']  # the way back, without ROS inside
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from igs_ros import raster
 from igs_ros.cli.demo import Demo
+from igs_ros.codec.ply import read_points
 from igs_ros.data import open_recording, test_view, train_views
 from igs_ros.errors import InputError
 from igs_ros.msg import SceneStatus
@@ -24,7 +25,7 @@ from igs_ros.node.observer import Observer
 from igs_ros.shipped import shipped, workbench
 
 log = logging.getLogger(__name__)
-DOMAIN = '87'  # of its own, so that a demo and a robot in the same room do not meet
+DOMAIN_VARIABLE = 'IGS_DEMO_DOMAIN'
 LEAST_SHARE_SCORED = 0.75
 SETTLE_S = 1.5  # for views still on their way when the player has ended
 
@@ -37,49 +38,55 @@ def run(demo: Demo) -> int:
         raise InputError(f'{recording.path}: no camera is held out; the demo needs one to compare '
                          f'with. Name it in rig.json as "held_out".')
     train = train_views(recording, test)
+    points = recording.path / 'points3d.ply'
+    if points.is_file():
+        read_points(points)  # says now what is wrong with it; the node would go on without
+    device = raster.choose(demo.config().device, demo.threads).device.type
     demo.out.mkdir(parents=True, exist_ok=True)
-    _middleware()
-    rclpy.init(args=[])
-    observer = Observer()
-    executor = SingleThreadedExecutor()
-    executor.add_node(observer)
     table = demo.out / 'stamps.json'
     table.unlink(missing_ok=True)
+    _middleware()
     started = time.monotonic()
-    node = _start('reconstruct', *_node_arguments(demo, recording.path, train, test))
-    player = _start('play', str(recording.path), '--cameras', *train, '--table', str(table))
-    try:
-        ended = _watch(executor, observer, node, player, demo, recording.frames_total)
-    finally:
-        _stop(player)
-        _stop(node)
-        observer.destroy_node()
-        rclpy.try_shutdown()
-    if not ended or not table.is_file():
-        log.error('the demo did not finish; the lines above say why')
+    observer, problem = _played(demo, {
+        'reconstruct': _node_arguments(demo, recording.path, train, test, device),
+        'play': [str(recording.path), '--cameras', *train, '--table', str(table)],
+    }, recording.frames_total)
+    problem = problem or _nothing_to_score(observer, table)
+    if problem:
+        log.error('the demo did not finish: %s', problem)
         return 1
-    done = DemoRun(recording, test, train, table, observer, time.monotonic() - started)
+    method = 'points' if points.is_file() else 'images'
+    done = DemoRun(recording, test, train, method, device, table, observer,
+                   time.monotonic() - started)
     share = report(done, demo)
     return 0 if share >= LEAST_SHARE_SCORED else 1
 
 
 def _middleware() -> None:
-    """Settings for this process and the two that it starts; those already made stand."""
+    """Settings for this process and the two that it starts.
+
+    The domain is the demo's own, whatever the shell exports: it must meet neither a robot in the
+    same room nor a second demo. The other settings stand where they are made already.
+    """
+    # 100..199 are apart from the ids that people use
+    os.environ['ROS_DOMAIN_ID'] = os.environ.get(DOMAIN_VARIABLE) or str(100 + os.getpid() % 100)
     # raw views in one piece; one name only, with both set Fast DDS refuses the file
     profiles = 'FASTRTPS_DEFAULT_PROFILES_FILE' if os.environ.get('ROS_DISTRO') == 'jazzy' \
         else 'FASTDDS_DEFAULT_PROFILES_FILE'
-    for name, value in (('ROS_DOMAIN_ID', DOMAIN),
-                        ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'),
+    for name, value in (('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'),
                         (profiles, str(shipped('config/fastdds_shm_64mb.xml')))):
         os.environ.setdefault(name, value)
 
 
-def _node_arguments(demo: Demo, data: Path, train: tuple[str, ...], test: str) -> list[str]:
+def _node_arguments(demo: Demo, data: Path, train: tuple[str, ...], test: str, device: str,
+                    ) -> list[str]:
+    config = demo.config()
     settings = {
         'rig_file': data / 'rig.json', 'cameras': f'[{", ".join(train)}]', 'view_camera': test,
-        'max_gaussians': demo.max_gaussians, 'bootstrap.iterations': demo.bootstrap_iterations,
-        'refine.iterations': demo.refine_iterations, 'key_interval': demo.key_interval,
-        'threads': demo.threads, 'seed': demo.seed, 'view_rate_hz': 4.0}
+        'max_gaussians': config.max_gaussians, 'key_interval': config.key_interval,
+        'bootstrap.iterations': config.bootstrap.iterations,
+        'refine.iterations': config.refine.iterations, 'threads': config.threads,
+        'seed': config.seed, 'device': device, 'view_rate_hz': 4.0}
     points = data / 'points3d.ply'
     if points.is_file():
         settings['points_file'] = points
@@ -87,35 +94,61 @@ def _node_arguments(demo: Demo, data: Path, train: tuple[str, ...], test: str) -
                             for part in ('-p', f'{name}:={value}'))]
 
 
-def _start(module: str, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, '-m', f'igs_ros.node.{module}', *arguments])
+def _played(demo: Demo, arguments: dict[str, list[str]], frames: int) -> tuple[Observer, str]:
+    """Run node and player until the player has ended; what was seen, and what went wrong.
+
+    arguments: by module, `reconstruct` and `play`.
+    """
+    rclpy.init(args=[])
+    observer = Observer()
+    executor = SingleThreadedExecutor()
+    executor.add_node(observer)
+    processes = {}
+    try:
+        for module in arguments:
+            processes[module] = subprocess.Popen(
+                [sys.executable, '-m', f'igs_ros.node.{module}', *arguments[module]])
+        return observer, _watch(executor, observer, processes, demo.timeout, frames)
+    finally:
+        for process in reversed(processes.values()):
+            _stop(process)
+        observer.destroy_node()
+        rclpy.try_shutdown()
 
 
 def _stop(process: subprocess.Popen) -> None:
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # unlike SIGINT, silent also while it is still importing
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
 
 
-def _watch(executor, observer: Observer, node, player, demo: Demo, frames: int) -> bool:
-    """Listen until the player has ended well; False when something died or time ran out."""
-    deadline = time.monotonic() + demo.timeout
+def _watch(executor, observer: Observer, processes: dict, timeout_s: float, frames: int) -> str:
+    """Listen until the player has ended well: ''. Else who died, or that time ran out."""
+    node, player = processes['reconstruct'], processes['play']
+    deadline = time.monotonic() + timeout_s
     with Progress(TextColumn('{task.description:>36}'), BarColumn(), TimeElapsedColumn(),
                   console=Console(stderr=True)) as progress:
         task = progress.add_task('starting', total=frames)
         while player.poll() is None:
             executor.spin_once(timeout_sec=0.1)
             _tell(progress, task, observer, frames)
-            if node.poll() is not None or time.monotonic() > deadline:
-                return False
+            if node.poll() is not None:
+                return f'the node ended with code {node.returncode} while the recording played; ' \
+                       f'its lines above say why'
+            if time.monotonic() > deadline:
+                state = observer.status.message if observer.status else 'no status came'
+                return f'not done after {timeout_s:.0f} s ({state}); see --timeout'
+        if player.returncode != 0:
+            return f'the player ended with code {player.returncode}; its lines above say why'
         progress.update(task, description='done', completed=frames)
     end = time.monotonic() + SETTLE_S
     while time.monotonic() < end:
         executor.spin_once(timeout_sec=0.1)
-    return player.returncode == 0
+    return ''
 
 
 def _tell(progress: Progress, task, observer: Observer, frames: int) -> None:
@@ -128,3 +161,19 @@ def _tell(progress: Progress, task, observer: Observer, frames: int) -> None:
                         completed=shown)
     else:
         progress.update(task, description=status.message[:36])
+
+
+def _nothing_to_score(observer: Observer, table: Path) -> str:
+    """Why nothing can be scored although the player ended well, '' if something can."""
+    domain = os.environ['ROS_DOMAIN_ID']
+    if not table.is_file():
+        return f'the player left no {table}'
+    if not observer.processed:
+        if observer.status is not None:
+            return f'the node never said that it shows a scene ({observer.status.message})'
+        return f'no message came on /igs/status in ROS domain {domain}; does the demo run twice ' \
+               f'with one {DOMAIN_VARIABLE}, or is Fast DDS blocked?'
+    if not any(seen.rgb is not None for seen in observer.views.values()):
+        return f'no view came on /igs/view/image in ROS domain {domain}; the lines above may ' \
+               f'say why'
+    return ''

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from igs_ros.cli.demo import Demo
 from igs_ros.data import Recording
 from igs_ros.frames import Preparer
 from igs_ros.machine import machine
-from igs_ros.node.observer import Observer, Seen
+from igs_ros.node.observer import Observer, Processed, Seen
+from igs_ros.results import write_results
 from igs_ros.run_files import RunFiles
 from igs_ros.view import View
 
@@ -28,6 +31,8 @@ class DemoRun:
     recording: Recording
     test: str  # the unseen camera
     train: tuple[str, ...]
+    method: str  # of the first scene: points or images
+    device: str  # of the node: cpu or cuda
     table: Path  # stamp -> frame, by the player
     observer: Observer
     wall_s: float
@@ -37,25 +42,44 @@ def report(run: DemoRun, demo: Demo) -> float:
     """Write the files, print the table; the share of the frames after the first that scored."""
     table = json.loads(run.table.read_text())['frames']
     stamps = {row['index']: row['stamp_ns'] for row in table if not row['repeated']}
-    files = RunFiles(demo.out, _play_rate(stamps))
-    rows, unscored, scorer, first = [], [], metrics.Scorer(), None
+    files = RunFiles(demo.out, _rate_hz(stamps.values()) or run.recording.rate_hz)
+    joined = _joined(run, stamps, files)
+    results = _results(run, demo, joined)
+    files.pictures(joined.rows, f'{run.recording.name} over ROS 2, unseen camera {run.test}')
+    write_results(demo.out / 'results.json', results)
+    _print(results, demo.out)
+    return len(joined.rows) / max(1, run.recording.frames_total - 1)
+
+
+@dataclass(eq=False)
+class _Joined:
+    """The frames that were played, with what came of them."""
+
+    scorer: metrics.Scorer
+    first: metrics.Score  # of the first scene
+    rows: list[dict]  # `frames` of results.json
+    arrivals: list[dict]  # of the same frames: index, stamp_ns, latency_s
+    unscored: list[dict]  # index, cause
+
+
+def _joined(run: DemoRun, stamps: dict[int, int], files: RunFiles) -> _Joined:
+    joined = _Joined(metrics.Scorer(), metrics.Score(), [], [], [])
     preparer = Preparer({run.test: run.recording.cameras[run.test]})
     for index, truth in enumerate(_truths(run, preparer)):
-        seen, cause = _view_of(run.observer, stamps.get(index))
-        score = scorer.add(truth, None if seen is None else seen.rgb)
+        stamp_ns = stamps.get(index)
+        seen, cause = _view_of(run.observer, stamp_ns, truth)
+        score = joined.scorer.add(truth, None if seen is None else seen.rgb)
         if seen is None:
-            unscored.append({'index': index, 'cause': cause})
+            joined.unscored.append({'index': index, 'cause': cause})
             continue
         files.add(f'frame {index}', _view(seen, preparer.cameras[run.test]), truth)
         if index == 0:
-            first = score
-        else:
-            rows.append(_row(index, score, seen, run.observer, stamps[index]))
-    results = _results(run, demo, first, rows, unscored, scorer, stamps)
-    files.pictures(rows, f'{run.recording.name} over ROS 2, unseen camera {run.test}')
-    (demo.out / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
-    _print(results, demo.out)
-    return len(rows) / max(1, run.recording.frames_total - 1)
+            joined.first = score
+            continue
+        joined.rows.append(_row(index, score, run.observer.about(stamp_ns)))
+        joined.arrivals.append({'index': index, 'stamp_ns': stamp_ns,
+                                'latency_s': seen.latency_s})
+    return joined
 
 
 def _truths(run: DemoRun, preparer: Preparer):
@@ -63,12 +87,17 @@ def _truths(run: DemoRun, preparer: Preparer):
         yield preparer.prepare(frame_set).images.get(run.test)
 
 
-def _view_of(observer: Observer, stamp_ns: int | None) -> tuple[Seen | None, str]:
-    """The first view with that stamp, or why there is none."""
+def _view_of(observer: Observer, stamp_ns: int | None, truth: np.ndarray | None,
+             ) -> tuple[Seen | None, str]:
+    """The first view with that stamp, or why there is none to score."""
     if stamp_ns is None:
         return None, 'not played'
+    if truth is None:
+        return None, 'the unseen camera has no picture of it'
     seen = observer.views.get(stamp_ns)
     if seen is not None and seen.rgb is not None:
+        if observer.about(stamp_ns) is None:
+            return None, 'no status came about it'
         return seen, ''
     return None, ('processed, but a newer scene came before its view was published'
                   if stamp_ns in observer.processed
@@ -83,72 +112,74 @@ def _view(seen: Seen, camera) -> View:
                 camera, 0, seen.latency_s)
 
 
-def _row(index: int, score: metrics.Score, seen: Seen, observer: Observer, stamp_ns: int) -> dict:
-    processed = observer.processed.get(stamp_ns)
-    return {'index': index, 'kind': processed.kind if processed else 'candidate',
-            'psnr': score.psnr, 'ssim': score.ssim, 'psnr_moving': score.psnr_moving,
-            'latency_s': seen.latency_s,
-            'step_s': processed.motion_s if processed else None,
-            'gaussians': processed.gaussians if processed else None}
+def _row(index: int, score: metrics.Score, known: Processed) -> dict:
+    """One of `frames`; null is what cannot be seen from outside the node."""
+    return {'index': index, 'kind': known.kind, 'psnr': score.psnr, 'ssim': score.ssim,
+            'psnr_moving': score.psnr_moving, 'motion_s': known.motion_s, 'motion_cpu_s': None,
+            'refine_s': known.refine_s, 'refine_cpu_s': None, 'render_s': known.render_s,
+            # refinement runs beside the steps and holds none of them up
+            'step_s': known.motion_s, 'step_cpu_s': None, 'gaussians': known.gaussians,
+            'moved': None, 'state_bytes': None}
 
 
-def _play_rate(stamps: dict[int, int]) -> float:
-    """Frames per second that were played, for a video at the speed at which it happened."""
-    times = sorted(stamps.values())
-    seconds = (times[-1] - times[0]) * 1e-9 if len(times) > 1 else 1.0
-    return max(0.5, (len(times) - 1) / max(seconds, 1e-3))
+def _rate_hz(stamps_ns: Iterable[int]) -> float | None:
+    """Events per second between the first and the last; None for less than two."""
+    times = sorted(stamps_ns)
+    if len(times) < 2 or times[-1] == times[0]:
+        return None
+    return (len(times) - 1) / ((times[-1] - times[0]) * 1e-9)
 
 
-def _results(run, demo, first, rows, unscored, scorer, stamps) -> dict:
-    status = run.observer.status
-    latencies = [row['latency_s'] for row in rows]
-    flicker, flicker_truth = scorer.flicker()
+def _results(run: DemoRun, demo: Demo, joined: _Joined) -> dict:
+    """results.json, as every run has it (docs/metrics.md)."""
+    observer, status, config = run.observer, run.observer.status, demo.config()
     times = dict(zip(status.stage_names, map(float, status.stage_mean_s), strict=True))
-
-    def mean(name):
-        known = [row[name] for row in rows if row[name] is not None]
-        return float(np.mean(known)) if known else None
+    # of the processes that have ended: node and player
+    peak_rss_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {
-        'scene': run.recording.name, 'version': __version__, 'machine': machine(),
-        'threads': demo.threads, 'seed': demo.seed, 'test_view': run.test,
-        'train_views': list(run.train),
-        'config': {'max_gaussians': demo.max_gaussians, 'key_interval': demo.key_interval,
-                   'bootstrap_iterations': demo.bootstrap_iterations,
-                   'refine_iterations': demo.refine_iterations},
-        'bootstrap': {'seconds': times.get('bootstrap'),
-                      'psnr_test': first.psnr if first else None},
-        'frames': rows, 'unscored': unscored,
-        'summary': {
-            'frames_scored': len(rows), 'frames_total': run.recording.frames_total - 1,
-            **{name: mean(name) for name in metrics.SCORES},
-            'flicker': flicker, 'flicker_truth': flicker_truth,
-            'scene_updates_per_s': _play_rate({r['index']: stamps[r['index']] for r in rows}),
-            'latency_s': metrics.times_summary(latencies), 'stages_mean_s': times,
-            'keys_refined': status.keys_refined, 'gaussians': status.gaussians,
-            'drops': dict(zip(status.drop_causes, map(int, status.drop_counts), strict=True)),
-            'wall_s': run.wall_s}}
+        'scene': run.recording.name, 'version': __version__, 'device': run.device,
+        'machine': machine(), 'threads': config.threads, 'seed': config.seed,
+        'test_view': run.test, 'train_views': list(run.train),
+        'config': {**asdict(config), 'live': True},
+        'bootstrap': {
+            'method': run.method, 'seconds': times['bootstrap'], 'cpu_s': None,
+            'iterations': config.bootstrap.iterations,
+            'stopped_by': 'iterations',  # the demo sets no cap of seconds
+            'gaussians': min(observer.processed.items())[1].gaussians,
+            'psnr_train': None, 'psnr_test': joined.first.psnr},
+        'frames': joined.rows,
+        'summary': metrics.summary(joined.rows, joined.scorer, peak_rss_mb, run.wall_s),
+        'live': {
+            'frames_total': run.recording.frames_total - 1, 'unscored': joined.unscored,
+            'latency_s': metrics.times_summary([a['latency_s'] for a in joined.arrivals]),
+            'arrivals': joined.arrivals,
+            'scene_updates_per_s': _rate_hz(a['stamp_ns'] for a in joined.arrivals),
+            'stages_mean_s': times, 'keys_refined': status.keys_refined,
+            'drops': dict(zip(status.drop_causes, map(int, status.drop_counts), strict=True))}}
 
 
 def _print(results: dict, out: Path) -> None:
-    summary, latency = results['summary'], results['summary']['latency_s']
+    summary, live = results['summary'], results['live']
+    latency = live['latency_s']
     table = Table(title=f"{results['scene']}: camera {results['test_view']}, which the "
                         f'reconstruction never saw', show_header=False)
 
     def value(number, unit, digits=2):
-        return 'none' if number is None else f'{number:.{digits}f} {unit}'
+        return 'none' if number is None or not np.isfinite(number) \
+            else f'{number:.{digits}f} {unit}'
     table.add_row('PSNR, mean over frames', value(summary['psnr'], 'dB'))
     table.add_row('PSNR, moving pixels', value(summary['psnr_moving'], 'dB'))
     table.add_row('PSNR, first scene', value(results['bootstrap']['psnr_test'], 'dB'))
-    table.add_row('scene updates', value(summary['scene_updates_per_s'], 'per s'))
+    table.add_row('scene updates', value(live['scene_updates_per_s'], 'per s'))
     table.add_row('latency stamp to view, p50 / p95',
                   f"{value(latency['p50'], 's')} / {value(latency['p95'], 's')}")
-    table.add_row('frames scored', f"{summary['frames_scored']} of {summary['frames_total']}")
+    table.add_row('frames scored', f"{summary['frames_scored']} of {live['frames_total']}")
     table.add_row('drops by cause', ', '.join(f'{cause} {count}' for cause, count
-                                              in summary['drops'].items()) or 'none')
+                                              in live['drops'].items()) or 'none')
     table.add_row('wall time', value(summary['wall_s'], 's', 0))
     console = Console()
     console.print(table)
-    for cause, count in Counter(row['cause'] for row in results['unscored']).items():
-        which = [row['index'] for row in results['unscored'] if row['cause'] == cause]
+    for cause, count in Counter(row['cause'] for row in live['unscored']).items():
+        which = [row['index'] for row in live['unscored'] if row['cause'] == cause]
         console.print(f'not scored: {count} frames {which}: {cause}')
     console.print(f'See {out}/video.mp4, contact.png, quality.png, results.json')

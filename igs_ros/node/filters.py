@@ -7,6 +7,7 @@ for those who know and trust them.
 from __future__ import annotations
 
 import importlib
+import threading
 from collections import Counter
 from collections.abc import Iterable
 from statistics import median_low
@@ -20,7 +21,9 @@ from igs_ros.node.convert import time_message
 class FilteredAssembler:
     """The interface of `FrameSetAssembler` on top of message_filters.
 
-    kind: 'approximate' or 'exact'. Raises `InputError` where message_filters is not installed.
+    Frame sets come in time order: one that is completed after a newer one is dropped and counted.
+    `drops` may be called from any thread. kind: 'approximate' or 'exact'. Raises `InputError`
+    where message_filters is not installed.
     """
 
     def __init__(self, kind: str, cameras: Iterable[str], max_spread_s: float, queue: int,
@@ -38,12 +41,14 @@ class FilteredAssembler:
         self._spread_s = max_spread_s
         self._jump_ns = round(jump_s * 1e9)
         self._sets: list[FrameSet] = []
-        self._fed, self._used = Counter(), Counter()
+        self._lock = threading.Lock()  # guards the counters
+        self._fed, self._used, self._late = Counter(), Counter(), Counter()
         self.jumps = 0
         self._start()
 
     def _start(self) -> None:
         self._newest: dict[str, int] = {}
+        self._last_ns: int | None = None  # stamp of the newest frame set that was made
         self._filters = {name: self._library.SimpleFilter() for name in self._cameras}
         inputs = list(self._filters.values())
         if self._kind == 'exact':
@@ -59,7 +64,8 @@ class FilteredAssembler:
             self.jumps += 1
             self._start()  # their queues never recover from a clock set back
         self._newest[frame.camera] = frame.stamp_ns
-        self._fed[frame.camera] += 1
+        with self._lock:
+            self._fed[frame.camera] += 1
         stamped = SimpleNamespace(header=SimpleNamespace(stamp=time_message(frame.stamp_ns)),
                                   frame=frame)
         self._filters[frame.camera].signalMessage(stamped)
@@ -71,13 +77,22 @@ class FilteredAssembler:
         return ready
 
     def drops(self) -> dict[str, int]:
-        """Pictures that were not joined (or still wait) as 'unmatched:camera'."""
-        unused = self._fed - self._used
-        return {f'unmatched:{camera}': count for camera, count in sorted(unused.items())}
+        """Pictures that were not joined (or still wait) as 'unmatched:camera', and those joined
+        too late as 'late:camera'.
+        """
+        with self._lock:
+            unused, late = self._fed - self._used - self._late, Counter(self._late)
+        return {f'unmatched:{camera}': count for camera, count in sorted(unused.items())} \
+            | {f'late:{camera}': count for camera, count in sorted(late.items())}
 
     def _collect(self, *stamped) -> None:
         frames = [item.frame for item in stamped]
         stamps = sorted(frame.stamp_ns for frame in frames)
-        self._used.update(frame.camera for frame in frames)
-        self._sets.append(FrameSet(median_low(stamps), {f.camera: f.picture for f in frames}, (),
-                                   stamps[-1] - stamps[0]))
+        stamp_ns = median_low(stamps)
+        in_time = self._last_ns is None or stamp_ns > self._last_ns
+        with self._lock:
+            (self._used if in_time else self._late).update(frame.camera for frame in frames)
+        if in_time:
+            self._last_ns = stamp_ns
+            self._sets.append(FrameSet(stamp_ns, {f.camera: f.picture for f in frames}, (),
+                                       stamps[-1] - stamps[0]))

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from igs_ros.assemble import FrameSetAssembler
@@ -33,12 +35,24 @@ from igs_ros.timing import Drops
 _POLL_S = 0.02
 
 
-def topic_of(pattern: str, camera: str) -> str:
-    """A topic pattern with the name of a camera put in; raises `InputError`."""
+def topic_of(pattern: str, camera: str, setting: str) -> str:
+    """A topic pattern with the name of a camera put in.
+
+    setting: where the pattern comes from, for people. Raises `InputError` for a pattern without
+    {camera}, and where the result is no name of a ROS topic.
+    """
     if '{camera}' not in pattern:
-        raise InputError(f"topic '{pattern}': expected {{camera}} in it, in place of the camera's "
-                         f'name, such as /{{camera}}/image_raw.')
-    return pattern.replace('{camera}', camera)
+        raise InputError(f"{setting}: topic '{pattern}': expected {{camera}} in it, in place of "
+                         f"the camera's name, such as /{{camera}}/image_raw.")
+    topic = pattern.replace('{camera}', camera)
+    try:
+        validate_topic_name(topic)
+    except InvalidTopicNameException:
+        raise InputError(
+            f"{setting}: '{pattern}' with camera '{camera}' makes '{topic}', which is no ROS "
+            f'topic; expected letters, digits and _ between slashes, no digit first. Rename the '
+            f"camera in the rig file, or change the pattern.") from None
+    return topic
 
 
 @dataclass
@@ -49,6 +63,8 @@ class _Input:
     image_topic: str
     info_topic: str
     calibrated: Camera | None = None  # by CameraInfo
+    in_use: Camera | None = None  # what `cameras` gave out
+    changed: bool = False  # reported that another calibration came
     stamp_ns: int | None = None  # of the last picture
     seen_s: float | None = None  # when it came, on the clock of the process
     away: bool = False  # warned that nothing comes
@@ -94,10 +110,11 @@ class Inputs:
             if settings.input_reliability == 'best_effort' else ReliabilityPolicy.RELIABLE
         qos = QoSProfile(depth=settings.queue_size, history=HistoryPolicy.KEEP_LAST,
                          reliability=reliability, durability=DurabilityPolicy.VOLATILE)
-        image_topic = topic_of(settings.image_topic, name)
+        image_topic = topic_of(settings.image_topic, name, 'parameter image_topic')
         if settings.transport == 'compressed':
             image_topic += '/compressed'
-        info_topic = topic_of(settings.camera_info_topic, name)
+        info_topic = topic_of(settings.camera_info_topic, name,
+                              'parameter camera_info_topic')
         self._inputs[name] = _Input(camera, image_topic, info_topic)
         kind = CompressedImage if settings.transport == 'compressed' else Image
         node.create_subscription(kind, image_topic, partial(self._on_picture, name), qos)
@@ -118,7 +135,9 @@ class Inputs:
             self._log.warning(
                 f'{self._inputs[name].info_topic}: no usable CameraInfo within {waited_s:.1f} s '
                 f"of the first picture; the rig file's intrinsics are used for camera '{name}'")
-        return {name: i.calibrated or i.rig_camera for name, i in self._inputs.items()}
+        for known in self._inputs.values():
+            known.in_use = known.calibrated or known.rig_camera
+        return {name: known.in_use for name, known in self._inputs.items()}
 
     def _on_info(self, name: str, message: CameraInfo) -> None:
         known = self._inputs[name]
@@ -128,12 +147,16 @@ class Inputs:
         except InputError as error:
             self._complaints.add('bad_camera_info', name, str(error))
             return
-        if known.calibrated is None:
+        reference = known.in_use or known.calibrated
+        if reference is None:
             known.calibrated = camera
-        elif not _same_intrinsics(camera, known.calibrated):
-            self._complaints.add(
-                'changed_camera_info', name, f'{known.info_topic}: the calibration changed while '
-                f'running; the first one stays in use. Restart the node to take the new one.')
+        elif not known.changed and not _same_intrinsics(camera, reference):
+            known.changed = True
+            what = 'the calibration changed while running; the first one stays in use' \
+                if known.calibrated else "it came too late and differs from the rig file's " \
+                'intrinsics, which stay in use'
+            self._complaints.add('changed_camera_info', name, f'{known.info_topic}: {what}. '
+                                 f'Restart the node to take the new one.')
 
     # -- pictures -------------------------------------------------------------------------------
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 
 from igs_ros.timing import Drops
+
+
+def with_traceback(what: str, error: Exception) -> str:
+    """A log text about an unexpected error: `what`, then where it came from."""
+    return f'{what}: {error!r}\n' + ''.join(traceback.format_exception(error)).rstrip()
 
 
 class RosHandler(logging.Handler):

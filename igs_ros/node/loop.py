@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+
+_AFTER_ERROR_S = 1.0
 
 
 class Loop:
     """Calls `turn` in a thread of its own, until stopped.
 
-    `turn` returns the seconds until its next call; `wake` makes it come at once. An unexpected
-    error is handed to `on_error` and costs one turn, never the thread.
+    `turn` returns the period in s: from when it was due until it is due again, however long it
+    took (at once if it took longer). `wake` makes it come now. An unexpected error is handed to
+    `on_error` and costs one turn, never the thread.
     """
 
     def __init__(self, name: str, turn: Callable[[], float],
@@ -37,14 +41,16 @@ class Loop:
             self._thread.join()
 
     def _run(self) -> None:
-        pause_s = 0.0
+        due_s = time.monotonic()
         while not self._stopping:
-            self._wanted.wait(pause_s)
+            self._wanted.wait(max(0.0, due_s - time.monotonic()))
             self._wanted.clear()
             if self._stopping:
                 return
+            begun_s = min(due_s, time.monotonic())  # earlier than due when woken
             try:
-                pause_s = self._turn()
+                period_s = self._turn()
             except Exception as error:
                 self._on_error(error)
-                pause_s = 1.0
+                period_s = _AFTER_ERROR_S
+            due_s = max(begun_s + period_s, time.monotonic())  # turns missed are not made up for

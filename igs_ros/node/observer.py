@@ -24,13 +24,15 @@ class Seen:
     latency_s: float | None = None  # arrival here - stamp
 
 
-@dataclass(frozen=True)
+@dataclass
 class Processed:
     """What the status said when the scene first showed one stamp."""
 
-    kind: str  # 'key' when a refined key came in with it, else 'candidate'
+    kind: str  # 'key' when it is the first of a new refined key, else 'candidate'
     motion_s: float
+    refine_s: float  # of the refinement behind a key, 0 for candidates
     gaussians: int
+    render_s: float = 0.0  # of the last view before the next frame set was processed
 
 
 class Observer(Node):
@@ -42,6 +44,7 @@ class Observer(Node):
         self.processed: dict[int, Processed] = {}  # by stamp
         self.status: SceneStatus | None = None
         self._key_sequence = 0
+        self._newest: Processed | None = None
         every = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         latched = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE,
                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -65,10 +68,23 @@ class Observer(Node):
 
     def _on_status(self, message: SceneStatus) -> None:
         self.status = message
+        times = dict(zip(message.stage_names, message.stage_last_s, strict=True))
+        if self._newest is not None:
+            self._newest.render_s = times.get('render', 0.0)
         stamp_ns = shown_stamp_ns(message)
         if stamp_ns is None or stamp_ns in self.processed:
             return
-        times = dict(zip(message.stage_names, message.stage_last_s, strict=True))
-        kind = 'key' if message.key_sequence != self._key_sequence else 'candidate'
+        # the first key is the first scene itself, not a refined one
+        new_key = self._key_sequence not in (0, message.key_sequence)
         self._key_sequence = message.key_sequence
-        self.processed[stamp_ns] = Processed(kind, times.get('motion', 0.0), message.gaussians)
+        self._newest = self.processed[stamp_ns] = Processed(
+            'key' if new_key else 'candidate', times.get('motion', 0.0),
+            times.get('refine', 0.0) if new_key else 0.0, message.gaussians)
+
+    def about(self, stamp_ns: int) -> Processed | None:
+        """What is known of the frame set of that stamp.
+
+        Where two scenes came between two statuses, the next one's; None if none came after.
+        """
+        later = [stamp for stamp in self.processed if stamp >= stamp_ns]
+        return self.processed[min(later)] if later else None

@@ -20,11 +20,11 @@ from igs_ros.errors import InputError
 from igs_ros.live import LivePipeline
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node import convert, convert_scene
-from igs_ros.node.logs import Complaints
+from igs_ros.node.logs import Complaints, with_traceback
 from igs_ros.node.loop import Loop
 from igs_ros.node.params import NodeConfig
-from igs_ros.pipeline import Snapshot
 from igs_ros.raster import render_view
+from igs_ros.snapshot import Snapshot
 from igs_ros.timing import Timings
 from igs_ros.view import View
 
@@ -90,11 +90,15 @@ class ViewOutput:
         self._shown: tuple[Snapshot, Camera, _Pictures] | None = None
         log = node.get_logger()
         self.loop = Loop('view', self._turn,
-                         lambda error: log.error(f'view not rendered: {error!r}'))
+                         lambda error: log.error(with_traceback('view not rendered', error)))
 
     def begin(self, pipeline: LivePipeline) -> None:
         """Render from `pipeline`."""
         self._pipeline = pipeline
+
+    def calibrate(self, camera: Camera) -> None:
+        """Take the intrinsics of `camera` (no distortion); the pose of the view stays."""
+        self._camera = camera.placed(self._camera.camera_from_world)
 
     def _on_pose(self, message: PoseStamped) -> None:
         try:
@@ -149,7 +153,7 @@ class StateOutput:
         self._status_of = None
         log = node.get_logger()
         self.loop = Loop('state', self._turn,
-                         lambda error: log.error(f'state not published: {error!r}'))
+                         lambda error: log.error(with_traceback('state not published', error)))
 
     def begin(self, pipeline: LivePipeline) -> None:
         """Publish the states of `pipeline`."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The player (executable `play`, `igs play`): publishes a recording as if its cameras were there.
 
-Pictures go out as CompressedImage with CameraInfo, stamped with the time of publishing. They are
-encoded before the first one is sent, so that playing costs little.
+Pictures go out as CompressedImage with CameraInfo, stamped with the time of publishing. A thread
+encodes them a few frames ahead.
 """
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,23 +21,20 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
-from igs_ros.cli.options import frame_range
 from igs_ros.cli.play import Play as PlayOptions
 from igs_ros.data import Recording, open_recording, test_view, train_views
 from igs_ros.errors import InputError
-from igs_ros.frames import EncodedPicture, Picture
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert
+from igs_ros.node.ahead import EncodedFrames
 from igs_ros.node.convert_scene import shown_stamp_ns
 from igs_ros.node.inputs import topic_of
 from igs_ros.node.signals import StopWish
 
-_QUALITY = 95  # of the JPEG files
 _SAY_EVERY_S = 10.0
+_CONNECT_S = 10.0  # discovery of the reconstruction's subscriptions
 
 
 @dataclass
@@ -77,10 +75,11 @@ class Player(Node):
                               reliability=ReliabilityPolicy.RELIABLE)
         self._cameras = {name: recording.cameras[name] for name in cameras}
         self._pictures = {name: self.create_publisher(
-            CompressedImage, topic_of(options.image_topic, name) + '/compressed', reliable)
-            for name in cameras}
+            CompressedImage, topic_of(options.image_topic, name, '--image-topic') + '/compressed',
+            reliable) for name in cameras}
         self._infos = {name: self.create_publisher(
-            CameraInfo, topic_of(options.camera_info_topic, name), reliable) for name in cameras}
+            CameraInfo, topic_of(options.camera_info_topic, name, '--camera-info-topic'),
+            reliable) for name in cameras}
         latched = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST,
                              reliability=ReliabilityPolicy.RELIABLE,
                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -104,10 +103,14 @@ class Player(Node):
             self._pictures[name].publish(convert.jpeg_message(data, head))
         return stamp_ns
 
+    def unheard(self) -> list[str]:
+        """Topics of pictures and calibrations without a subscriber."""
+        return [publisher.topic_name for publishers in (self._pictures, self._infos)
+                for publisher in publishers.values() if not publisher.get_subscription_count()]
+
     def connected(self) -> bool:
         """Whether somebody listens to the pictures and the calibration of every camera."""
-        return all(publisher.get_subscription_count() for publishers in
-                   (self._pictures, self._infos) for publisher in publishers.values())
+        return not self.unheard()
 
     def streaming(self) -> bool:
         """Whether the scene follows the cameras."""
@@ -132,38 +135,17 @@ class Player(Node):
         return True
 
 
-def encoded_frames(recording: Recording, cameras: tuple[str, ...], frames: str,
-                   ) -> list[tuple[int, dict[str, bytes]]]:
-    """Index and JPEG files by camera of the frames 'A:B', with a progress bar.
-
-    Raises `InputError` for a range or a recording that cannot be read.
-    """
-    first, last = frame_range(frames)
-    total = min(last or recording.frames_total, recording.frames_total) - first
-    encoded = []
-    with _progress() as bar:
-        task = bar.add_task('encoding', total=max(total, 0))
-        for offset, frame_set in enumerate(recording.frame_sets(first, last, cameras)):
-            encoded.append((first + offset, {name: _jpeg(picture)
-                                             for name, picture in frame_set.images.items()}))
-            bar.advance(task)
-    return encoded
+def _connect(player: Player, seconds: float) -> None:
+    """Wait until every camera has listeners: the first frame set is to be a complete one."""
+    if not player.wait(seconds, player.connected):
+        player.get_logger().warning(f'nobody listens to: {", ".join(player.unheard())}; playing '
+                                    f'anyway')
 
 
-def _jpeg(picture: Picture) -> bytes:
-    if isinstance(picture, EncodedPicture) and picture.data[:2] == b'\xff\xd8':
-        return picture.data  # as the camera compressed it
-    return convert.jpeg_bytes(picture.decode(), _QUALITY, full_color=True)
-
-
-def _progress() -> Progress:
-    return Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-                    TimeElapsedColumn(), console=Console(stderr=True))
-
-
-def _warm_up(player: Player, options: PlayOptions, frame: tuple, played: _Played) -> None:
+def _warm_up(player: Player, options: PlayOptions, frames: EncodedFrames,
+             played: _Played) -> None:
     """Repeat the first frame until the reconstruction streams; raises `InputError`."""
-    index, pictures = frame
+    index, pictures = frames.first()
     end, next_line = time.monotonic() + options.start_timeout, 0.0
     while not player.streaming():
         state = 'no status yet' if player.status is None else player.status.message
@@ -178,23 +160,27 @@ def _warm_up(player: Player, options: PlayOptions, frame: tuple, played: _Played
         player.wait(1.0, player.streaming)
 
 
-def _play_once(player: Player, options: PlayOptions, frames: list, recorded_hz: float,
+def _play_once(player: Player, options: PlayOptions, frames: EncodedFrames, recorded_hz: float,
                played: _Played) -> None:
     """Publish all frames at their pace; with auto, each one is waited for."""
     rate, missed = options.rate_hz(), 0
-    started, stamp_ns = time.monotonic(), None
-    for number, (index, pictures) in enumerate(frames):
-        stamp_ns = player.publish(pictures)
-        played.add(index, stamp_ns, False)
-        player.get_logger().info(f'frame {index} ({number + 1} of {len(frames)})')
-        if rate is None:
-            player.wait(1 / recorded_hz)
-            shown = player.wait(options.frame_timeout, lambda s=stamp_ns: player.shows(s))
-            played.note_shown(shown)
-            missed += not shown
-        else:
-            player.wait(started + (number + 1) / rate - time.monotonic())
-    if rate is not None and player.status is not None:
+    started = stamp_ns = None
+    with closing(frames.once()) as encoded:
+        for number, (index, pictures) in enumerate(encoded):
+            if started is None:  # the recording is open now, which takes a moment
+                started = time.monotonic()
+            stamp_ns = player.publish(pictures)
+            played.add(index, stamp_ns, False)
+            if not options.loop:
+                player.get_logger().info(f'frame {index} ({number + 1} of {frames.total})')
+            if rate is None:
+                player.wait(1 / recorded_hz)
+                shown = player.wait(options.frame_timeout, lambda s=stamp_ns: player.shows(s))
+                played.note_shown(shown)
+                missed += not shown
+            else:
+                player.wait(started + (number + 1) / rate - time.monotonic())
+    if rate is not None and not options.loop and player.status is not None:
         missed = not player.wait(options.frame_timeout, lambda: player.shows(stamp_ns))
         played.note_shown(not missed)
     if missed:
@@ -202,34 +188,47 @@ def _play_once(player: Player, options: PlayOptions, frames: list, recorded_hz: 
                                     f'{options.frame_timeout:.0f} s')
 
 
+def _play(player: Player, options: PlayOptions, frames: EncodedFrames, recording: Recording,
+          played: _Played) -> None:
+    """Warm up, then play once, or until interrupted; `played` gets the first pass only."""
+    auto = options.rate_hz() is None
+    _connect(player, min(_CONNECT_S, options.start_timeout))
+    if auto or options.wait_for_streaming:
+        _warm_up(player, options, frames, played)
+    passes = 0
+    while True:
+        _play_once(player, options, frames, recording.rate_hz,
+                   _Played() if passes else played)
+        passes += 1
+        if not options.loop:
+            return
+        player.get_logger().info(f'pass {passes} done: {frames.total} frames')
+
+
 def play(options: PlayOptions, ros_arguments: list[str] | None = None) -> int:
     """Play as `options` say, in a ROS context of its own; the exit code.
 
     Raises `InputError` for a recording, options or a reconstruction that cannot be used.
     """
-    rate = options.rate_hz()
+    options.rate_hz()
     recording = open_recording(options.data)
     cameras = tuple(options.cameras) or train_views(recording, test_view(recording))
-    frames = encoded_frames(recording, cameras, options.frames)
-    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
-    player = Player(options, recording, cameras, StopWish())
+    frames = EncodedFrames(recording, cameras, options.frames)
     played = _Played()
+    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    player = None
     try:
-        if rate is None or options.wait_for_streaming:
-            _warm_up(player, options, frames[0], played)
-        elif not player.wait(10.0, player.connected):
-            player.get_logger().warning('nobody listens to all cameras; playing anyway')
-        while True:
-            _play_once(player, options, frames, recording.rate_hz, played)
-            if not options.loop:
-                return 0
+        player = Player(options, recording, cameras, StopWish())
+        _play(player, options, frames, recording, played)
     except Interrupted:
-        return 0  # the usual end of a loop
+        pass  # the usual end of a loop
     finally:
         if options.table is not None:
             played.write(options.table, recording, cameras)
-        player.destroy_node()
+        if player is not None:
+            player.destroy_node()
         rclpy.try_shutdown()
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -240,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
         return play(options, arguments)
     except InputError as error:
         print(f'play: {error}', file=sys.stderr)
-        return 1
+        return 2  # as `igs` has it
 
 
 if __name__ == '__main__':

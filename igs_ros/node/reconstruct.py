@@ -17,13 +17,14 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
+from igs_ros import motion
 from igs_ros.camera import Camera
 from igs_ros.codec.ply import read_points
 from igs_ros.config import Config
 from igs_ros.data.rig import read_rig
 from igs_ros.errors import InputError
 from igs_ros.frames import FrameSet
-from igs_ros.live import LivePipeline, Status
+from igs_ros.live import LivePipeline
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
 from igs_ros.node.inputs import Inputs
@@ -31,7 +32,8 @@ from igs_ros.node.logs import Complaints, RosHandler
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
 from igs_ros.node.signals import StopWish
-from igs_ros.pipeline import Snapshot
+from igs_ros.snapshot import Snapshot
+from igs_ros.status import Status
 from igs_ros.timing import Drops, Timings
 
 _LOOK_S = 0.1
@@ -47,6 +49,7 @@ class ReconstructNode(Node):
         super().__init__('igs', **node_options)
         self._handler = RosHandler(self.get_logger())
         self.settings, self.config = params.declare(self)
+        motion.check(self.config.motion, self.config.motion_model)
         rig = self._read_rig()
         self._expected = len(self._input_names(rig))
         self._pipeline: LivePipeline | None = None
@@ -56,6 +59,7 @@ class ReconstructNode(Node):
         self._inputs = Inputs(self, self.settings, {n: rig[n] for n in self._input_names(rig)},
                               self._on_frame_set)
         view_camera = first_view(self.settings, self.config, rig)
+        self._rig = rig
         self._views = ViewOutput(self, self.settings, view_camera, self._timings, complaints)
         self._states = StateOutput(self, self.settings, self._status)
         self.create_service(Trigger, '~/reset', self._on_reset)
@@ -108,6 +112,8 @@ class ReconstructNode(Node):
                                 on_snapshot=self._on_snapshot)
         pipeline.start()
         self._pipeline = pipeline
+        # the view sees as its camera does, also where CameraInfo won over the rig file
+        self._views.calibrate(first_view(self.settings, self.config, {**self._rig, **cameras}))
         self._views.begin(pipeline)
         self._states.begin(pipeline)
         self.get_logger().info(f'{len(cameras)} cameras calibrated: {", ".join(cameras)}')
@@ -156,7 +162,10 @@ class ReconstructNode(Node):
 
 
 def first_view(settings: NodeConfig, config: Config, rig: dict[str, Camera]) -> Camera:
-    """The view as the parameters have it; raises `InputError`."""
+    """The view as the parameters have it, without distortion; raises `InputError`.
+
+    rig: the cameras of the rig file, or those in use once they are calibrated.
+    """
     name = settings.view_camera or (settings.cameras or tuple(rig))[0]
     if name not in rig:
         raise InputError(f"parameter view_camera is '{name}'; expected a camera of "
@@ -181,8 +190,8 @@ def first_view(settings: NodeConfig, config: Config, rig: dict[str, Camera]) -> 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 1 when its parameters cannot work.
 
-    The work in hand is finished first (a first scene may take a minute); a second signal ends
-    the process at once.
+    The work in hand is called off, which takes an optimisation step or so; a second signal, a
+    second later, ends the process at once.
     """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stop = StopWish()

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from igs_ros.codec.state import apply_update, key_arrays, scene_from, update_arrays
-from igs_ros.live import Status
-from igs_ros.pipeline import State
 from igs_ros.scene import GaussianScene
+from igs_ros.status import State, Status
 from igs_ros.timing import StageTime
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')

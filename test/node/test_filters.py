@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """message_filters' synchronisers behind the interface of our assembler."""
 import importlib.util
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,3 +58,46 @@ def test_a_looping_bag_goes_on(kind):
     assert fed(target, *[('a', 9000 + k) for k in range(0, 300, 33)]) == []  # b is off
     sets = fed(target, *[(camera, k) for k in range(1000, 1100, 33) for camera in 'ab'])
     assert len(sets) == 4 and target.jumps == 1
+
+
+# --- against a stand-in, as the package has no wheel ---------------------------------------------
+
+
+class Input:
+    def registerCallback(self, callback):  # noqa: N802, their name
+        self.taken = callback
+
+    def signalMessage(self, message):  # noqa: N802, their name
+        self.taken(message)
+
+
+class NewestFirst:
+    """A synchroniser of two cameras that holds back two sets, then hands out the newer first."""
+
+    def __init__(self, inputs, queue):
+        self.waiting = [[] for _ in inputs]
+        for target, source in zip(self.waiting, inputs, strict=True):
+            source.registerCallback(lambda message, target=target: self.take(target, message))
+
+    def registerCallback(self, callback):  # noqa: N802, their name
+        self.joined = callback
+
+    def take(self, target, message):
+        target.append(message)
+        if all(len(messages) == 2 for messages in self.waiting):
+            while self.waiting[0]:
+                self.joined(*(messages.pop() for messages in self.waiting))
+
+
+def test_a_set_older_than_the_last_one_is_dropped_and_counted(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'message_filters', SimpleNamespace(
+        SimpleFilter=Input, TimeSynchronizer=NewestFirst))
+    target = made('exact')
+    frames = [(camera, stamp) for stamp in (1000, 1033) for camera in 'ab']
+    joined, = fed(target, *frames)
+    assert joined.stamp_ns == 1033 * MS
+    assert target.drops() == {'late:a': 1, 'late:b': 1}
+    fed(target, ('a', 1066))
+    assert target.drops() == {'late:a': 1, 'late:b': 1, 'unmatched:a': 1}
+    later, = fed(target, *[(c, s) for s in (0, 33) for c in 'ab'])  # the clock was set back
+    assert later.stamp_ns == 33 * MS and target.jumps == 1

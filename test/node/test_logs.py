@@ -2,7 +2,7 @@
 """Each complaint is said once, and counted always."""
 import logging
 
-from igs_ros.node.logs import Complaints, RosHandler
+from igs_ros.node.logs import Complaints, RosHandler, with_traceback
 from igs_ros.timing import Drops
 
 
@@ -41,3 +41,12 @@ def test_a_complaint_is_repeated_only_after_a_while():
     assert lines == ['message 0', 'message 10 (9 more like this since)', 'another camera',
                      'another cause']
     assert drops.snapshot() == {'bad:cam00': 15, 'bad:cam01': 1, 'worse:cam00': 1}
+
+
+def test_an_unexpected_error_is_told_with_its_origin():
+    try:
+        {}['nowhere']
+    except KeyError as error:
+        text = with_traceback('view not rendered', error)
+    assert text.startswith("view not rendered: KeyError('nowhere')\nTraceback")
+    assert "{}['nowhere']" in text

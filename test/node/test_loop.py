@@ -40,3 +40,37 @@ def test_an_error_costs_one_turn():
 
 def test_a_loop_that_never_started_can_be_stopped():
     Loop('test', lambda: 1.0, print).stop()
+
+
+def test_the_period_counts_from_turn_to_turn_not_from_the_end_of_one():
+    """Turns of 50 ms at 10 Hz come every 100 ms; a pause after each would make it 150 ms."""
+    starts, done = [], threading.Event()
+
+    def turn():
+        starts.append(time.monotonic())
+        time.sleep(0.05)
+        if len(starts) == 11:
+            done.set()
+        return 0.1
+    loop = Loop('test', turn, lambda error: None)
+    loop.start()
+    assert done.wait(10)
+    loop.stop()
+    assert starts[10] - starts[0] < 1.3
+
+
+def test_turns_that_were_missed_are_not_made_up_for():
+    starts, done = [], threading.Event()
+
+    def turn():
+        starts.append(time.monotonic())
+        if len(starts) == 1:
+            time.sleep(0.5)  # five periods
+        if len(starts) == 4:
+            done.set()
+        return 0.1
+    loop = Loop('test', turn, lambda error: None)
+    loop.start()
+    assert done.wait(10)
+    loop.stop()
+    assert starts[3] - starts[1] > 0.15

@@ -8,8 +8,8 @@ import torch
 
 from igs_ros import raster
 from igs_ros.camera import Camera
-from igs_ros.pipeline import advanced, first_snapshot, with_new_key
 from igs_ros.scene import GaussianScene
+from igs_ros.snapshot import advanced, first_snapshot, with_new_key
 from igs_ros.timing import Drops, Timings
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which calibration counts, and what is said of one that comes late or changes."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from igs_ros.camera import Camera
+from igs_ros.errors import InputError
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+from igs_ros.node import convert, reconstruct  # noqa: E402
+from igs_ros.node.inputs import Inputs, topic_of  # noqa: E402
+from igs_ros.node.params import NodeConfig  # noqa: E402
+
+PIXELS = np.zeros((24, 32, 3), np.uint8)
+
+
+def camera(name, focal=30.0):
+    return Camera(name, 32, 24, np.array([[focal, 0, 16], [0, focal, 12], [0, 0, 1.0]]),
+                  np.eye(4))
+
+
+def info(focal):
+    return convert.info_message(camera('any', focal), convert.header(1, ''))
+
+
+@pytest.fixture
+def inputs(ros):
+    """Two cameras; waiting for CameraInfo is over with the first picture."""
+    node = ros.create_node('igs_inputs')
+    sets = []
+    made = Inputs(node, NodeConfig(calibration_wait_s=0.0, transport='raw'),
+                  {name: camera(name) for name in 'ab'}, sets.append)
+    made.sets = sets
+    yield made
+    node.destroy_node()
+
+
+def picture(inputs, name, stamp_ns):
+    inputs._on_picture(name, convert.image_message(PIXELS, convert.header(stamp_ns, '')))
+
+
+def test_pictures_become_frame_sets(inputs):
+    assert inputs.cameras() is None  # no picture yet: CameraInfo may come
+    for name in 'ab':
+        picture(inputs, name, 1000)
+    made, = inputs.sets
+    assert made.stamp_ns == 1000 and set(made.images) == {'a', 'b'}
+
+
+def test_camera_info_wins_over_the_rig_file_and_stays(inputs):
+    inputs._on_info('a', info(40.0))
+    picture(inputs, 'a', 1000)
+    used = inputs.cameras()
+    assert used['a'].K[0, 0] == 40 and used['b'].K[0, 0] == 30
+    for focal in (40.0, 50.0, 50.0):
+        inputs._on_info('a', info(focal))
+    assert inputs.cameras()['a'].K[0, 0] == 40
+    assert inputs.drops() == {'changed_camera_info:a': 1}  # said once
+
+
+def test_camera_info_that_comes_too_late_is_compared_with_what_is_in_use(inputs):
+    picture(inputs, 'a', 1000)
+    assert inputs.cameras()['b'].K[0, 0] == 30
+    inputs._on_info('a', info(30.0))  # late, but the same
+    assert inputs.drops() == {}
+    for _ in range(3):
+        inputs._on_info('b', info(40.0))
+    assert inputs.drops() == {'changed_camera_info:b': 1}
+    assert inputs.cameras()['b'].K[0, 0] == 30
+
+
+def test_topics_of_cameras():
+    assert topic_of('/{camera}/image_raw', 'cam_0', 'here') == '/cam_0/image_raw'
+    with pytest.raises(InputError, match="here: .*'/cam-0/x', which is no ROS topic.*Rename"):
+        topic_of('/{camera}/x', 'cam-0', 'here')
+    with pytest.raises(InputError, match='here: .*expected {camera} in it'):
+        topic_of('/x', 'cam0', 'here')
+
+
+def test_the_view_takes_the_intrinsics_in_use_and_keeps_its_pose(ros, tmp_path):
+    """`ReconstructNode` sees CameraInfo of its view camera; the view was moved before."""
+    rig = tmp_path / 'rig.json'
+    rig.write_text("""{"pixel_center": 0.5, "cameras": [
+        {"name": "a", "width": 32, "height": 24, "K": [[30,0,16],[0,30,12],[0,0,1]],
+         "world_to_camera": [[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}]}""")
+    node = reconstruct.ReconstructNode(cli_args=[
+        '--ros-args', '-p', f'rig_file:={rig}', '-p', 'view_width:=64', '-p', 'transport:=raw'])
+    try:
+        moved = np.eye(4)
+        moved[0, 3] = 5.0
+        node._views._camera = node._views._camera.placed(moved)
+        node._inputs._on_info('a', info(40.0))
+        picture(node._inputs, 'a', 1000)
+        node._start_when_calibrated()
+        view = node._views._camera
+        assert view.width == 64 and view.K[0, 0] == 80.0  # 40 at twice the width
+        assert np.array_equal(view.camera_from_world, moved)
+    finally:
+        node.close()
+        node.destroy_node()
+
+
+def test_the_view_has_the_rig_files_intrinsics_where_it_is_no_input():
+    rig = {name: camera(name) for name in 'ab'}
+    calibrated = {**rig, 'a': replace(camera('a', 40.0), name='a')}
+    settings, config = NodeConfig(cameras=('a',), view_camera='b'), reconstruct.Config()
+    assert reconstruct.first_view(settings, config, calibrated).K[0, 0] == 30
