@@ -24,12 +24,12 @@ class Demo:
     """Recording to play; default: the workbench that ships with the package."""
     max_gaussians: int = 20000
     """Bound of the scene."""
-    bootstrap_iterations: int = 900
+    bootstrap_iterations: int = 1500
     """Optimisation steps of the first scene."""
     refine_iterations: int = 50
     """Optimisation steps per key frame."""
-    key_interval: int = 5
-    """A key frame every so many processed frame sets."""
+    key_interval: int = 2
+    """A key frame every so many processed frame sets; the player waits for each."""
     threads: int = 2
     """Threads of the rasteriser."""
     seed: int = 0

@@ -24,6 +24,9 @@ class Play:
     rate: str = 'auto'
     """Frames per second, or auto: the next frame once SceneStatus shows the last one, never
     faster than recorded."""
+    wait_for_keys: int = 0
+    """With auto and the key interval N of the node: after every N-th frame, wait for the refined
+    key as well, the pace at which none is skipped; 0 = do not wait."""
     loop: bool = False
     """Start again after the last frame, until interrupted."""
     wait_for_streaming: bool = False

@@ -49,7 +49,8 @@ def run(demo: Demo) -> int:
     started = time.monotonic()
     observer, problem = _played(demo, {
         'reconstruct': _node_arguments(demo, recording.path, train, test, device),
-        'play': [str(recording.path), '--cameras', *train, '--table', str(table)],
+        'play': [str(recording.path), '--cameras', *train, '--table', str(table),
+                 '--wait-for-keys', str(demo.key_interval)],
     }, recording.frames_total)
     problem = problem or _nothing_to_score(observer, table)
     if problem:

@@ -122,6 +122,11 @@ class Player(Node):
         shown = None if self.status is None else shown_stamp_ns(self.status)
         return shown is not None and shown >= stamp_ns
 
+    def keys_done(self, interval: int) -> bool:
+        """Whether every key due so far has been refined, or given up."""
+        done = self.status.keys_refined + self.status.refinements_discarded
+        return done >= self.status.frame_sets_processed // interval
+
     def wait(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         """Take messages for `seconds`, or less when `until` comes true; whether it did."""
         end = time.monotonic() + seconds
@@ -178,6 +183,9 @@ def _play_once(player: Player, options: PlayOptions, frames: EncodedFrames, reco
                 shown = player.wait(options.frame_timeout, lambda s=stamp_ns: player.shows(s))
                 played.note_shown(shown)
                 missed += not shown
+                if options.wait_for_keys and shown:
+                    player.wait(options.frame_timeout,
+                                lambda: player.keys_done(options.wait_for_keys))
             else:
                 player.wait(started + (number + 1) / rate - time.monotonic())
     if rate is not None and not options.loop and player.status is not None:

@@ -72,6 +72,32 @@ def test_auto_waits_for_the_status(workbench, processes, client, tmp_path):
     assert player.lines('WARN.*1 frames were not shown within 1 s')
 
 
+def test_waits_for_every_refined_key(workbench, processes, client):
+    """With a key interval of 1, a frame that is shown is not enough: its key has to be there."""
+    pictures = client.collect(CompressedImage, '/keys/cam01/compressed')
+    client.collect(CameraInfo, '/keys/cam01/info')
+    player = processes(MODULE, workbench, '--cameras', 'cam01', '--frames', '0:2',
+                       '--wait-for-keys', '1', '--image-topic', '/keys/{camera}',
+                       '--camera-info-topic', '/keys/{camera}/info', '--status-topic',
+                       '/keys/status')
+
+    def say(**fields):
+        client.publish('/keys/status', SceneStatus(state=SceneStatus.STREAMING, **fields),
+                       QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    assert client.spin(60, lambda: pictures)
+    say()
+    seen = len(pictures)
+    for number in (1, 2):
+        assert client.spin(10, lambda before=seen: len(pictures) > before)
+        seen = len(pictures)
+        shown = pictures[-1].header.stamp
+        say(scene_stamp=shown, frame_sets_processed=number, keys_refined=number - 1)
+        client.spin(0.6)
+        assert len(pictures) == seen  # and not before
+        say(scene_stamp=shown, frame_sets_processed=number, keys_refined=number)
+    assert player.wait(30) == 0
+
+
 def test_the_first_pictures_wait_for_late_listeners(workbench, processes, client):
     """A subscription that comes later than the player still gets the first frame of all."""
     player = processes(MODULE, workbench, '--cameras', 'cam01', '--frames', '0:2', '--rate', '50',
