@@ -69,8 +69,8 @@ def _middleware() -> None:
     The domain is the demo's own, whatever the shell exports: it must meet neither a robot in the
     same room nor a second demo. The other settings stand where they are made already.
     """
-    # 100..199 are apart from the ids that people use
-    os.environ['ROS_DOMAIN_ID'] = os.environ.get(DOMAIN_VARIABLE) or str(100 + os.getpid() % 100)
+    # apart from the small ids that people use; above 101 ports would meet Linux's ephemeral ones
+    os.environ['ROS_DOMAIN_ID'] = os.environ.get(DOMAIN_VARIABLE) or str(60 + os.getpid() % 40)
     # raw views in one piece; one name only, with both set Fast DDS refuses the file
     profiles = 'FASTRTPS_DEFAULT_PROFILES_FILE' if os.environ.get('ROS_DISTRO') == 'jazzy' \
         else 'FASTDDS_DEFAULT_PROFILES_FILE'
