@@ -266,6 +266,8 @@ class LivePipeline:
                 raise Cancelled
             self._update(message=stage, progress=done)
         try:
+            with self._timings.stage('warm_up'):
+                self._stages.rasterizer.warm_up()  # or views and keys would wait for compilers
             with self._timings.stage('bootstrap'):
                 first = self._stages.first_scene(prepared, self._points, progress)
         except Cancelled:

@@ -21,7 +21,7 @@ from igs_ros.config import MotionConfig
 from igs_ros.frames import FrameSet
 from igs_ros.motion import Moved
 from igs_ros.motion.flow import FlowCache, spread_views
-from igs_ros.motion.lift import Anchors, Views, blend, lift
+from igs_ros.motion.lift import Anchors, Views, blend, lift, warm_up
 from igs_ros.motion.rotations import turned
 from igs_ros.motion.tracks import Tracks, moving
 from igs_ros.neighbors import fps, knn
@@ -45,6 +45,7 @@ class GeometricMotion:
 
     def __init__(self, cameras: Mapping[str, Camera], rasterizer: Rasterizer,
                  config: MotionConfig):
+        warm_up()
         names = spread_views(cameras, config.flow_views)
         self.cameras = {name: cameras[name] for name in names}
         self.rasterizer = rasterizer

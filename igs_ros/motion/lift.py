@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -99,3 +100,17 @@ def blend(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndar
                   anchors.displacements, anchors.rotations, indices, weights, displacements,
                   rotations)
     return displacements, rotations
+
+
+@cache
+def warm_up() -> None:
+    """Have numba compile the kernels (seconds, once per machine) before frames wait for them."""
+    camera = Camera('warm_up', 8, 8, np.array([[8.0, 0, 4], [0, 8, 4], [0, 0, 1]]), np.eye(4))
+    views = Views.of([camera, camera])
+    points = np.array([[0.0, 0, 2], [0.1, 0, 2], [0, 0.1, 2]])
+    targets = np.stack([camera.project(points)[0]] * 2)
+    usable, weights = np.ones((2, 3), bool), np.ones((3, 2))
+    # laid out as `geometric` has them: the first neighbour, the point itself, is cut off
+    neighbors = np.array([[0, 1, 2], [1, 0, 2], [2, 0, 1]])[:, 1:]
+    anchors = lift(views, points, targets, usable, neighbors, weights)
+    blend(views, points, targets, usable, anchors, neighbors.copy(), weights)

@@ -58,6 +58,10 @@ class Rasterizer(Protocol):
         """
         ...
 
+    def warm_up(self) -> None:
+        """Compile what the first picture and the first gradient would wait for."""
+        ...
+
 
 def choose(device: str = 'auto', threads: int = 2) -> Rasterizer:
     """The rasteriser for `device`: 'cpu', 'cuda', or 'auto' (CUDA where it works, else CPU).

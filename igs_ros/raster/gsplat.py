@@ -78,6 +78,9 @@ class GsplatRasterizer:
                          alpha[0, ..., 0], (radii > 0).reshape(len(scene), -1).all(1),
                          GsplatScreenGradients(means2d))
 
+    def warm_up(self) -> None:
+        """Nothing is left to compile: that happened when this rasteriser was made."""
+
     def _nothing(self, camera, background, depth) -> Rendering:
         """gsplat cannot sort zero Gaussians."""
         size = (camera.height, camera.width)

@@ -4,6 +4,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from igs_ros.camera import Camera
+from igs_ros.motion import kernels
+from igs_ros.motion import lift as lift_module
 from igs_ros.motion.kernels import local_rotations, turn_to
 from igs_ros.motion.lift import Anchors, Views, blend, lift
 from igs_ros.neighbors import knn
@@ -150,3 +152,10 @@ def test_blend_does_not_leak_over_edges(seen):
                              indices, np.ones(indices.shape))
     gap = np.linalg.norm(displacements - motion[100:], axis=1)
     assert gap.max() < 1e-3 if seen else 1e-2 < gap.max() < 0.1
+
+
+def test_warm_up_compiles_what_motion_calls():
+    lift_module.warm_up()
+    for kernel in (kernels.pixels_per_metre, kernels.solve_alone, kernels.sweep,
+                   kernels.local_rotations, kernels.blend):
+        assert kernel.signatures, kernel.__name__
