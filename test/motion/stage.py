@@ -19,6 +19,14 @@ CENTERS = {'left': (-0.7, 0, 0), 'middle': (0, 0.1, 0), 'right': (0.7, 0, 0),
 BALL_CENTER = np.array([0.0, 0.0, 2.0])
 
 
+def stepped(model, follower, sets):
+    """The last of some steps, as the pipeline makes them."""
+    for frame_set in sets:
+        model.observe(frame_set)
+        moved = follower.move_to(frame_set)
+    return moved
+
+
 def cameras(*names) -> dict[str, Camera]:
     """Cameras that look along +z; every size, focal length and principal point differs."""
     rig = {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from stage import STEP_NS, cameras
+from stage import STEP_NS, cameras, stepped
 
 from igs_ros.camera import pixel_grid
 from igs_ros.config import MotionConfig
@@ -23,14 +23,6 @@ def started(stage, sets, config=None, rig=None, scene=None):
     model = GeometricMotion(rig or stage.rig, stage.rasterizer, config or MotionConfig())
     model.observe(sets[0])
     return model, model.follow(stage.scene if scene is None else scene, sets[0])
-
-
-def stepped(model, follower, sets):
-    """The last of some steps, as the pipeline makes them."""
-    for frame_set in sets:
-        model.observe(frame_set)
-        moved = follower.move_to(frame_set)
-    return moved
 
 
 def shift_error(stage, moved, step):

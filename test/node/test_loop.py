@@ -56,7 +56,7 @@ def test_the_period_counts_from_turn_to_turn_not_from_the_end_of_one():
     loop.start()
     assert done.wait(10)
     loop.stop()
-    assert starts[10] - starts[0] < 1.3
+    assert starts[10] - starts[0] < 1.45  # 1.5 at least with a pause after each turn
 
 
 def test_turns_that_were_missed_are_not_made_up_for():

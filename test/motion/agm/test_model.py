@@ -13,7 +13,7 @@ import torch
 from golden import fill, formula_net
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
-from stage import STEP_NS, cameras
+from stage import STEP_NS, cameras, stepped
 
 from igs_ros.config import MotionConfig
 from igs_ros.errors import InputError
@@ -39,14 +39,6 @@ def started(stage, sets, net, rig=None, scene=None, sizes=SIZES, bbox=BALL, flow
                       MotionConfig(bbox=bbox, flow_views=flow_views), net, sizes)
     model.observe(sets[0])
     return model, model.follow(stage.scene if scene is None else scene, sets[0])
-
-
-def stepped(model, follower, sets):
-    """The last of some steps, as the pipeline makes them."""
-    for frame_set in sets:
-        model.observe(frame_set)
-        moved = follower.move_to(frame_set)
-    return moved
 
 
 def same(one, other, atol=0.0):
