@@ -10,7 +10,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
-# name, type, choices, description; the names are those of the parameters
+# name, type, choices, description; the names are those of the parameters, but for PARAMETERS
 OVERRIDES = [
     ('rig_file', str, None, 'rig.json with the poses (and intrinsics) of the cameras; needed '
                             'unless the parameter file names it'),
@@ -26,12 +26,15 @@ OVERRIDES = [
     ('points_file', str, None, 'PLY with coloured points of the first frame'),
     ('world_frame', str, None, 'frame of the poses in the rig file and of points and Gaussians'),
     ('view_camera', str, None, 'rig camera that ~/view/image shows at first'),
-    ('view_rate_hz', float, None, 'views per second'),
-    ('motion', str, ['geometric', 'static', 'agm'], 'motion model between key frames'),
+    ('view_hz', float, None, 'views per second'),
+    ('motion', str, ['auto', 'agm', 'agm_small', 'geometric', 'static'],
+     'motion model between key frames; auto: the best there is, agm needs weights'),
+    ('weights', str, None, 'folder with weights of agm (docs/weights.md)'),
     ('width', int, None, 'width of the working pictures in px; 0: as the cameras send them'),
     ('device', str, ['auto', 'cpu', 'cuda'], 'where to compute'),
     ('threads', int, None, 'threads of the CPU rasteriser'),
 ]
+PARAMETERS = {'view_hz': 'budget.view_hz', 'weights': 'motion_model.weights'}
 
 
 def node(context):
@@ -39,14 +42,17 @@ def node(context):
     for name, kind, _, _ in OVERRIDES:
         text = LaunchConfiguration(name).perform(context)
         if text:
-            overrides[name] = text.split(',') if kind is list else kind(text)
+            overrides[PARAMETERS.get(name, name)] = text.split(',') if kind is list else kind(text)
     if context.launch_configurations['use_sim_time'] == 'true':
         overrides['use_sim_time'] = True
     overlay = [path for path in [LaunchConfiguration('overlay').perform(context)] if path]
+    chosen = LaunchConfiguration('preset').perform(context)
+    preset = [PathJoinSubstitution([FindPackageShare('igs_ros'), 'config', 'presets',
+                                    f'{chosen}.yaml'])] if chosen else []
     return [Node(
         package='igs_ros', executable='reconstruct', name='igs',
         namespace=LaunchConfiguration('namespace'), output='screen', emulate_tty=True,
-        parameters=[LaunchConfiguration('params'), *overlay, overrides],
+        parameters=[LaunchConfiguration('params'), *preset, *overlay, overrides],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')])]
 
 
@@ -55,8 +61,10 @@ def generate_launch_description():
     arguments = [
         DeclareLaunchArgument('params', default_value=params,
                               description='parameter file; igs.yaml lists every parameter'),
+        DeclareLaunchArgument('preset', default_value='', choices=['', 'live', 'igs-s', 'igs-l'],
+                              description='settings of config/presets, laid over params'),
         DeclareLaunchArgument('overlay', default_value='',
-                              description='second parameter file, such as one of config/rigs'),
+                              description='one more parameter file, such as one of config/rigs'),
         DeclareLaunchArgument('namespace', default_value='',
                               description='namespace of the node, and of its topics'),
         DeclareLaunchArgument('use_sim_time', default_value='false', choices=['true', 'false'],

@@ -1,28 +1,160 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dynamic region: an axis-aligned box in the world, outside of which nothing moves.
+"""The dynamic region: who may move at all, and among whom anchors are picked.
 
-The paper's boxes are made by hand and come in a `bbox.json` (reference/igs_reference.md 5).
+The paper's region is an axis-aligned box, made by hand, from a `bbox.json`
+(reference/igs_reference.md 5). `ChangedRegion` finds it in the pictures: Gaussians that several
+views see change, grown a little; anchors are picked in the box around them, as the published
+network had some on what stands still, too.
 """
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
+import cv2
 import numpy as np
 
+from igs_ros.camera import Camera
+from igs_ros.changes import Sight, agreed, changed_pixels
 from igs_ros.errors import InputError
+from igs_ros.neighbors import knn
+from igs_ros.raster import Rasterizer, render_view
+from igs_ros.scene import GaussianScene
 
-_EXPECTED = ("expected six numbers 'xmin ymin zmin xmax ymax zmax' (m, world), a bbox.json, or "
-             "bbox.json:SCENE")
+AUTO = 'auto'  # as a text: the region follows from the data
+_ALL = 'all'  # as a text: no box, everything may move
+_EXPECTED = (f"expected {AUTO}, {_ALL}, six numbers 'xmin ymin zmin xmax ymax zmax' (m, world), a "
+             f'bbox.json, or bbox.json:SCENE')
+_REACH = 1.0  # times their usual distance: how far the region goes beyond what changed
+_NEIGHBORS = 8  # that tell the usual distance, and whether a Gaussian changed on its own
+_NEWS = 0.02  # share of the region by which it must grow, or anchors would be new all the time
+
+
+class Region(Protocol):
+    """The region of one key."""
+
+    rows: np.ndarray  # [M] int64 ascending: Gaussians of the key that may move
+    around: np.ndarray  # [L] int64 ascending, M of them in `rows`: anchors are picked among these
+
+    def update(self, images: Mapping[str, np.ndarray]) -> bool:
+        """Look at the pictures of a newer frame set; True when the region has grown."""
+        ...
+
+
+class BoxRegion:
+    """All Gaussians [N, 3] (m, world) in a box, or all where there is none."""
+
+    def __init__(self, points: np.ndarray, box: np.ndarray | None):
+        self.rows = self.around = in_box(points, box)
+
+    def update(self, images: Mapping[str, np.ndarray]) -> bool:
+        """False: a box stays what it is."""
+        return False
+
+
+class ChangedRegion:
+    """What the pictures show to have changed since the key; it only grows.
+
+    scene: the key; images: its pictures [H, W, 3] uint8 by camera; cameras: of those that are
+    asked, in their working size; rasterizer: draws the key's depth, so that hidden Gaussians do
+    not vote.
+    """
+
+    def __init__(self, scene: GaussianScene, images: Mapping[str, np.ndarray],
+                 cameras: Mapping[str, Camera], rasterizer: Rasterizer):
+        self.rows = self.around = np.zeros(0, np.int64)
+        self._scene = scene
+        self._images = {name: images[name] for name in cameras if name in images}
+        self._cameras = cameras
+        self._rasterizer = rasterizer
+        self._sights: dict[str, tuple[Sight, Sight]] = {}  # in sight, and merely in the picture
+        self._mask = np.zeros(len(scene), bool)
+
+    def update(self, images: Mapping[str, np.ndarray]) -> bool:
+        """Add what changed between the key and `images`; True when the region has grown.
+
+        Where nothing changed it is empty. A few more Gaussians do not count as growth.
+        """
+        points = self._scene.means.detach().cpu().numpy()
+        changed = in_company(points, self._changed(images))
+        news = np.count_nonzero(changed & ~self._mask)
+        if news <= _NEWS * np.count_nonzero(self._mask):
+            return False
+        self._mask |= grown(points, changed)
+        self.rows = np.flatnonzero(self._mask)
+        inside = points[self.rows]
+        self.around = in_box(points, np.stack([inside.min(0), inside.max(0)]))
+        return True
+
+    def _changed(self, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        masks = {name: _filled(changed_pixels(images[name], image))
+                 for name, image in self._images.items() if name in images}
+        if not any(mask.any() for mask in masks.values()):
+            return np.zeros(len(self._scene), bool)
+        for name in masks.keys() - self._sights.keys():
+            self._look(name)
+        seen = {name: self._sights[name][0] for name in masks}
+        there = {name: self._sights[name][1] for name in masks}
+        hidden = ~np.any([sight.seen for sight in seen.values()], 0)
+        # backs and insides, which no view sees, go with what hides them from all views
+        return agreed(masks, seen) | (hidden & agreed(masks, there, 1.0))
+
+    def _look(self, name: str) -> None:
+        camera = self._cameras[name]
+        depth = render_view(self._rasterizer, self._scene, camera).depth
+        self._sights[name] = Sight.of(self._scene, camera, depth), Sight.of(self._scene, camera)
+
+
+def in_company(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """[N] bool: those of `mask` of whose nearest neighbours at least half are in it, too.
+
+    points: [N, 3] m. What changed on its own was seen by chance, in front of what did move.
+    """
+    result = mask.copy()
+    _, indices = knn(points[mask], points, _NEIGHBORS + 1)
+    result[mask] = mask[indices[:, 1:]].mean(1) >= 0.5 if indices.shape[1] > 1 else True
+    return result
+
+
+def grown(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """[N] bool: `mask` and those that are close to it.
+
+    points: [N, 3] m. Close is the usual distance of the marked ones to their neighbours: what is
+    hidden just below a surface belongs to it, and centres lie off edges.
+    """
+    marked = points[mask]
+    if len(marked) < 2:
+        return mask.copy()
+    reach = _REACH * np.median(knn(marked, marked, _NEIGHBORS + 1)[0][:, 1:])
+    box = np.stack([marked.min(0) - reach, marked.max(0) + reach])
+    near = np.setdiff1d(in_box(points, box), np.flatnonzero(mask), assume_unique=True)
+    distances, _ = knn(points[near], marked, 1)
+    result = mask.copy()
+    result[near[distances[:, 0] <= reach]] = True
+    return result
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """`mask` [H, W] bool without holes: what moves is often plain inside its outline."""
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL,
+                                   cv2.CHAIN_APPROX_SIMPLE)
+    return cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED) > 0
+
+
+def follows_data(text: str) -> bool:
+    """Whether an option asks for a region from the data: 'auto' or nothing at all."""
+    return text.strip() in ('', AUTO)
 
 
 def read_box(text: str) -> np.ndarray | None:
     """The box [2, 3] float64 (least, greatest corner; m, world) that an option names.
 
-    text: six numbers, the path of a JSON file with [[min], [max]] or {scene: [[min], [max]]}, or
-    PATH:SCENE where it holds several; '' is no box: None. Raises `InputError`.
+    text: six numbers, the path of a JSON file with [[min], [max]] or {scene: [[min], [max]]},
+    PATH:SCENE where it holds several, or 'all', which is no box: None. Raises `InputError`.
     """
-    if not text.strip():
+    if text.strip() == _ALL:
         return None
     try:
         numbers = [float(word) for word in text.replace(',', ' ').split()]

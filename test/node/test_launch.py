@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from igs_ros.node import params
+from igs_ros.presets import names
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
@@ -30,12 +31,43 @@ def test_every_argument_is_documented(path):
         assert {'default_value', 'description'} <= given, ast.unparse(call)
 
 
+def assigned(path, name):
+    """What a launch file assigns to `name`."""
+    return next(node.value for node in ast.parse(path.read_text()).body
+                if isinstance(node, ast.Assign) and node.targets[0].id == name)
+
+
 def overrides():
-    tree = ast.parse((ROOT / 'launch' / 'stream.launch.py').read_text())
-    table, = [node.value for node in tree.body if isinstance(node, ast.Assign)
-              and node.targets[0].id == 'OVERRIDES']
-    return [(ast.literal_eval(row.elts[0]), row.elts[1].id, ast.literal_eval(row.elts[2]),
-             ast.literal_eval(row.elts[3])) for row in table.elts]
+    """Parameter, type, choices and description of each argument of stream.launch.py."""
+    path = ROOT / 'launch' / 'stream.launch.py'
+    named = ast.literal_eval(assigned(path, 'PARAMETERS'))
+    for row in assigned(path, 'OVERRIDES').elts:
+        name, choices, description = (ast.literal_eval(row.elts[i]) for i in (0, 2, 3))
+        yield named.get(name, name), row.elts[1].id, choices, description
+
+
+def test_demo_passes_on_arguments_that_exist():
+    """With choices of their own only where they are the same."""
+    stream = ROOT / 'launch' / 'stream.launch.py'
+    known = {ast.literal_eval(row.elts[0]): ast.literal_eval(row.elts[2])
+             for row in assigned(stream, 'OVERRIDES').elts}
+    tree = ast.parse((ROOT / 'launch' / 'demo.launch.py').read_text())
+    passed, = [node.value.func.value for node in ast.walk(tree) if isinstance(node, ast.keyword)
+               and node.arg == 'launch_arguments']
+    assert {key.value for key in passed.keys} <= set(known)
+    for call in calls(ROOT / 'launch' / 'demo.launch.py', 'DeclareLaunchArgument'):
+        name = ast.literal_eval(call.args[0])
+        choices = [ast.literal_eval(k.value) for k in call.keywords if k.arg == 'choices']
+        if choices and name in known:
+            assert choices == [known[name]], name
+    assert {'motion', 'weights'} <= {key.value for key in passed.keys}
+
+
+def test_presets_are_those_that_ship():
+    arguments = calls(ROOT / 'launch' / 'stream.launch.py', 'DeclareLaunchArgument')
+    choices, = [ast.literal_eval(keyword.value) for call in arguments for keyword in call.keywords
+                if ast.unparse(call.args[0]) == "'preset'" and keyword.arg == 'choices']
+    assert sorted(choices) == ['', *names()]
 
 
 def test_launch_arguments_are_parameters():

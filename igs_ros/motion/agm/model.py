@@ -5,8 +5,8 @@
     every target:  one pass of the network -> displacements and turns of the region's Gaussians
 
 Only Gaussians in the region, tied to an anchor that some view sees, are touched; the others stay
-equal bit for bit. Where no box is given, the region is the whole scene: the published boxes are
-made by hand, one that follows from the data is not part of this model yet.
+equal bit for bit. Where no box is given, the region is what changes in the pictures; anchors are
+picked anew when it grows, and where nothing changes, the network does not run.
 """
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from igs_ros.budget import MotionEffort
 from igs_ros.camera import Camera
 from igs_ros.config import MotionConfig
 from igs_ros.frames import FrameSet
 from igs_ros.motion import Moved
-from igs_ros.motion.agm import lift
-from igs_ros.motion.agm.decode import neighbor_weights, turned
-from igs_ros.motion.agm.flow import MULTIPLE, STRIDE
-from igs_ros.motion.agm.net import AgmNet, Key, Rig, Ties
+from igs_ros.motion.agm import inputs, lift
+from igs_ros.motion.agm.decode import turned
+from igs_ros.motion.agm.flow import STRIDE
+from igs_ros.motion.agm.forward import shared_forward
+from igs_ros.motion.agm.inputs import AgmSizes
+from igs_ros.motion.agm.net import AgmNet, Key
 from igs_ros.motion.flow import spread_views
-from igs_ros.motion.region import in_box, read_box
-from igs_ros.neighbors import fps, knn
+from igs_ros.motion.region import BoxRegion, ChangedRegion, Region, follows_data, read_box
 from igs_ros.raster import Rasterizer
 from igs_ros.scene import GaussianScene
+from igs_ros.timing import span
 
 _LOG = logging.getLogger(__name__)
 _REMEMBERED = 2  # processed frame sets: the newest, and the one before for velocities
@@ -41,24 +42,13 @@ _REMEMBERED = 2  # processed frame sets: the newest, and the one before for velo
 Pictures = Mapping[str, np.ndarray]  # [S, S, 3] uint8 by camera
 
 
-@dataclass(frozen=True)
-class AgmSizes:
-    """How much the network is given; the published numbers."""
-
-    picture: int = 512  # px, each side; a multiple of 16
-    anchors: int = 8192  # at most
-    neighbors: int = 8  # anchors that move a Gaussian
-
-    def __post_init__(self):
-        assert self.picture > 0 and self.picture % MULTIPLE == 0, self.picture
-
-
 class AgmMotion:
     """Motion model from AGM-Net; see the module.
 
     cameras: the working cameras that feed the scene, of any size and intrinsics; rasterizer:
     draws the key's depth, the network runs on its device; config: `flow_views` picks the input
-    views, `bbox` the region; net: with its weights.
+    views, `bbox` the region, `precision` and `compile` how the network runs; net: with its
+    weights; threads: of the network on a CPU.
 
     `counts`: views_missing (of a moved frame set) and not_finite (results that were not used).
     """
@@ -66,18 +56,25 @@ class AgmMotion:
     name = 'agm'
 
     def __init__(self, cameras: Mapping[str, Camera], rasterizer: Rasterizer,
-                 config: MotionConfig, net: AgmNet, sizes: AgmSizes | None = None):
+                 config: MotionConfig, net: AgmNet, sizes: AgmSizes | None = None,
+                 threads: int = 1):
         names = spread_views(cameras, config.flow_views)
         self.cameras = {name: cameras[name] for name in names}
         self.rasterizer = rasterizer
         self.device = rasterizer.device
         self.net = net.to(self.device).eval().requires_grad_(False)
         self.sizes = sizes or AgmSizes()
-        self.box = read_box(config.bbox)
+        self.forward = shared_forward(self.net, config.precision, threads,
+                                      (len(names), self.sizes) if config.compile else None)
+        self._auto = follows_data(config.bbox)
+        self._box = None if self._auto else read_box(config.bbox)
         self.counts = {'views_missing': 0, 'not_finite': 0}
         self._lock = threading.Lock()
         self._recent: list[tuple[int, Pictures]] = []  # processed sets, oldest first
         self._told: set[str] = set()
+
+    def set_effort(self, effort: MotionEffort) -> None:
+        """Ignored: the published network takes one size of pictures and of anchors."""
 
     def observe(self, frame_set: FrameSet) -> None:
         """Remember the pictures of `frame_set` (prepared), in the size of the network.
@@ -104,9 +101,16 @@ class AgmMotion:
             known = dict(self._recent).get(frame_set.stamp_ns)
         if known is not None:
             return known
-        size = (self.sizes.picture, self.sizes.picture)
-        return {name: cv2.resize(frame_set.images[name], size, interpolation=cv2.INTER_LINEAR)
-                for name in self.cameras if name in frame_set.images}
+        return inputs.squeezed(frame_set.images, tuple(self.cameras), self.sizes.picture)
+
+    def region(self, scene: GaussianScene, frame_set: FrameSet) -> Region:
+        """Who of the key `scene`, which shows `frame_set`, may move."""
+        if self._auto:
+            return ChangedRegion(scene, frame_set.images, self.cameras, self.rasterizer)
+        region = BoxRegion(scene.means.detach().cpu().numpy(), self._box)
+        if len(region.rows) == 0:
+            self.tell_once('no Gaussian lies in the region: nothing moves until a key has some')
+        return region
 
     def before(self, stamp_ns: int) -> tuple[int, Pictures] | None:
         """The set processed just before the newest, if the newest is `stamp_ns`."""
@@ -115,15 +119,10 @@ class AgmMotion:
                 return self._recent[0]
             return None
 
-    def tensor(self, array: np.ndarray) -> Tensor:
-        """`array` with the device, and if of floats the dtype, of the network."""
-        tensor = torch.from_numpy(array).to(self.device)
-        return tensor.to(self.net.upsample.weight.dtype) if array.dtype.kind == 'f' else tensor
-
-    def stack(self, pictures: Pictures, views: list[str]) -> Tensor:
-        """[V, 3, S, S] sRGB 0..1."""
-        stacked = np.stack([pictures[name] for name in views]).astype(np.float32) / 255
-        return self.tensor(stacked).permute(0, 3, 1, 2)
+    @property
+    def like(self) -> Tensor:
+        """A tensor with the device and dtype of the network."""
+        return self.net.upsample.weight
 
     def count(self, cause: str, number: int = 1) -> None:
         """Add to `counts`."""
@@ -140,11 +139,11 @@ class AgmMotion:
 
 @dataclass(frozen=True, eq=False)
 class _Motion:
-    """Of the M movable rows of a key, to the frame set `stamp_ns`."""
+    """Of a key with N Gaussians, to the frame set `stamp_ns`."""
 
     stamp_ns: int
-    displacements: Tensor  # [M, 3] m
-    turns: Tensor  # [M, 4] wxyz, raw; zeros = not turned
+    displacements: Tensor  # [N, 3] m
+    turns: Tensor  # [N, 4] wxyz, raw; zeros = not turned
 
 
 class AgmFollower:
@@ -156,11 +155,15 @@ class AgmFollower:
         self._model = model
         self._lock = threading.Lock()
         self._views = [name for name in model.cameras if name in frame_set.images]
-        with torch.no_grad():
-            self._rows, self._movable, self._key = self._prepare()
-        # [M] int64 of the scene, ascending: who can move
-        self._moving_rows = self._rows[self._movable.cpu().numpy()]
-        zeros = model.net.upsample.weight.new_zeros(len(self._moving_rows), 7)
+        if not self._views:
+            model.tell_once('a key without a picture of any input view does not move')
+        self._region = model.region(scene, frame_set)
+        self._key: Key | None = None  # None as long as the region is empty
+        self._movable = torch.zeros(0, dtype=torch.bool)  # of the region's rows
+        self._rows = np.zeros(0, np.int64)  # ascending: those of the region that can move
+        if len(self._region.rows):
+            self._take_region()
+        zeros = model.like.new_zeros(len(scene), 7)
         self._last = _Motion(frame_set.stamp_ns, zeros[:, :3], zeros[:, 3:])
         self._tried_ns = frame_set.stamp_ns  # of the last set given, of use or not
 
@@ -174,6 +177,10 @@ class AgmFollower:
         with self._lock:
             if stamp_ns == self.frame_set.stamp_ns:
                 return Moved(self.scene, np.zeros(0, np.uint32), stamp_ns)
+            with span('region'):
+                grown = self._region.update(frame_set.images)
+            if grown:
+                self._take_region()
             pictures = self._model.squeezed(frame_set)
             self._model.count('views_missing', len(self._model.cameras) - len(pictures))
             targets = [(stamp_ns, pictures)]
@@ -187,47 +194,32 @@ class AgmFollower:
             self._last, self._tried_ns = motion or last, stamp_ns
             return moved
 
-    def _prepare(self) -> tuple[np.ndarray, Tensor, Key | None]:
-        """Rows in the region [N], who of them can move [N] bool, and what the network needs."""
-        points = self.scene.means.detach().cpu().numpy()
-        rows = in_box(points, self._model.box)
-        if len(rows) == 0 or not self._views:
-            self._model.tell_once(
-                'no Gaussian lies in the region: nothing moves until a key has some'
-                if self._views else 'a key without a picture of any input view does not move')
-            return rows, torch.zeros(len(rows), dtype=torch.bool), None
-        model, size = self._model, self._model.sizes.picture
-        ties = self._tie(points[rows])
-        rig = self._rig()
-        key = model.net.key(model.stack(model.squeezed(self.frame_set), self._views),
-                            self._depths(2 * size // STRIDE), rig, ties)
-        seen = lift.inside(key.grid).any(0)
+    @torch.no_grad()
+    def _take_region(self) -> None:
+        """Pick anchors in the region; who of it can move, and what the network needs of the key.
+        """
+        if not self._views:
+            return
+        model, means = self._model, self.scene.means.detach()
+        rows, around = (torch.from_numpy(indices).to(means.device)
+                        for indices in (self._region.rows, self._region.around))
+        with span('neighbours'):
+            ties = inputs.tied(means[rows], model.sizes, model.like, means[around])
+        if self._key is None:
+            cameras = [model.cameras[name] for name in self._views]
+            size = 2 * model.sizes.picture // STRIDE
+            with span('key'):
+                self._key = model.forward.key(
+                    inputs.stacked(model.squeezed(self.frame_set), self._views, model.like),
+                    inputs.depths(self.scene, cameras, model.rasterizer, size, model.like),
+                    inputs.rig_of(cameras, model.like), ties)
+        else:
+            self._key = self._key.tied(ties)
+        seen = lift.inside(self._key.grid).any(0)
         if not seen.any():
             model.tell_once('no input view looks at the region: nothing moves until one does')
-        return rows, seen[ties.indices].any(1), key
-
-    def _tie(self, points: np.ndarray) -> Ties:
-        """Anchors among the region's points [N, 3], and whom they move."""
-        anchors = points[fps(points, self._model.sizes.anchors)]
-        distances, indices = knn(points, anchors, self._model.sizes.neighbors)
-        tensor = self._model.tensor
-        return Ties(tensor(anchors), tensor(indices), neighbor_weights(tensor(distances)))
-
-    def _rig(self) -> Rig:
-        cameras = [self._model.cameras[name] for name in self._views]
-        shares = [(c.K[0, 0] / c.width, c.K[1, 1] / c.height, c.K[0, 2] / c.width,
-                   c.K[1, 2] / c.height) for c in cameras]
-        return Rig(self._model.tensor(np.array(shares)),
-                   self._model.tensor(np.stack([c.world_from_camera for c in cameras])))
-
-    def _depths(self, size: int) -> Tensor:
-        """[V, size, size] depth of the key in its views, m; 0 = nothing there."""
-        depths = []
-        for name in self._views:
-            depth = self._model.rasterizer.render(self.scene, self._model.cameras[name]).depth
-            depths.append(F.interpolate(depth[None, None], (size, size), mode='bilinear',
-                                        align_corners=False)[0, 0])
-        return torch.stack(depths).to(self._model.net.upsample.weight.dtype)
+        self._movable = seen[ties.indices].any(1)
+        self._rows = self._region.rows[self._movable.cpu().numpy()]
 
     def _motions(self, targets: list[tuple[int, Pictures]]) -> list[_Motion | None]:
         """The motion to each target; those with the same views go through in one batch."""
@@ -237,7 +229,7 @@ class AgmFollower:
             batches.setdefault(usable, []).append(index)
         motions: list[_Motion | None] = [None] * len(targets)
         for usable, indices in batches.items():
-            if not usable or len(self._moving_rows) == 0:
+            if not usable or len(self._rows) == 0:
                 continue
             found = self._run([targets[index] for index in indices], list(usable))
             for index, motion in zip(indices, found, strict=True):
@@ -250,15 +242,17 @@ class AgmFollower:
         model, key = self._model, self._key
         if views != self._views:
             key = key.views([self._views.index(name) for name in views])
-        pictures = torch.stack([model.stack(p, views) for _, p in targets])
-        displacements, turns = (x[:, self._movable] for x in model.net(key, pictures))
-        seen = lift.inside(key.grid).any(0)[key.ties.indices].any(1)[self._movable, None]
+        pictures = torch.stack([inputs.stacked(p, views, model.like) for _, p in targets])
+        displacements, turns = (x[:, self._movable] for x in model.forward(key, pictures))
+        seen = lift.inside(key.grid).any(0)[key.ties.indices].any(1)[self._movable]
+        rows = torch.from_numpy(self._rows).to(seen.device)[seen]
         motions = []
         for (stamp_ns, _), displacement, turn in zip(targets, displacements, turns, strict=True):
             if displacement.isfinite().all() and turn.isfinite().all():
                 motions.append(_Motion(
-                    stamp_ns, torch.where(seen, displacement, self._last.displacements),
-                    torch.where(seen, turn, self._last.turns)))
+                    stamp_ns,
+                    self._last.displacements.index_copy(0, rows, displacement[seen]),
+                    self._last.turns.index_copy(0, rows, turn[seen])))
             else:
                 model.count('not_finite')
                 model.tell_once('the network gave NaN or infinite motion: the scene stays as it '
@@ -271,13 +265,13 @@ class AgmFollower:
         velocities = torch.zeros_like(scene.means)
         if motion.stamp_ns == self.frame_set.stamp_ns:
             return Moved(scene.replaced(velocities=velocities), np.zeros(0, np.uint32), stamp_ns)
-        rows = torch.from_numpy(self._moving_rows).to(scene.device)
+        rows = torch.from_numpy(self._rows).to(scene.device)
         step_s = (motion.stamp_ns - before.stamp_ns) * 1e-9
         if step_s > 0:
-            change = motion.displacements - before.displacements
+            change = motion.displacements[rows] - before.displacements[rows]
             velocities[rows] = (change / step_s).to(velocities.dtype)
         means, quats = scene.means.detach().clone(), scene.quats.detach().clone()
-        means[rows] += motion.displacements.to(means.dtype)
-        quats[rows] = turned(quats[rows], motion.turns.to(quats.dtype))
+        means[rows] += motion.displacements[rows].to(means.dtype)
+        quats[rows] = turned(quats[rows], motion.turns[rows].to(quats.dtype))
         return Moved(scene.replaced(means=means, quats=quats, velocities=velocities),
-                     self._moving_rows.astype(np.uint32), stamp_ns)
+                     self._rows.astype(np.uint32), stamp_ns)

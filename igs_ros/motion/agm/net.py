@@ -7,6 +7,7 @@ pictures, C = 128 channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -45,14 +46,20 @@ class Key:
 
     features: Tensor  # [V, C, S/8, S/8] of the key's pictures, before matching
     modulation: Tensor  # [V, S/4, S/4, 2 C] shift and scale from camera and depth
+    rig: Rig
     grid: Tensor  # [V, A, 2] where the views see the anchors
     ties: Ties
 
     def views(self, picked: Sequence[int]) -> Key:
         """The same key with some of its views, in that order."""
         rows = torch.tensor(picked, device=self.grid.device)
+        rig = Rig(self.rig.intrinsics[rows], self.rig.world_from_camera[rows])
         return replace(self, features=self.features[rows], modulation=self.modulation[rows],
-                       grid=self.grid[rows])
+                       rig=rig, grid=self.grid[rows])
+
+    def tied(self, ties: Ties) -> Key:
+        """The same key with other anchors."""
+        return replace(self, grid=_grid(self.rig, ties), ties=ties)
 
 
 class AgmNet(nn.Module):
@@ -61,12 +68,15 @@ class AgmNet(nn.Module):
     double_division: divide pictures by 255 twice, as the authors' training and inference do;
     their weights expect it, others do not (igs_reference.md 0.1).
 
-    The flow backbone is frozen. Works in the dtype of its parameters, float32 or float64.
+    The flow backbone is frozen. Works in the dtype of its parameters, float32 or float64; with
+    `reduced` set to a shorter one, what is learned is computed in that (autocast), and geometry,
+    sampling and sums over neighbours stay as they are.
     """
 
     def __init__(self, double_division: bool = False):
         super().__init__()
         self.double_division = double_division
+        self.reduced: torch.dtype | None = None  # bfloat16 or float16
         self.backbone = FlowBackbone(CHANNELS).requires_grad_(False)
         self.transformer = PairTransformer(1, CHANNELS)
         self.upsample = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
@@ -77,7 +87,8 @@ class AgmNet(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Features [B, C, S/8, S/8] of single pictures [B, 3, S, S], sRGB 0..1."""
         # the backbone divides by 255: without the factor it is the second time for these
-        return self.backbone.encode(images if self.double_division else images * 255)
+        with self._learned():
+            return self.backbone.encode(images if self.double_division else images * 255)
 
     def key(self, images: Tensor, depth: Tensor, rig: Rig, ties: Ties) -> Key:
         """What is computed once for a key.
@@ -87,9 +98,9 @@ class AgmNet(nn.Module):
         """
         size = 2 * images.shape[-1] // STRIDE
         condition = modulation.condition(rig.intrinsics, rig.world_from_camera, depth, size, size)
-        camera_from_world = torch.linalg.inv(rig.world_from_camera)
-        grid = lift.project(ties.anchors, rig.intrinsics, camera_from_world)
-        return Key(self.encode(images), self.ModLN.shift_and_scale(condition), grid, ties)
+        with self._learned():
+            shift_and_scale = self.ModLN.shift_and_scale(condition)
+        return Key(self.encode(images), shift_and_scale, rig, _grid(rig, ties), ties)
 
     def motion_features(self, key_features: Tensor, target_features: Tensor) -> Tensor:
         """Motion [B, C, h, w] between pictures, from their features [B, C, h, w]."""
@@ -113,14 +124,26 @@ class AgmNet(nn.Module):
         """
         batch, views = targets.shape[:2]
         key_features = key.features.repeat(batch, 1, 1, 1)
-        motion = self.motion_features(key_features, self.encode(targets.flatten(0, 1)))
-        motion = self.enlarge(motion).permute(0, 2, 3, 1).unflatten(0, (batch, views))
-        return self.ModLN(motion, key.modulation)
+        with self._learned():
+            motion = self.motion_features(key_features, self.encode(targets.flatten(0, 1)))
+            motion = self.enlarge(motion).permute(0, 2, 3, 1).unflatten(0, (batch, views))
+            return self.ModLN(motion, key.modulation)
 
-    def move_anchors(self, key: Key, targets: Tensor) -> Tensor:
+    def lift(self, key: Key, maps: Tensor) -> Tensor:
+        """Features of the anchors [B, A, C] from `motion_maps`."""
+        return lift.lift(maps.to(key.grid.dtype), key.grid)
+
+    def exchange(self, features: Tensor) -> Tensor:
         """Features of the anchors [B, A, C] after they looked at each other."""
-        lifted = lift.lift(self.motion_maps(key, targets), key.grid)
-        return self.triplane_encoder['conv'](lifted)
+        with self._learned():
+            return self.triplane_encoder['conv'](features).to(features.dtype)
+
+    def decode(self, key: Key, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacements [B, N, 3] m and turns [B, N, 4] from features of the anchors."""
+        gathered = interpolate(features, key.ties.indices, key.ties.weights)
+        with self._learned():
+            displacements, turns = self.render(gathered)
+        return displacements.to(features.dtype), turns.to(features.dtype)
 
     def forward(self, key: Key, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The motion of the dynamic Gaussians from the key to several targets.
@@ -128,5 +151,14 @@ class AgmNet(nn.Module):
         targets: [B, V, 3, S, S] sRGB 0..1, in the views of `key`. Returns displacements
         [B, N, 3] m and turns [B, N, 4], wxyz, not normalised: see `decode.turned`.
         """
-        features = self.move_anchors(key, targets)
-        return self.render(interpolate(features, key.ties.indices, key.ties.weights))
+        return self.decode(key, self.exchange(self.lift(key, self.motion_maps(key, targets))))
+
+    def _learned(self) -> AbstractContextManager:
+        if self.reduced is None:
+            return nullcontext()
+        return torch.autocast(self.upsample.weight.device.type, self.reduced)
+
+
+def _grid(rig: Rig, ties: Ties) -> Tensor:
+    camera_from_world = torch.linalg.inv(rig.world_from_camera)
+    return lift.project(ties.anchors, rig.intrinsics, camera_from_world)

@@ -19,12 +19,15 @@ import torch
 from torch import Tensor
 
 from igs_ros.errors import InputError
+from igs_ros.files import replaced
 from igs_ros.motion.agm.experiment import experiment_problems
 from igs_ros.motion.agm.net import AgmNet
 
 _GMFLOW = 'gmflow/gmflow-scale1-mixdata-train320x576-4c3a6e9a'
 _AGM = ('pytorch_model.bin', 'model.safetensors')
 _EPOCH = '15'  # the published one
+_OWN_EPOCH = 'trained'  # where `save` puts its own
+_DIVISION = 'double_division'  # in the metadata of a .safetensors: 'True' or 'False'
 _PREFIX = 'backbone.'  # of the flow backbone inside AGM-Net
 _FLOW_HEAD = frozenset(
     [f'feature_flow_attn.{name}_proj.{leaf}' for name in 'qk' for leaf in ('weight', 'bias')]
@@ -89,15 +92,38 @@ def inspect(folder: str | Path) -> Checkpoint:
 def load(folder: str | Path, double_division: bool = True) -> AgmNet:
     """AGM-Net with the weights of `folder`, on the CPU, float32, ready for inference.
 
-    double_division: see `AgmNet`; the published weights expect it. Raises `InputError` that lists
-    all that does not fit.
+    double_division: see `AgmNet`; the published weights expect it, and files written by `save`
+    know better. Raises `InputError` that lists all that does not fit.
     """
     found = inspect(folder)
     if found.problems:
         raise InputError(f"weights '{folder}' cannot be used. " + ' '.join(found.problems))
-    net = AgmNet(double_division)
+    trained_with = _double_division(found.parts[1].path)
+    net = AgmNet(double_division if trained_with is None else trained_with)
     net.load_state_dict({k: v for part in found.parts for k, v in part.state.items()})
     return net.eval().requires_grad_(False)
+
+
+def save(net: AgmNet, folder: Path) -> None:
+    """Write `net` below `folder` as two .safetensors files that `load` finds, each atomically."""
+    from safetensors.torch import save_file
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    flow = {k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)}
+    own = {k: v for k, v in state.items() if not k.startswith(_PREFIX)}
+    with replaced(folder / f'{_GMFLOW}.safetensors') as path:
+        save_file(flow, path)
+    with replaced(folder / 'igs' / _OWN_EPOCH / _AGM[1]) as path:
+        save_file(own, path, {_DIVISION: str(net.double_division)})
+
+
+def _double_division(path: Path) -> bool | None:
+    """Whether the weights were trained with it, where the file says so."""
+    if path.suffix != '.safetensors':
+        return None
+    from safetensors import safe_open
+    with safe_open(path, 'pt') as file:
+        said = (file.metadata() or {}).get(_DIVISION)
+    return None if said is None else said == str(True)
 
 
 def _flow_path(root: Path) -> Path | None:

@@ -105,9 +105,47 @@ def test_only_the_region_moves(stage, sets, net):
     for name in ('scales', 'opacities', 'sh'):
         assert getattr(moved.scene, name) is getattr(stage.scene, name)
     assert not moved.scene.velocities[~stage.ball].any()
-    everywhere = stepped(*started(stage, sets, net, bbox=''), sets[1:2])
+    everywhere = stepped(*started(stage, sets, net, bbox='all'), sets[1:2])
     # all but some in the corners of the wall, whose nearest anchors no view looks at
     assert len(everywhere.rows) > 0.99 * len(stage.scene)
+
+
+def test_region_from_the_data_is_what_moves(stage, sets, net):
+    model, follower = started(stage, sets, net, bbox='auto')
+    at_rest = replace(sets[0], stamp_ns=sets[0].stamp_ns + STEP_NS // 2)
+    still = stepped(model, follower, [at_rest])
+    assert len(still.rows) == 0 and not still.scene.velocities.any()
+    assert torch.equal(still.scene.means, stage.scene.means)
+    assert torch.equal(still.scene.quats, stage.scene.quats)
+    moved = stepped(model, follower, sets[1:2])
+    touched = np.isin(np.arange(len(stage.scene)), moved.rows)
+    assert touched[stage.ball].all() and touched[~stage.ball].mean() < 0.05
+    assert (moved.scene.means != stage.scene.means).any(1)[stage.ball].all()
+    assert torch.equal(moved.scene.means[~touched], stage.scene.means[~touched])
+    assert torch.equal(moved.scene.quats[~touched], stage.scene.quats[~touched])
+
+
+def test_region_from_the_data_grows_with_what_moves_later(stage, sets, net):
+    """A second thing, at first at rest: its Gaussians join, the others go on from where they are.
+    """
+    model, follower = started(stage, sets, net, bbox='auto')
+    before = stepped(model, follower, sets[1:2])
+    images = {name: image.copy() for name, image in sets[2].images.items()}
+    for name, camera in stage.rig.items():  # a patch of the wall, seen by all, changes
+        column, row = camera.project(np.array([[0.9, 0.5, 3.0]]))[0][0].astype(int)
+        images[name][row - 30:row + 30, column - 30:column + 30] ^= 128
+    after = stepped(model, follower, [replace(sets[2], images=images)])
+    assert set(before.rows) < set(after.rows)
+    joined = np.setdiff1d(after.rows, before.rows)
+    assert np.linalg.norm(stage.scene.means.numpy()[joined] - (0.9, 0.5, 3.0), axis=1).min() < 0.1
+    change = after.scene.means[joined] - stage.scene.means[joined]
+    torch.testing.assert_close(after.scene.velocities[joined], change / (STEP_NS * 1e-9),
+                               atol=1e-4, rtol=1e-3)
+
+
+def test_empty_scene_without_a_box(stage, sets, net):
+    moved = stepped(*started(stage, sets, net, scene=empty_scene(1), bbox='auto'), sets[1:3])
+    assert len(moved.rows) == 0 and len(moved.scene) == 0
 
 
 def test_velocities_are_those_of_the_last_step(stage, sets, net):
@@ -156,7 +194,7 @@ def test_what_only_a_missing_camera_sees_stays_as_it_was(stage, sets, net):
     ball = stage.scene.select(torch.from_numpy(stage.ball))
     other = ball.replaced(means=ball.means + torch.tensor([-1.2, 0.0, 0.0]))
     model, follower = started(stage, sets, net, rig=cameras('left', 'right'),
-                              scene=concatenated([ball, other]), bbox='')
+                              scene=concatenated([ball, other]), bbox='all')
     before = stepped(model, follower, sets[1:2]).scene
     after = stepped(model, follower, [sets[2].only(['right'])]).scene
     assert (before.means[len(ball):] != other.means).any(1).float().mean() > 0.9
@@ -198,7 +236,7 @@ def test_equal_gaussians(stage, sets, net):
 
 def test_empty_region_and_empty_scene(stage, sets, net, caplog):
     with caplog.at_level(logging.WARNING):
-        for scene, bbox in ((stage.scene, '50 50 50 51 51 51'), (empty_scene(1), '')):
+        for scene, bbox in ((stage.scene, '50 50 50 51 51 51'), (empty_scene(1), 'all')):
             model, follower = started(stage, sets, net, scene=scene, bbox=bbox)
             moved = stepped(model, follower, sets[1:3])
             assert len(moved.rows) == 0 and torch.equal(moved.scene.means, scene.means)
@@ -210,7 +248,7 @@ def test_empty_region_and_empty_scene(stage, sets, net, caplog):
 def test_region_that_no_view_looks_at(stage, sets, net, caplog):
     behind = stage.scene.replaced(means=stage.scene.means - torch.tensor([0.0, 0.0, 9.0]))
     with caplog.at_level(logging.WARNING):
-        moved = stepped(*started(stage, sets, net, scene=behind, bbox=''), sets[1:2])
+        moved = stepped(*started(stage, sets, net, scene=behind, bbox='all'), sets[1:2])
     assert len(moved.rows) == 0 and torch.equal(moved.scene.means, behind.means)
     assert 'no input view looks at the region' in caplog.text
 
@@ -281,7 +319,7 @@ def test_choosing_agm(stage, tmp_path):
             attempt(MotionConfig(weights=str(tmp_path)))
     with pytest.raises(InputError, match='six numbers'):
         check('agm', MotionConfig(bbox='1 2 3'))
-    with pytest.raises(InputError, match='static, geometric, agm'):
+    with pytest.raises(InputError, match='auto, agm, agm_small, geometric, static'):
         check('none', MotionConfig())
     check('geometric', MotionConfig())
 

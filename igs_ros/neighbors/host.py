@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Farthest point sampling and nearest neighbours of point clouds (reference/cpu_core.md 4)."""
+"""Neighbours on the CPU: fpsample's bucket tree and SciPy's k-d tree (reference/cpu_core.md 4)."""
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -15,28 +16,18 @@ except ImportError:  # it has no wheel for every Python
 
 _LOG = logging.getLogger(__name__)
 _TREE_HEIGHT = 7  # fastest of those measured, for 10k to 150k points
-_told = set()
 
 
-def fps(points: np.ndarray, m: int, seed: int = 0) -> np.ndarray:
-    """Farthest point sampling: each point is the one farthest from all before it.
-
-    points: [N, D], any unit, finite. The first one is drawn with `seed`; the rest follow.
-    Returns int64 indices in the order picked: `m` of them, or fewer where there are fewer
-    different points.
-    """
+def fps(points: np.ndarray, m: int, start: int) -> np.ndarray:
+    """See `igs_ros.neighbors.fps`; points: [N, D] float32, N > `start`; 1 <= m <= N."""
     points = np.ascontiguousarray(points, dtype=np.float32)
-    if len(points) == 0 or m <= 0:
-        return np.zeros(0, np.int64)
-    start = int(np.random.default_rng(seed).integers(len(points)))
-    count = min(m, len(points))
     if fpsample is None:
         _tell_once('fpsample is not installed: farthest point sampling runs in numba, which is '
                    'about 20 times slower; pip install fpsample==0.3.3')
-        return _fps_brute_force(points, count, start)
+        return _fps_brute_force(points, m, start)
     if len(points) < 2 ** _TREE_HEIGHT:
-        return _fps_brute_force(points, count, start)
-    picked = fpsample.bucket_fps_kdline_sampling(points, count, _TREE_HEIGHT, start)
+        return _fps_brute_force(points, m, start)
+    picked = fpsample.bucket_fps_kdline_sampling(points, m, _TREE_HEIGHT, start)
     picked = np.asarray(picked, dtype=np.int64)
     # once every different point is taken, the tree returns equal ones again
     _, first = np.unique(points[picked], axis=0, return_index=True)
@@ -44,26 +35,19 @@ def fps(points: np.ndarray, m: int, seed: int = 0) -> np.ndarray:
 
 
 def knn(query: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest points of each query point, nearest first.
-
-    query: [Q, D]; points: [P, D], same unit, finite. Returns distances [Q, k'] float64 and
-    indices [Q, k'] int64 into `points`, with k' = min(k, P).
-    """
-    k = min(k, len(points))
-    if k <= 0 or len(query) == 0:
-        return np.zeros((len(query), max(k, 0))), np.zeros((len(query), max(k, 0)), np.int64)
+    """See `igs_ros.neighbors.knn`; 1 <= k <= P, Q >= 1."""
     # a list of ranks keeps the second axis, also for k = 1
     return cKDTree(points).query(query, k=list(range(1, k + 1)))
 
 
+@cache
 def _tell_once(message: str) -> None:
-    if message not in _told:
-        _told.add(message)
-        _LOG.warning(message)
+    _LOG.warning(message)
 
 
 @njit(cache=True, nogil=True)
 def _fps_brute_force(points, count, start):
+    """Farthest point sampling as in textbooks: [count'] int64, fewer where points are equal."""
     n, dimensions = points.shape
     nearest = np.full(n, np.inf, np.float32)  # squared distance to the picked points
     picked = np.empty(count, np.int64)
