@@ -136,6 +136,8 @@ ROS_WHEELS = [
     'ros-std-srvs==5.5.*',
 ]
 
+TRAIN = ['accelerate', 'tensorboard']
+
 setup(
     name=NAME,
     version=VERSION,
@@ -151,7 +153,8 @@ setup(
     extras_require={
         'cuda': ['gsplat==1.5.3'],
         # gsplat's functions in plain torch serve as an independent reference in the tests.
-        'dev': ['gsplat==1.5.3', 'hypothesis', 'pytest', 'ruff'],
+        'dev': ['gsplat==1.5.3', 'hypothesis', 'pytest', 'ruff', *TRAIN],
+        'train': TRAIN,
     },
     entry_points={'console_scripts': ['igs = igs_ros.cli.main:main']},
     distclass=Binary,

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of a run on disk: complete or not there, and only taken up by the same run."""
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from igs_ros.config import settings
+from igs_ros.errors import InputError
+from igs_ros.files import replaced
+from igs_ros.training.config import FREE_TO_CHANGE, TrainConfig
+
+NAME = 'checkpoint.pt'
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a run needs to go on. Random numbers are not in it: they follow from `step`."""
+
+    step: int  # steps done
+    plan: Mapping[str, str | int | float | bool]  # see `plan`; the same for the whole run
+    module: Mapping  # state dicts
+    optimizer: Mapping
+    schedule: Mapping
+    scaler: Mapping | None  # of fp16
+
+
+def plan(config: TrainConfig, steps: int, samples_per_step: int) -> dict:
+    """What must not change within a run."""
+    values = {name: value if isinstance(value, bool | int | float) else str(value)
+              for name, value in settings(config) if name not in FREE_TO_CHANGE}
+    return {**values, 'steps in all': steps, 'samples per step': samples_per_step}
+
+
+def save(folder: Path, state: State) -> None:
+    """Write `folder`/checkpoint.pt in place of the one before."""
+    with replaced(folder / NAME) as path:
+        torch.save(vars(state), path)
+
+
+def load(folder: Path, wanted: Mapping, device: torch.device) -> State | None:
+    """The state in `folder`, None where there is none.
+
+    Raises `InputError` when it cannot be read or belongs to a run with another plan than `wanted`.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        state = State(**torch.load(path, map_location=device, weights_only=True))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, TypeError) as error:
+        raise InputError(f'{path}: no checkpoint of igs train ({str(error).splitlines()[0]}). '
+                         f'Take another --out, or remove it to start anew.') from error
+    changed = [f'{name} was {state.plan.get(name)!r} and is {value!r}'
+               for name, value in wanted.items() if state.plan.get(name) != value]
+    if changed:
+        raise InputError(f'{path}: this run was started with other settings: '
+                         f'{"; ".join(changed)}. Repeat them to go on, or take another --out.')
+    return state
