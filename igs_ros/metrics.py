@@ -104,8 +104,11 @@ class Scorer:
         self._steps_rendered = 0
         self._flicker: np.ndarray | float = 0.0  # [H, W] sums of |difference|, mean over RGB
         self._flicker_truth: np.ndarray | float = 0.0
+        self._flicker_keys: np.ndarray | float = 0.0  # of steps to key frames alone
+        self._key_steps_rendered = 0
 
-    def add(self, truth: np.ndarray | None, rendered: np.ndarray | None) -> Score:
+    def add(self, truth: np.ndarray | None, rendered: np.ndarray | None,
+            is_key: bool = False) -> Score:
         """The score of the next frame of the run.
 
         truth: what the test camera saw, uint8 [H, W, 3], None where it has no picture; rendered:
@@ -117,7 +120,7 @@ class Scorer:
             assert truth.shape == rendered.shape, (truth.shape, rendered.shape)
             score = Score(psnr(truth, rendered), ssim(truth, rendered),
                           self._psnr_moving(truth, rendered))
-        self._accumulate(truth, rendered)
+        self._accumulate(truth, rendered, is_key)
         self._truth = truth
         self._rendered = None if rendered is None else as_float(rendered)
         return score
@@ -135,12 +138,19 @@ class Scorer:
             return None, truth
         return float(self._flicker[still].mean()) * 255 / self._steps_rendered, truth
 
+    def flicker_at_keys(self) -> float | None:
+        """`flicker` of the rendered pictures over the steps to key frames alone, in 1/255."""
+        if not self._key_steps_rendered or self._changed.all():
+            return None
+        still = ~self._changed
+        return float(self._flicker_keys[still].mean()) * 255 / self._key_steps_rendered
+
     def _psnr_moving(self, truth, rendered) -> float | None:
         if self._truth is None:
             return None
         return psnr(truth, rendered, changed_pixels(self._truth, truth, MOVING_ABOVE))
 
-    def _accumulate(self, truth, rendered) -> None:
+    def _accumulate(self, truth, rendered, is_key) -> None:
         if truth is None or self._truth is None:
             return
         changed = changed_pixels(self._truth, truth, STILL_UP_TO)
@@ -148,8 +158,12 @@ class Scorer:
         self._flicker_truth += np.abs(as_float(truth) - as_float(self._truth)).mean(-1)
         self._steps += 1
         if rendered is not None and self._rendered is not None:
-            self._flicker += np.abs(as_float(rendered) - self._rendered).mean(-1)
+            difference = np.abs(as_float(rendered) - self._rendered).mean(-1)
+            self._flicker += difference
             self._steps_rendered += 1
+            if is_key:
+                self._flicker_keys += difference
+                self._key_steps_rendered += 1
 
 
 def times_summary(seconds: Sequence[float]) -> dict[str, float | None]:
@@ -170,23 +184,24 @@ def summary(frames: Sequence[dict], scorer: Scorer, peak_rss_mb: float, wall_s: 
     """
     keys = [frame['psnr'] for frame in frames if frame['kind'] == 'key']
     flicker, flicker_truth = scorer.flicker()
-    means = {name: _mean(frame[name] for frame in frames) for name in SCORES}
+    means = {name: mean(frame[name] for frame in frames) for name in SCORES}
     return {
         'frames_scored': sum(frame['psnr'] is not None for frame in frames),
         **means,
-        'psnr_keys': _mean(keys),
-        'psnr_first_two_keys': _mean(keys[:2]),
-        'psnr_last_two_keys': _mean(keys[-2:]),
+        'psnr_keys': mean(keys),
+        'psnr_first_two_keys': mean(keys[:2]),
+        'psnr_last_two_keys': mean(keys[-2:]),
         'flicker': flicker,
         'flicker_truth': flicker_truth,
         'step_s': times_summary([frame['step_s'] for frame in frames]),
-        'step_cpu_s_mean': _mean(frame['step_cpu_s'] for frame in frames),
-        'state_bytes_mean': _mean(frame['state_bytes'] for frame in frames),
+        'step_cpu_s_mean': mean(frame['step_cpu_s'] for frame in frames),
+        'state_bytes_mean': mean(frame['state_bytes'] for frame in frames),
         'peak_rss_mb': peak_rss_mb,
         'wall_s': wall_s,
     }
 
 
-def _mean(values) -> float | None:
+def mean(values) -> float | None:
+    """Mean of `values` but None and infinite ones; None of nothing."""
     known = [value for value in values if value is not None and value != math.inf]
     return float(np.mean(known)) if known else None

@@ -20,13 +20,15 @@ from igs_ros.codec.ply import write_scene
 from igs_ros.codec.state import key_arrays, serialized_size, update_arrays
 from igs_ros.config import Config
 from igs_ros.data import open_recording, test_view, train_views
+from igs_ros.detail import detail_summary, frame_detail
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.machine import machine, peak_rss_mb
 from igs_ros.raster import Rasterizer, render_view
 from igs_ros.run_files import RunFiles
-from igs_ros.sessions import LiveSession, LockstepSession, Playlist, Shown, Skipped
+from igs_ros.sessions import LiveSession, LockstepSession, Playlist, Shown, Skipped, Unscored
 from igs_ros.snapshot import Snapshot
-from igs_ros.timing import spending
+from igs_ros.timing import Timings, spans_to, spending
+from igs_ros.trace import Trace
 
 WORLD_FRAME = 'map'  # only its length counts here: it is part of the serialised message
 
@@ -43,6 +45,7 @@ class Request:
     first: int = 0  # frame of the first scene
     last: int | None = None  # half-open
     live: bool = False
+    profile: Path | None = None  # file for a trace of what every thread did when
 
 
 def run(request: Request) -> dict:
@@ -58,16 +61,20 @@ def run(request: Request) -> dict:
     playlist = Playlist(recording, train, (watched,), request.first, request.last)
     files = RunFiles(request.out, recording.rate_hz) if request.out else None
     session_type = LiveSession if request.live else LockstepSession
-    with session_type(playlist, request.config) as session, _progress() as progress:
+    timings, trace = Timings(), Trace() if request.profile else None
+    with session_type(playlist, request.config, trace) as session, _progress() as progress, \
+            spans_to(timings, *([trace] if trace else ())):
         judge = Judge(recording.cameras[watched], test is not None, request.config.width,
                       session.rasterizer, files)
         made, frame_set = session.begin(progress)
         bootstrap = judge.first(made, session.snapshot, frame_set)
-        rows, skipped = [], []
+        rows, skipped, unscored = [], [], []
         for frame in session.frames(progress):
             if isinstance(frame, Skipped):
                 judge.skip(frame)
                 skipped.append(frame.index)
+            elif isinstance(frame, Unscored):
+                unscored.append(frame.index)
             else:
                 rows.append(judge.frame(frame))
     results = {
@@ -78,8 +85,15 @@ def run(request: Request) -> dict:
         'bootstrap': bootstrap, 'frames': rows,
         'summary': metrics.summary(rows, judge.scorer, peak_rss_mb(),
                                    time.perf_counter() - started)}
+    if not request.live:
+        results['detail'] = {'summary': detail_summary(rows, judge.details, judge.scorer),
+                             'frames': judge.details,
+                             'stages': {path: asdict(stage) for path, stage
+                                        in timings.snapshot().items()}}
     if request.live:
-        results['live'] = {'skipped': skipped, 'drops': session.drops()}
+        results['live'] = {'skipped': skipped, 'unscored': unscored, **session.figures()}
+    if trace:
+        trace.write(request.profile)
     if files:
         write_scene(request.out / 'final.ply', session.snapshot.scene)
         files.finish(results)
@@ -101,6 +115,7 @@ class Judge:
         self._rasterizer = rasterizer
         self._files = files
         self.scorer = metrics.Scorer()
+        self.details: list[dict] = []  # of the frames so far, see igs_ros.detail
 
     def first(self, made: BootstrapReport, snapshot: Snapshot, frame_set: FrameSet) -> dict:
         """The `bootstrap` of results.json; this frame also starts the comparisons in time."""
@@ -113,7 +128,9 @@ class Judge:
     def frame(self, shown: Shown) -> dict:
         """One entry of `frames` in results.json."""
         snapshot, motion, refinement = shown.snapshot, shown.motion, shown.refinement
-        score, render = self._look(f'frame {shown.index}', snapshot, shown.frame_set)
+        score, render = self._look(f'frame {shown.index}', snapshot, shown.frame_set,
+                                   shown.kind == 'key')
+        self.details.append(frame_detail(shown.index, self._psnr_copy(shown), shown.refined))
         return {
             'index': shown.index, 'kind': shown.kind, 'psnr': score.psnr, 'ssim': score.ssim,
             'psnr_moving': score.psnr_moving, 'motion_s': motion.wall_s,
@@ -126,16 +143,26 @@ class Judge:
     def skip(self, frame: Skipped) -> None:
         """Note a frame that was never shown: its picture still says what moves."""
         if self._scored:
-            truth = self._preparer.prepare(frame.frame_set).images.get(self._camera.name)
-            self.scorer.add(truth, None)
+            self.scorer.add(self._truth(frame.frame_set), None)
 
-    def _look(self, label: str, snapshot: Snapshot, frame_set: FrameSet):
+    def _psnr_copy(self, shown: Shown) -> float | None:
+        """PSNR of the key as it is, not moved to a candidate."""
+        truth = self._truth(shown.frame_set)
+        if not self._scored or shown.kind == 'key' or truth is None:
+            return None
+        view = render_view(self._rasterizer, shown.snapshot.key, self._camera)
+        return metrics.psnr(truth, view.rgb)
+
+    def _truth(self, frame_set: FrameSet) -> np.ndarray | None:
+        return self._preparer.prepare(frame_set).images.get(self._camera.name)
+
+    def _look(self, label: str, snapshot: Snapshot, frame_set: FrameSet, is_key: bool = False):
         with spending() as spent:
             view = render_view(self._rasterizer, snapshot.scene, self._camera, snapshot.stamp_ns)
-        truth = self._preparer.prepare(frame_set).images.get(self._camera.name)
+        truth = self._truth(frame_set)
         score = metrics.Score()
         if self._scored:
-            score = self.scorer.add(truth, view.rgb)
+            score = self.scorer.add(truth, view.rgb, is_key)
         if self._files:
             self._files.add(label, view, truth)
         return score, spent()

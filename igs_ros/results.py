@@ -68,7 +68,10 @@ CONTRACT = {
         'wall_s': NUMBER,
     },
 }
-OPTIONAL = {'live': OBJECT}  # of live runs and the demo: latencies, drops, frames not scored
+OPTIONAL = {
+    'live': OBJECT,  # of live runs and the demo: latencies, drops, frames not scored
+    'detail': OBJECT,  # of runs in lockstep: where time and quality come from (detail.py)
+}
 
 
 def validate_results(results: dict) -> None:

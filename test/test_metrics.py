@@ -139,6 +139,20 @@ def test_the_scorer_equals_the_definitions_written_out():
     assert 0.3 < still.mean() < 0.9
 
 
+def test_flicker_at_keys_is_that_of_the_steps_to_key_frames():
+    truths, renders = run_of(6)
+    scorer, still = Scorer(), np.ones(truths[0].shape[:2], bool)
+    assert scorer.flicker_at_keys() is None
+    for i in range(6):
+        scorer.add(truths[i], renders[i], is_key=i in (2, 5))
+        if i:
+            still &= ~changed_pixels(truths[i - 1], truths[i], STILL_UP_TO)
+    clamped = [np.clip(r.astype(float), 0, 1) for r in renders]
+    steps = [np.abs(clamped[i] - clamped[i - 1])[still].mean() for i in (2, 5)]
+    assert scorer.flicker_at_keys() == pytest.approx(np.mean(steps) * 255)
+    assert scorer.flicker_at_keys() != pytest.approx(scorer.flicker()[0])
+
+
 def test_frames_without_a_render_still_say_what_moves():
     truths, renders = run_of(4)
     scorer = Scorer()

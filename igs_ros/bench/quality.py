@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quality of the whole line on recordings: motion models side by side, means over seeds.
+"""Quality of the whole line on recordings: arms side by side, means over seeds.
 
 For every recording and seed the first scene is made once, written as PLY, and taken by every
-motion model: they differ in nothing but the motion. Scores are those of results.json.
+arm: they differ in nothing but their settings. Scores are those of results.json.
 """
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
+import torch
 
 from igs_ros import __version__
+from igs_ros.bench.arms import Arm, chosen, with_iterations
+from igs_ros.bench.raster import reference_ms
 from igs_ros.config import BootstrapConfig, Config
 from igs_ros.machine import machine
 from igs_ros.offline import Request, run, summary_text
@@ -26,10 +26,11 @@ from igs_ros.offline import Request, run, summary_text
 log = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parents[1]
 # What a first scene depends on, besides its settings; relative to the package, folders whole.
-DECISIVE = ('bootstrap', 'codec/ply.py', 'data', 'raster', 'camera.py', 'frames.py', 'loss.py',
-            'neighbors.py', 'optimize.py', 'overlap.py', 'scene.py', 'stereo.py')
-SUMMARY = ('psnr', 'ssim', 'psnr_moving', 'psnr_keys', 'psnr_first_two_keys',
-           'psnr_last_two_keys', 'flicker', 'flicker_truth', 'step_cpu_s_mean', 'wall_s')
+DECISIVE = ('bootstrap', 'codec/ply.py', 'data', 'raster', 'camera.py', 'exposure.py',
+            'frames.py', 'importance.py', 'loss.py', 'neighbors', 'optimize.py', 'overlap.py',
+            'scene.py', 'stereo.py')
+SAME_TIME = 0.05  # relative difference of CPU time that counts as equal
+CORRECTIONS = 2  # runs at most to get there
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Plan:
     """What is compared."""
 
     recordings: Sequence[Path]
-    motions: Sequence[str]
+    arms: Sequence[str]
     seeds: Sequence[int]
     config: Config
     first: int = 0
@@ -46,27 +47,66 @@ class Plan:
 
 
 def measure(plan: Plan) -> dict:
-    """Run everything: one row per recording, seed and motion.
+    """Run everything: one row per recording, seed and arm.
 
-    Raises `InputError` for recordings that cannot be read.
+    Raises `InputError` for recordings that cannot be read and for unknown arms.
     """
+    arms = chosen(plan.arms)
+    torch.set_num_threads(1)
+    before = reference_ms()
     rows = [row for recording in plan.recordings for seed in plan.seeds
-            for row in _compare(plan, recording, seed)]
-    return {'machine': machine(), 'rows': rows}
+            for row in _compare(plan, arms, recording, seed)]
+    return {'machine': machine(), 'raster_reference_ms': [before, reference_ms()],
+            'arms': {arm.name: arm.meaning for arm in arms}, 'rows': rows}
 
 
-def _compare(plan: Plan, recording: Path, seed: int) -> Iterable[dict]:
+def _compare(plan: Plan, arms: Sequence[Arm], recording: Path, seed: int) -> Iterable[dict]:
     config = replace(plan.config, seed=seed)
+    times: dict[str, float] = {}  # CPU seconds per frame by arm
     with tempfile.TemporaryDirectory() as folder:
         first, scene = _first_scene(plan, recording, config, plan.keep or Path(folder))
         ready = replace(config, bootstrap=BootstrapConfig(method=str(scene)))
-        for motion in plan.motions:
-            result = run(Request(recording, None, replace(ready, motion=motion),
-                                 first=plan.first, last=plan.last))
-            log.info('%s motion, seed %d, %s', motion, seed, summary_text(result))
-            yield {'scene': result['scene'], 'motion': motion, 'seed': seed,
+        for arm in arms:
+            result = _run_arm(plan, recording, arm, ready, times)
+            times[arm.name] = result['summary']['step_cpu_s_mean']
+            log.info('%s, seed %d, %s', arm.name, seed, summary_text(result))
+            yield {'scene': result['scene'], 'arm': arm.name, 'seed': seed,
+                   'iterations': result['config']['refine']['iterations'],
+                   'time_share': times[arm.name] / times[arm.like] if arm.like else None,
                    'bootstrap': first['bootstrap'], 'frames': result['frames'],
-                   'summary': result['summary']}
+                   'summary': result['summary'], 'detail': result['detail']}
+
+
+def _run_arm(plan: Plan, recording: Path, arm: Arm, base: Config, times: Mapping[str, float]
+             ) -> dict:
+    """results.json of an arm; its iterations are searched where its CPU time is given."""
+    config = arm.config(base)
+
+    def result_with(iterations: int, last: int | None) -> dict:
+        return run(Request(recording, None, with_iterations(config, iterations),
+                           first=plan.first, last=last))
+    if not arm.like:
+        return result_with(config.refine.iterations, plan.last)
+    wanted = times[arm.like]
+    short = plan.first + 1 + 2 * config.key_interval
+    short = short if plan.last is None else min(plan.last, short)
+    iterations = _corrected(result_with(config.refine.iterations, short), wanted)
+    for _ in range(CORRECTIONS):
+        result = result_with(iterations, plan.last)
+        if abs(result['summary']['step_cpu_s_mean'] / wanted - 1) <= SAME_TIME:
+            break
+        iterations = _corrected(result, wanted)
+    return result
+
+
+def _corrected(result: dict, wanted: float) -> int:
+    """Iterations with which a frame of this run would have taken `wanted` CPU s on the mean."""
+    iterations = result['config']['refine']['iterations']
+    frames = len(result['frames'])
+    optimised = sum(frame['refine_cpu_s']['optimise'] for frame in result['detail']['frames']
+                    if 'refine_cpu_s' in frame)
+    missing = (wanted - result['summary']['step_cpu_s_mean']) * frames
+    return max(1, round(iterations * max(0.0, 1 + missing / max(optimised, 1e-9))))
 
 
 def _first_scene(plan: Plan, recording: Path, config: Config, folder: Path) -> tuple[dict, Path]:
@@ -88,37 +128,3 @@ def sources_digest(package: Path = PACKAGE) -> str:
     for file in files:
         digest.update(str(file.relative_to(package)).encode() + b'\0' + file.read_bytes() + b'\0')
     return digest.hexdigest()
-
-
-def print_means(results: dict) -> None:
-    """One line per recording and motion: means over the seeds.
-
-    `first test` and `first train` are the first scene's PSNR on the test view (none without one)
-    and on the views that trained it.
-    """
-    rows = results['rows']
-    table = Table('scene', 'motion', 'seeds', 'first test', 'first train', 'psnr', 'ssim',
-                  'moving', 'keys', 'first 2 keys', 'last 2 keys', 'flicker (truth)',
-                  'CPU s / frame')
-    for scene, motion in dict.fromkeys((row['scene'], row['motion']) for row in rows):
-        group = [row for row in rows if (row['scene'], row['motion']) == (scene, motion)]
-        first = {name: _mean(row['bootstrap'][name] for row in group)
-                 for name in ('psnr_test', 'psnr_train')}
-        mean = {name: _mean(row['summary'][name] for row in group) for name in SUMMARY}
-        table.add_row(
-            scene, motion, str(len(group)), _text(first['psnr_test']),
-            _text(first['psnr_train']), _text(mean['psnr']), _text(mean['ssim'], 3),
-            _text(mean['psnr_moving']), _text(mean['psnr_keys']),
-            _text(mean['psnr_first_two_keys']), _text(mean['psnr_last_two_keys']),
-            f"{_text(mean['flicker'])} ({_text(mean['flicker_truth'])})",
-            _text(mean['step_cpu_s_mean']))
-    Console(width=150).print(table)
-
-
-def _mean(values) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _text(value: float | None, digits: int = 2) -> str:
-    return '-' if value is None else f'{value:.{digits}f}'

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from igs_ros.cli.options import SceneOptions, frame_range
+from igs_ros.config import checked, with_settings
 from igs_ros.errors import InputError
 
 
@@ -30,14 +32,14 @@ class BenchRaster:
 
 @dataclass(frozen=True)
 class BenchQuality:
-    """Score motion models side by side on recordings, from the same first scenes."""
+    """Score ways to run side by side on recordings, from the same first scenes."""
 
     recordings: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of recordings."""
     scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
-    """Settings of the reconstruction; --motion and --seed are replaced by the lists below."""
-    motions: tuple[str, ...] = ('static', 'geometric')
-    """Motion models to compare."""
+    """Settings that all arms share; --seed is replaced by the list below."""
+    arms: tuple[str, ...] = ('frozen', 'key5', 'every', 'per-frame', 'igs-s', 'igs-l')
+    """What to compare; the table says what each arm is, `--arms ?` lists all."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds; the table shows means over them."""
     frames: str = '0:11'
@@ -49,13 +51,159 @@ class BenchQuality:
 
     def main(self) -> int:
         """Run the comparison."""
-        from igs_ros.bench import quality  # heavy imports: not for --help
+        from igs_ros.bench import quality, quality_table  # heavy imports: not for --help
         if not self.recordings:
             raise InputError('igs bench quality: no recording given; expected their folders.')
         first, last = frame_range(self.frames)
-        plan = quality.Plan(self.recordings, self.motions, self.seeds, self.scene.config(), first,
+        plan = quality.Plan(self.recordings, self.arms, self.seeds, self.scene.config(), first,
                             last, self.keep)
-        _report(quality.measure(plan), quality.print_means, self.json)
+        _report(quality.measure(plan), quality_table.print_means, self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class BenchBootstrap:
+    """Quality of the first scene against time, as a curve."""
+
+    recordings: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of recordings."""
+    scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
+    """Settings; --seed is replaced by the list below, --threads is 1, and --bootstrap-seconds
+    caps the seconds of the curve."""
+    seconds: tuple[float, ...] = (15, 30, 60, 90, 120, 180)
+    """When to score: scaled CPU seconds."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds; the table shows means over them."""
+    frame: int = 0
+    """Frame of the first scene, 0-based."""
+    json: bool = False
+    """Print every curve as JSON instead of the table of means."""
+
+    def main(self) -> int:
+        """Run the benchmark."""
+        from igs_ros.bench import bootstrap  # heavy imports: not for --help
+        if not self.recordings:
+            raise InputError('igs bench bootstrap: no recording given; expected their folders.')
+        plan = bootstrap.Plan(self.recordings, self.seeds, self.seconds, self.scene.config(),
+                              self.frame)
+        _report(bootstrap.measure(plan), bootstrap.print_table, self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class BenchLive:
+    """Loop a recording into the live pipeline, with its stamp jump: do memory and latency hold?"""
+
+    recording: Annotated[Path, tyro.conf.Positional]
+    """Folder of the recording."""
+    scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
+    """Settings of the reconstruction; budget.* are the deadlines."""
+    minutes: float = 10.0
+    """How long to play."""
+    update_hz: float = 10.0
+    """Scene updates per second to hold, where the settings say nothing (budget.update_hz)."""
+    rate: float = 0.0
+    """Frame sets per second, 0 = as recorded."""
+    frames: str = '0:'
+    """Frames A:B, 0-based, half-open; frame A is the first scene. All are held in memory."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
+    plot: Annotated[Path | None, tyro.conf.arg(metavar='FILE.png|svg')] = None
+    """Draw memory, latency and pace over time."""
+
+    def main(self) -> int:
+        """Run the benchmark."""
+        from igs_ros.bench import live, live_plot  # heavy imports: not for --help
+        first, last = frame_range(self.frames)
+        if not self.minutes > 0:
+            raise InputError(f'--minutes {self.minutes}: expected more than 0.')
+        config = self.scene.config()
+        if not config.budget.update_hz:
+            config = with_settings(config, {'budget.update_hz': self.update_hz})
+        results = live.run(live.Plan(self.recording, checked(config), self.minutes, first=first,
+                                     last=last, rate_hz=self.rate),
+                           lambda text: print(text, file=sys.stderr))
+        if self.plot:
+            live_plot.plot(results, self.plot)
+        _report(results, live.print_table, self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class BenchMotion:
+    """Time one candidate of every motion model that is there, by part, on a made-up world."""
+
+    motions: tuple[str, ...] = ('agm', 'agm_small', 'geometric')
+    """Motion models to time."""
+    weights: Annotated[str, tyro.conf.arg(metavar='DIR')] = ''
+    """Folder with weights of agm; without, random ones take as long."""
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """Where to compute."""
+    threads: int = 1
+    """Threads of the rasteriser and of agm, on a CPU."""
+    compile: bool = False
+    """Compile agm first."""
+    gaussians: int = 0
+    """Gaussians of the world, 0 = 150,000 on CUDA, 30,000 on a CPU."""
+    anchors: int = 0
+    """Anchors of agm, 0 = 8192 on CUDA, 2048 on a CPU."""
+    picture: int = 0
+    """Side of agm's pictures in px, a multiple of 16; 0 = 512 on CUDA, 256 on a CPU."""
+    repeats: int = 0
+    """Candidates that are timed, 0 = 30 on CUDA, 5 on a CPU."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
+
+    def main(self) -> int:
+        """Run the benchmark."""
+        from igs_ros.bench import motion  # compiles kernels: only when asked for
+        given = {name: value for name, value in vars(self).items() if name != 'json'}
+        _report(motion.run(motion.Plan(**given)), motion.print_table, self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class BenchRefine:
+    """Time one refine iteration by part, whole and masked, and the drawing of a view."""
+
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """Where to compute."""
+    threads: int = 1
+    """Threads of the rasteriser, on a CPU."""
+    gaussians: int = 0
+    """Gaussians of the scene, 0 = 150,000 on CUDA, 30,000 on a CPU."""
+    width: int = 0
+    """Picture width in px, 0 = 1352 on CUDA, 480 on a CPU."""
+    height: int = 0
+    """Picture height in px, 0 = 1014 on CUDA, 360 on a CPU."""
+    tiles: float = 0.3
+    """Share of the picture that is drawn and compared in the masked cases."""
+    repeats: int = 0
+    """Iterations that are timed, 0 = 50 on CUDA, 15 on a CPU."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
+
+    def main(self) -> int:
+        """Run the benchmark."""
+        from igs_ros.bench import refine  # compiles kernels: only when asked for
+        given = {name: value for name, value in vars(self).items() if name != 'json'}
+        _report(refine.run(refine.Plan(**given)), refine.print_table, self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class BenchNeighbors:
+    """Time farthest point sampling and nearest neighbours, by all that can do it here."""
+
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """cpu leaves a GPU out."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
+
+    def main(self) -> int:
+        """Run the benchmark."""
+        from igs_ros.bench import neighbors  # compiles kernels: only when asked for
+        _report(neighbors.run(self.device), neighbors.print_table, self.json)
         return 0
 
 
@@ -65,7 +213,12 @@ class Bench:
 
     what: tyro.conf.OmitArgPrefixes[
         Annotated[BenchRaster, tyro.conf.subcommand('raster', prefix_name=False)]
-        | Annotated[BenchQuality, tyro.conf.subcommand('quality', prefix_name=False)]]
+        | Annotated[BenchQuality, tyro.conf.subcommand('quality', prefix_name=False)]
+        | Annotated[BenchBootstrap, tyro.conf.subcommand('bootstrap', prefix_name=False)]
+        | Annotated[BenchMotion, tyro.conf.subcommand('motion', prefix_name=False)]
+        | Annotated[BenchRefine, tyro.conf.subcommand('refine', prefix_name=False)]
+        | Annotated[BenchNeighbors, tyro.conf.subcommand('neighbors', prefix_name=False)]
+        | Annotated[BenchLive, tyro.conf.subcommand('live', prefix_name=False)]]
 
     def main(self) -> int:
         """Run the chosen benchmark."""

@@ -31,7 +31,10 @@ class Check:
                 _module('av', 'video files', 'pip install av'),
                 _module('fpsample', 'fast anchor sampling; without it a slower one is used',
                         'pip install fpsample==0.3.3', needed=False),
-                _gsplat(), _ros(), *(_weights(self.weights) if self.weights else ())]
+                _for_gpu('gsplat', 'GPU rasteriser', 'the CPU draws', "pip install '.[cuda]'"),
+                _for_gpu('torch_cluster', 'anchors of agm on a GPU', 'plain torch, slower',
+                         'pip install torch-cluster'),
+                _ros(), *(_weights(self.weights) if self.weights else ())]
         table = Table('', 'part', 'found')
         for ok, part, found in rows:
             table.add_row({True: '[green]ok[/]', False: '[red]no[/]',
@@ -56,14 +59,13 @@ def _torch():
     return True, 'tensors', f'torch {torch.__version__}, {gpu}'
 
 
-def _gsplat():
+def _for_gpu(name: str, part: str, without: str, remedy: str):
     if importlib.util.find_spec('torch') is None:
-        return None, 'GPU rasteriser', 'not looked for without torch'
+        return None, part, 'not looked for without torch'
     import torch
     if not torch.cuda.is_available():
-        return None, 'GPU rasteriser', 'not needed without a CUDA GPU'
-    return _module('gsplat', 'GPU rasteriser; without it the CPU draws', "pip install '.[cuda]'",
-                   needed=False)
+        return None, part, 'not needed without a CUDA GPU'
+    return _module(name, f'{part}; without it: {without}', remedy, needed=False)
 
 
 def _ros():

@@ -6,6 +6,10 @@
   igs demo --out OUT          player and node on the recording that ships, scored
   igs bench raster            time the rasteriser
   igs bench quality DATA...   score motion models side by side
+  igs bench motion            time the motion models on a made-up world
+  igs bench live DATA         loop a recording live: do memory and latency hold?
+  igs prepare DATA --out DIR  make a recording ready for training
+  igs train --out OUT         learn the weights of a motion network
   igs check                   say what this machine can run
 
 Each command has its own --help.
@@ -30,7 +34,9 @@ from igs_ros.cli.bench import Bench
 from igs_ros.cli.check import Check
 from igs_ros.cli.demo import Demo
 from igs_ros.cli.play import Play
+from igs_ros.cli.prepare import Prepare
 from igs_ros.cli.run import Run
+from igs_ros.cli.train import Train
 from igs_ros.errors import InputError
 
 
@@ -40,7 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
         RichHandler(console=Console(stderr=True), show_path=False, show_time=False)])
     logging.getLogger('matplotlib').setLevel(logging.WARNING)
     command = tyro.extras.subcommand_cli_from_dict(
-        {'run': Run, 'play': Play, 'demo': Demo, 'bench': Bench, 'check': Check},
+        {'run': Run, 'play': Play, 'demo': Demo, 'bench': Bench, 'prepare': Prepare,
+         'train': Train, 'check': Check},
         prog='igs', description=__doc__, args=arguments)
     try:
         code = command.main()

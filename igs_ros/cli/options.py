@@ -2,66 +2,79 @@
 """Options that several subcommands share."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import tyro
 
-from igs_ros.config import Config, checked
+from igs_ros.config import Config, checked, setting, with_settings
 from igs_ros.errors import InputError
+from igs_ros.presets import assigned, preset
 
-_default = Config()
+
+def _of(name: str, **options):
+    """The argument for setting `name`: left out, it is what the preset says."""
+    return tyro.conf.arg(help_behavior_hint=f'(default: {setting(Config(), name)!r})', **options)
 
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """Settings of the reconstruction that are worth a flag (all of them: config/igs.yaml)."""
+    """Settings of the reconstruction that are worth a flag; --set reaches all of them."""
 
-    width: int = _default.width
+    preset: str = ''
+    """Settings to start from: live, igs-s, igs-l (config/presets), or a parameter file of the
+    node (YAML). Flags win over it."""
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME=VALUE')] = ()
+    """Any settings of config/igs.yaml, such as refine.iterations=50; these win over all."""
+    width: Annotated[int | None, _of('width')] = None
     """Width of the working pictures in px, 0 = as recorded."""
-    motion: Literal['static', 'geometric', 'agm'] = _default.motion
-    """Motion between key frames; agm needs weights."""
-    weights: Annotated[str, tyro.conf.arg(metavar='DIR')] = _default.motion_model.weights
-    """Folder with the published weights of agm; `igs check --weights DIR` looks at it."""
-    bbox: Annotated[str, tyro.conf.arg(metavar='BOX')] = _default.motion_model.bbox
-    """Region that agm may move: 'xmin ymin zmin xmax ymax zmax' (m), a bbox.json, or
-    bbox.json:SCENE; all where it is not given."""
-    key_interval: int = _default.key_interval
+    motion: Annotated[Literal['auto', 'agm', 'agm_small', 'geometric', 'static'] | None,
+                      _of('motion')] = None
+    """Motion between key frames; agm needs weights, auto takes the best there is."""
+    weights: Annotated[str | None, _of('motion_model.weights', metavar='DIR')] = None
+    """Folder with weights of agm; `igs check --weights DIR` looks at it (docs/weights.md)."""
+    bbox: Annotated[str | None, _of('motion_model.bbox', metavar='BOX')] = None
+    """Region that agm may move: auto (what changes in the pictures), all, 'xmin ymin zmin xmax
+    ymax zmax' (m), a bbox.json, or bbox.json:SCENE."""
+    key_interval: Annotated[int | None, _of('key_interval')] = None
     """A key frame every so many frames; 0 = a frozen first scene."""
-    refine_iterations: int = _default.refine.iterations
+    refine_iterations: Annotated[int | None, _of('refine.iterations')] = None
     """Optimisation steps per key frame."""
-    max_gaussians: int = _default.max_gaussians
+    max_gaussians: Annotated[int | None, _of('max_gaussians')] = None
     """Bound of the scene at all times."""
-    sh_degree: int = _default.sh_degree
+    sh_degree: Annotated[int | None, _of('sh_degree')] = None
     """Degree of the spherical harmonics, 0..3."""
-    bootstrap: Annotated[str, tyro.conf.arg(metavar='auto|points|images|PATH')] = (
-        _default.bootstrap.method)
+    bootstrap: Annotated[str | None, _of('bootstrap.method',
+                                         metavar='auto|depth|points|images|PATH')] = None
     """Where the first scene comes from; PATH is a 3DGS PLY."""
-    optimise_ply: bool = _default.bootstrap.optimise_ply
+    optimise_ply: bool = False
     """Optimise a scene from a PLY as well; else it is taken as it is."""
-    bootstrap_iterations: int = _default.bootstrap.iterations
+    bootstrap_iterations: Annotated[int | None, _of('bootstrap.iterations')] = None
     """Optimisation steps of the first scene."""
-    bootstrap_seconds: float = _default.bootstrap.seconds
+    bootstrap_seconds: Annotated[float | None, _of('bootstrap.seconds')] = None
     """Wall-clock cap of the first scene in s, 0 = none."""
-    device: Literal['auto', 'cpu', 'cuda'] = _default.device
+    device: Annotated[Literal['auto', 'cpu', 'cuda'] | None, _of('device')] = None
     """Where to compute."""
-    threads: int = _default.threads
+    threads: Annotated[int | None, _of('threads')] = None
     """Threads of the CPU rasteriser; results do not depend on it."""
-    seed: int = _default.seed
+    seed: Annotated[int | None, _of('seed')] = None
     """Seed of everything random."""
 
     def config(self) -> Config:
         """The full configuration; raises `InputError` for values that cannot work."""
-        return checked(Config(
-            bootstrap=replace(_default.bootstrap, method=self.bootstrap,
-                              optimise_ply=self.optimise_ply,
-                              iterations=self.bootstrap_iterations,
-                              seconds=self.bootstrap_seconds),
-            motion_model=replace(_default.motion_model, weights=self.weights, bbox=self.bbox),
-            refine=replace(_default.refine, iterations=self.refine_iterations),
-            motion=self.motion, key_interval=self.key_interval,
-            max_gaussians=self.max_gaussians, sh_degree=self.sh_degree, width=self.width,
-            device=self.device, threads=self.threads, seed=self.seed))
+        given = {SETTINGS.get(name, name): value for name, value in vars(self).items()
+                 if name not in ('preset', 'set', 'optimise_ply') and value is not None}
+        if self.optimise_ply:
+            given['bootstrap.optimise_ply'] = True
+        chosen = with_settings(preset(self.preset), given, 'option')
+        return checked(with_settings(chosen, assigned(self.set), '--set'))
+
+
+SETTINGS = {'weights': 'motion_model.weights', 'bbox': 'motion_model.bbox',
+            'refine_iterations': 'refine.iterations', 'bootstrap': 'bootstrap.method',
+            'bootstrap_iterations': 'bootstrap.iterations',
+            'bootstrap_seconds': 'bootstrap.seconds'}
+"""Settings of the flags that are called otherwise."""
 
 
 def frame_range(text: str) -> tuple[int, int | None]:

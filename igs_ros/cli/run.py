@@ -29,12 +29,14 @@ class Run:
     """Frames A:B, 0-based, half-open; frame A is the first scene."""
     live: bool = False
     """Play the recording at its own rate into the live pipeline instead of going in lockstep."""
+    profile: Annotated[Path | None, tyro.conf.arg(metavar='FILE.json')] = None
+    """Write a trace of what every thread did when, for ui.perfetto.dev (docs/engine.md)."""
 
     def main(self) -> int:
         """Run and write everything below `out`."""
         from igs_ros.offline import Request, run, summary_text  # heavy: not for --help
         first, last = frame_range(self.frames)
         results = run(Request(self.data, self.out, self.scene.config(), self.test_view,
-                              self.train_views, first, last, self.live))
+                              self.train_views, first, last, self.live, self.profile))
         print(summary_text(results))
         return 0

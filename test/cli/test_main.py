@@ -23,7 +23,8 @@ def test_help_has_one_line_per_command(capsys):
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert ended.value.code == 0
     for start in ('igs run DATA --out OUT ', 'igs play DATA ', 'igs demo --out OUT ',
-                  'igs bench raster ', 'igs bench quality ', 'igs check ', '0  ', '1  ', '2  ',
+                  'igs bench raster ', 'igs bench quality ', 'igs prepare DATA ',
+                  'igs train --out OUT ', 'igs check ', '0  ', '1  ', '2  ',
                   '130  '):
         assert sum(line.startswith(start) for line in lines) == 1, start
     assert all(line.count('igs ') <= 1 for line in lines if line.startswith('igs '))

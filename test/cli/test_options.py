@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flags that several commands share: defaults, where they end up, what is refused."""
+import re
 from dataclasses import fields, replace
 
 import pytest
 import tyro
 
-from igs_ros.cli.options import SceneOptions, frame_range
-from igs_ros.config import Config
+from igs_ros.cli.options import SETTINGS, SceneOptions, frame_range
+from igs_ros.config import Config, setting, with_settings
 from igs_ros.errors import InputError
 
 
@@ -27,13 +28,48 @@ def test_flags_reach_the_configuration():
 
 CHANGED = {bool: lambda value: not value, int: lambda value: value + 1,
            float: lambda value: value + 1, str: lambda value: value + 'x'}
+FLAGS = [field.name for field in fields(SceneOptions) if field.name not in ('preset', 'set')]
 
 
-@pytest.mark.parametrize('name', [field.name for field in fields(SceneOptions)])
-def test_every_flag_changes_something(name):
-    value = getattr(SceneOptions(), name)
+@pytest.mark.parametrize('name', FLAGS)
+def test_every_flag_changes_its_setting_alone(name):
+    named = 'bootstrap.optimise_ply' if name == 'optimise_ply' else SETTINGS.get(name, name)
+    value = setting(Config(), named)
     changed = {'sh_degree': 2}.get(name, CHANGED[type(value)](value))
-    assert SceneOptions(**{name: changed}).config() != Config()
+    made = SceneOptions(**{name: changed}).config()
+    assert made == with_settings(Config(), {named: changed}) != Config()
+
+
+@pytest.mark.parametrize('name', FLAGS)
+def test_help_names_the_default(name, capsys):
+    with pytest.raises(SystemExit):
+        tyro.cli(SceneOptions, args=['--help'])
+    text = capsys.readouterr().out
+    if name != 'optimise_ply':
+        assert repr(setting(Config(), SETTINGS.get(name, name))) in text
+
+
+def test_a_preset_is_what_its_file_says_and_flags_win_over_it():
+    made = SceneOptions(preset='igs-l', max_gaussians=123).config()
+    assert (made.refine.iterations, made.sh_degree, made.max_gaussians) == (100, 3, 123)
+    assert not made.refine.births
+
+
+def test_set_wins_over_flags_and_reaches_every_setting():
+    made = SceneOptions(seed=1, set=('seed=4', 'refine.dssim=0.5', 'bootstrap.method=images',
+                                     'refine.births=false')).config()
+    assert (made.seed, made.refine.dssim, made.bootstrap.method) == (4, 0.5, 'images')
+    assert not made.refine.births
+
+
+@pytest.mark.parametrize('text, message', [
+    ('seed', "--set 'seed': expected NAME=VALUE"), ('seed: 1', 'expected NAME=VALUE'),
+    ('sead=1', "setting 'sead' is unknown"), ('refine=1', "setting 'refine' is unknown"),
+    ('seed=1.5', '--set: seed is 1.5; expected a value like 0'),
+    ('seed=[', 'expected NAME=VALUE'), ('refine.births=3', 'expected a value like True')])
+def test_settings_that_are_refused(text, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        SceneOptions(set=(text,)).config()
 
 
 @pytest.mark.parametrize('flag, value, name', [

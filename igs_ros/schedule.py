@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which frame sets become key frames."""
+from __future__ import annotations
+
+from igs_ros.errors import InputError
+
+
+class KeySchedule:
+    """Frame sets are counted from 1, the first after the first scene.
+
+    interval: every so many frame sets, 0 = never; explicit: numbers that are keys, such as
+    '5 10 12', instead of the interval; '' = none. Raises `InputError`.
+    """
+
+    def __init__(self, interval: int, explicit: str = ''):
+        self._interval = interval
+        self._numbers = _numbers(explicit)
+
+    def due(self, number: int) -> bool:
+        """Whether frame set `number` is to become a key frame."""
+        if self._numbers:
+            return number in self._numbers
+        return self._interval > 0 and number % self._interval == 0
+
+
+def _numbers(text: str) -> frozenset[int]:
+    try:
+        numbers = frozenset(int(word) for word in text.replace(',', ' ').split())
+    except ValueError:
+        numbers = frozenset({0})
+    if any(number < 1 for number in numbers):
+        raise InputError(f"key_frames '{text}': expected numbers of frame sets from 1 on, such as "
+                         f"'5 10 12'.")
+    return numbers

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Presets: what ships can be read, and bad files are refused by name."""
+import pytest
+
+from igs_ros.config import Config, checked
+from igs_ros.errors import InputError
+from igs_ros.presets import names, preset
+from igs_ros.shipped import shipped
+
+
+def test_no_preset_is_the_defaults():
+    assert preset('') == Config()
+
+
+def test_all_that_ship_can_be_used():
+    assert set(names()) == {'igs-s', 'igs-l', 'live'}
+    for name in names():
+        assert checked(preset(name)) != Config()
+
+
+def test_the_published_schedules_differ_in_iterations_alone():
+    short, long = preset('igs-s'), preset('igs-l')
+    assert (short.refine.iterations, long.refine.iterations) == (50, 100)
+    assert short.key_interval == long.key_interval == 5
+    assert not (short.refine.births or short.refine.selective)
+    assert short.refine.lr_means == 1.6e-3  # igs_reference 3.1
+
+
+def test_the_parameter_file_of_the_node_is_a_preset_of_the_defaults():
+    assert preset(str(shipped('config/igs.yaml'))) == Config()
+
+
+def test_parameters_of_a_node_named_igs_win(tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text('/**:\n  ros__parameters: {seed: 1, width: 8}\n'
+                    'igs:\n  ros__parameters:\n    seed: 2\n    refine: {iterations: 7}\n')
+    made = preset(str(file))
+    assert (made.seed, made.width, made.refine.iterations) == (2, 8, 7)
+
+
+@pytest.mark.parametrize('text', ['', '3', 'a: [', 'other:\n  ros__parameters: {seed: 1}',
+                                  '/**: {seed: 1}', '\xff'])
+def test_other_files_are_refused(tmp_path, text):
+    file = tmp_path / 'bad.yaml'
+    file.write_bytes(text.encode('latin-1'))
+    with pytest.raises(InputError, match='bad.yaml.*expected a ROS parameter file'):
+        preset(str(file))
+
+
+def test_unknown_names_and_wrong_types_are_refused(tmp_path):
+    with pytest.raises(InputError, match="preset 'fast'.*igs-l, igs-s"):
+        preset('fast')
+    file = tmp_path / 'typo.yaml'
+    file.write_text('/**:\n  ros__parameters: {seed: much}\n')
+    with pytest.raises(InputError, match="typo.yaml: seed is 'much'; expected a value like 0"):
+        preset(str(file))
+    file.write_text('/**:\n  ros__parameters: {points_rate_hz: 3.0, refine: {iteration: 3}}\n')
+    with pytest.raises(InputError, match="setting 'refine.iteration' is unknown"):
+        preset(str(file))
