@@ -53,6 +53,58 @@ class EncodedPicture:
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
+class DepthPicture(Protocol):
+    """A picture of a depth camera, registered to the colour camera of the same name."""
+
+    def decode(self) -> np.ndarray:
+        """float32 [H, W] m along the optical axis, NaN = not known; raises `InputError`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedDepth:
+    """A 16-bit PNG file in memory, 0 = not known; `origin` is named when it is broken."""
+
+    data: bytes
+    origin: str
+    metres_per_unit: float
+
+    def decode(self) -> np.ndarray:
+        """float32 [H, W] m; raises `InputError` when the bytes are no 16-bit grey image."""
+        units = None
+        if len(self.data):
+            units = cv2.imdecode(np.frombuffer(self.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if units is None or units.dtype != np.uint16 or units.ndim != 2:
+            found = 'no image' if units is None else f'{units.dtype} of shape {units.shape}'
+            raise InputError(f'{self.origin}: {found}; expected a depth picture, a PNG of one '
+                             f'channel with 16 bits. Export the depth as such.')
+        depth = units.astype(np.float32) * np.float32(self.metres_per_unit)
+        return np.where(units > 0, depth, np.float32(np.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingDepth:
+    """A depth picture as its working camera would have taken it; decoded when asked for."""
+
+    picture: DepthPicture
+    source: Camera
+    target: Camera
+
+    def decode(self) -> np.ndarray:
+        """float32 [h, w] m of the working camera; raises `InputError` for another size."""
+        depth = self.picture.decode()
+        size = (self.source.height, self.source.width)
+        if depth.shape != size:
+            raise InputError(
+                f"camera '{self.source.name}': depth of {depth.shape[1]}x{depth.shape[0]} px, but "
+                f'its calibration is for {size[1]}x{size[0]}; expected depth registered to the '
+                f'pictures. Register it, or leave it out.')
+        maps = self.source.working_maps(self.target)
+        # nearest: a mean of two depths lies on neither surface
+        return cv2.remap(depth, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT,
+                         borderValue=float('nan'))
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture of one camera."""
@@ -67,7 +119,8 @@ class FrameSet:
     """Pictures that belong to one instant.
 
     As it leaves a reader or the assembler, `images` holds `Picture`s; after `Preparer.prepare`
-    it holds uint8 RGB arrays [H, W, 3], sRGB, undistorted and resized.
+    it holds uint8 RGB arrays [H, W, 3], sRGB, undistorted and resized. `depths` are decoded by
+    whoever looks at them, before and after.
     """
 
     stamp_ns: int
@@ -75,12 +128,14 @@ class FrameSet:
     missing: tuple[str, ...] = ()  # cameras of the rig without a picture
     spread_ns: int = 0  # between the first and the last stamp of the pictures
     problems: tuple[str, ...] = field(default=())  # why pictures were left out, for people
+    depths: Mapping[str, DepthPicture] = field(default_factory=dict)  # of some cameras
 
     def only(self, cameras: Iterable[str]) -> FrameSet:
         """The pictures of some cameras."""
         names = set(cameras)
         return replace(self, images={k: v for k, v in self.images.items() if k in names},
-                       missing=tuple(c for c in self.missing if c in names))
+                       missing=tuple(c for c in self.missing if c in names),
+                       depths={k: v for k, v in self.depths.items() if k in names})
 
 
 class Preparer:
@@ -112,7 +167,10 @@ class Preparer:
             except InputError as error:
                 missing.append(name)
                 problems.append(str(error))
-        return replace(frame_set, images=images, missing=tuple(missing), problems=tuple(problems))
+        depths = {name: WorkingDepth(picture, self.sources[name], self.cameras[name])
+                  for name, picture in frame_set.depths.items() if name in self.sources}
+        return replace(frame_set, images=images, missing=tuple(missing), problems=tuple(problems),
+                       depths=depths)
 
     def _working_image(self, name: str, pixels: np.ndarray) -> np.ndarray:
         source, target = self.sources[name], self.cameras[name]

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import threading
 from pathlib import Path
+
+import torch
+
+_NICE = 5  # of threads that yield: enough for others to come first, too little to starve
 
 
 def machine() -> str:
@@ -22,3 +27,27 @@ def machine() -> str:
 def peak_rss_mb() -> float:
     """Largest resident memory of this process so far, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def rss_mb() -> float:
+    """Resident memory of this process now, MB; NaN where /proc does not tell."""
+    try:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return float('nan')
+    return pages * resource.getpagesize() / 2 ** 20
+
+
+def gpu_mb() -> float:
+    """GPU memory that torch holds for this process, MB; 0 where it uses none."""
+    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+        return 0.0
+    return torch.cuda.memory_reserved() / 2 ** 20
+
+
+def yield_to_others() -> None:
+    """Lower the priority of this thread, and of those that it starts, where the system can."""
+    if hasattr(os, 'setpriority') and platform.system() == 'Linux':  # there, threads have one
+        thread = threading.get_native_id()
+        nice = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, nice + _NICE))

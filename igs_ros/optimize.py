@@ -7,16 +7,20 @@ Log scales and logit opacities exist only here. Used by `bootstrap` (first scene
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from igs_ros.camera import Camera
 from igs_ros.loss import Target, photometric_loss
-from igs_ros.raster import Rasterizer
+from igs_ros.raster import Context, Rasterizer
 from igs_ros.scene import GaussianScene
 
 log = logging.getLogger(__name__)
+_CHECK_EVERY = 20  # iterations between two looks at the losses, on a GPU
 _LEAST_SCALE = 1e-8  # m; a zero scale has no logarithm
 _PARAMETERS = ('means', 'quats', 'log_scales', 'logits', 'sh_dc', 'sh_rest')
 
@@ -52,20 +56,46 @@ class DensifyReport:
     pruned: int
 
 
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What Adam remembers of N Gaussians."""
+
+    values: Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # by parameter: mean, mean square
+    steps: int  # that they hold
+
+    def select(self, rows: torch.Tensor) -> Moments:
+        """Those of the Gaussians `rows`; zeros for rows below 0."""
+        known = (rows >= 0)
+        taken = {name: tuple(torch.where(known.view(-1, *[1] * (value.ndim - 1)),
+                                         value[rows.clamp_min(0)], 0.0) for value in pair)
+                 for name, pair in self.values.items()}
+        return Moments(taken, self.steps)
+
+    def joined(self, others: Moments) -> Moments:
+        """Those of more Gaussians behind these, which take the steps of `others`."""
+        values = {name: tuple(torch.cat(parts) for parts in zip(pair, others.values[name],
+                                                                strict=True))
+                  for name, pair in self.values.items()}
+        return Moments(values, others.steps)
+
+
 class Optimizer:
     """A scene under optimisation.
 
     scene: where to start, float32; velocities, if any, are carried along, children inherit them.
     absgrad: collect the per-pixel absolute screen gradients instead of the signed sums.
-    Raises `FloatingPointError` when a loss is not finite: the caller keeps its last good scene.
+    moments: to go on from, of the rows of `scene`; None starts afresh.
+    Raises `FloatingPointError` when a loss is not finite (on a GPU up to _CHECK_EVERY iterations
+    later, or in `scene`): the caller keeps its last good scene.
     """
 
     def __init__(self, scene: GaussianScene, rasterizer: Rasterizer, rates: LearningRates, *,
-                 absgrad: bool = False, dssim: float = 0.2):
+                 absgrad: bool = False, dssim: float = 0.2, moments: Moments | None = None):
         self._rasterizer = rasterizer
         self._absgrad = absgrad
         self._dssim = dssim
         self._velocities = scene.velocities
+        self._unchecked: list[tuple[str, torch.Tensor]] = []  # camera and loss
         self._parameters = {
             'means': scene.means, 'quats': scene.quats,
             'log_scales': scene.scales.clamp_min(_LEAST_SCALE).log(),
@@ -76,6 +106,8 @@ class Optimizer:
         self._adam = torch.optim.Adam(
             [{'params': [self._parameters[name]], 'lr': getattr(rates, name), 'name': name}
              for name in _PARAMETERS], eps=1e-15, fused=True)
+        if moments is not None:
+            self._resume(moments)
         self._reset_statistics()
 
     def __len__(self) -> int:
@@ -89,32 +121,59 @@ class Optimizer:
 
     def scene(self) -> GaussianScene:
         """The scene as it stands, detached, unit quaternions."""
+        if self._unchecked:
+            self._check()
         with torch.no_grad():
             scene = self._activated()
             unit = torch.nn.functional.normalize(scene.quats, dim=1)
             return GaussianScene(scene.means.clone(), unit, scene.scales, scene.opacities,
                                  scene.sh, self._velocities)
 
-    def backward(self, camera: Camera, target: Target) -> float:
+    def moments(self) -> Moments | None:
+        """What Adam remembers by now; None before the first step."""
+        steps, values = 0, {}
+        for name, parameter in self._parameters.items():
+            state = self._adam.state.get(parameter)
+            if not state:
+                return None
+            steps, values[name] = int(state['step']), (state['exp_avg'], state['exp_avg_sq'])
+        return Moments(values, steps)
+
+    def backward(self, camera: Camera, target: Target, *, tiles: np.ndarray | None = None,
+                 context: Context | None = None,
+                 exposure: Callable[[torch.Tensor], torch.Tensor] | None = None) -> torch.Tensor:
         """Render, compare, and collect gradients and densification statistics; the loss.
 
+        tiles: bool [ceil(H/16), ceil(W/16)], the only ones that are drawn and compared; None =
+        all. context: Gaussians that are drawn, too, but stay as they are (`Rasterizer.context`
+        of this camera and these tiles). exposure: what the camera makes of the drawn colours
+        [H, W, 3] (`igs_ros.exposure`); None = nothing. The loss is a detached scalar on the
+        scene's device: reading it waits for a GPU, so it is checked there only now and then.
         A scene without Gaussians has a loss, but nothing to learn: a step then changes nothing.
         """
         self._adam.zero_grad(set_to_none=True)
         drawn = self._rasterizer.render(self._activated(), camera, absgrad=self._absgrad,
-                                        depth=False)
-        loss = photometric_loss(drawn.rgb, target, self._dssim)
-        value = loss.item()
-        if value != value or value in (float('inf'), float('-inf')):
-            raise FloatingPointError(f"the loss against camera '{camera.name}' is {value}")
+                                        depth=False, tiles=tiles, context=context)
+        seen = drawn.rgb if exposure is None else exposure(drawn.rgb)
+        loss = photometric_loss(seen, target, self._dssim, tiles)
+        self._unchecked.append((camera.name, loss.detach()))
+        if loss.device.type == 'cpu' or len(self._unchecked) >= _CHECK_EVERY:
+            self._check()
         if len(self):  # an empty picture hangs on no parameter, and backward would raise
             loss.backward()
             self._collect(drawn, camera)
-        return value
+        return loss.detach()
 
     def step(self) -> None:
         """One Adam step with the collected gradients."""
         self._adam.step()
+
+    @torch.no_grad()
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drop all Gaussians but `rows` (indices); moments and statistics stay with them."""
+        gradient_sum, seen = self._gradient_sum[rows], self._seen[rows]
+        self._take(rows, torch.zeros_like(rows, dtype=torch.bool))
+        self._gradient_sum, self._seen = gradient_sum, seen
 
     @torch.no_grad()
     def densify(self, how: Densify, generator: torch.Generator) -> DensifyReport:
@@ -159,9 +218,25 @@ class Optimizer:
 
     def _collect(self, drawn, camera: Camera) -> None:
         gradient = drawn.screen.absgrad if self._absgrad else drawn.screen.mean2d
-        size = torch.tensor([camera.width / 2, camera.height / 2], device=gradient.device)
-        self._gradient_sum += torch.where(drawn.visible, (gradient * size).norm(dim=1), 0.0)
+        length = torch.hypot(gradient[:, 0] * (camera.width / 2),
+                             gradient[:, 1] * (camera.height / 2))
+        self._gradient_sum += torch.where(drawn.visible, length, 0.0)
         self._seen += drawn.visible
+
+    def _check(self) -> None:
+        names, losses = zip(*self._unchecked)
+        self._unchecked.clear()
+        values = torch.stack(losses).tolist()
+        for name, value in zip(names, values):
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss against camera '{name}' is {value}")
+
+    def _resume(self, moments: Moments) -> None:
+        for name, parameter in self._parameters.items():
+            mean, square = moments.values[name]
+            self._adam.state[parameter] = {
+                'step': torch.tensor(float(moments.steps), device=parameter.device),
+                'exp_avg': mean.clone(), 'exp_avg_sq': square.clone()}
 
     def _reset_statistics(self) -> None:
         device = self._parameters['means'].device

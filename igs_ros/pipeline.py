@@ -19,13 +19,16 @@ import torch
 from igs_ros import bootstrap, motion, raster
 from igs_ros.bootstrap import FirstScene
 from igs_ros.camera import Camera
+from igs_ros.changes import changed_share
 from igs_ros.config import Config
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.motion import MotionModel, Moved
 from igs_ros.refine import Refined, Refiner
+from igs_ros.scene import GaussianScene
+from igs_ros.schedule import KeySchedule
 from igs_ros.snapshot import Snapshot
 from igs_ros.timeline import Timeline
-from igs_ros.timing import Spent, spending
+from igs_ros.timing import Spent, span, spending
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +57,14 @@ class Stages:
         self.preparer = Preparer(cameras, config.width or None)
         self.cameras = self.preparer.cameras
         self.rasterizer = raster.choose(config.device, config.threads)
-        self.refiner = Refiner(self.rasterizer, self.cameras, config.refine,
-                               config.max_gaussians, config.seed)
+        # with threads of its own: live, they yield to those of motion and views
+        self.refiner = Refiner(raster.choose(config.device, config.threads), self.cameras,
+                               config.refine, config.max_gaussians, config.seed, config.threads)
 
     def new_motion(self) -> MotionModel:
         """A motion model that has seen nothing yet."""
         return motion.choose(self.config.motion, self.cameras, self.rasterizer,
-                             self.config.motion_model)
+                             self.config.motion_model, self.config.threads)
 
     def first_scene(self, frame_set: FrameSet, points=None, progress=None) -> FirstScene:
         """The first key scene from a prepared frame set (see `igs_ros.bootstrap`)."""
@@ -73,7 +77,7 @@ class Pipeline:
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
         self.stages = Stages(config, cameras)
-        self._interval = config.key_interval
+        self._schedule = KeySchedule(config.key_interval, config.key_frames)
         self._steps = 0
         self._keys = 0
         self._timeline: Timeline | None = None
@@ -89,18 +93,23 @@ class Pipeline:
 
         Raises `InputError` when nothing can be made of these pictures.
         """
-        prepared = self.stages.preparer.prepare(frame_set)
-        first = self.stages.first_scene(prepared, points, progress)
+        with span('decode'):
+            prepared = self.stages.preparer.prepare(frame_set)
+        with span('bootstrap'):
+            first = self.stages.first_scene(prepared, points, progress)
         self._timeline = Timeline(self.stages.new_motion, first.scene, prepared)
         return first
 
     def step(self, frame_set: FrameSet) -> Step:
-        """Bring the scene to `frame_set`; every `key_interval` steps it is refined, too."""
-        prepared = self.stages.preparer.prepare(frame_set)
+        """Bring the scene to `frame_set`; when it is due, it is refined, too."""
+        with span('update'):
+            with span('decode'):
+                prepared = self.stages.preparer.prepare(frame_set)
+            early = self._early(prepared)
+            with spending() as motion_spent, span('motion'):
+                moved = self._timeline.advance(prepared)
         self._steps += 1
-        with spending() as motion_spent:
-            moved = self._timeline.advance(prepared)
-        is_key = self._interval > 0 and self._steps % self._interval == 0
+        is_key = self._schedule.due(self._steps) or early
         refined, problems = None, list(prepared.problems)
         with spending() as refine_spent:
             if is_key:
@@ -108,12 +117,35 @@ class Pipeline:
         return Step('key' if is_key else 'candidate', self.snapshot, motion_spent(),
                     refine_spent() if is_key else Spent(0.0, 0.0), refined, tuple(problems))
 
+    def _early(self, frame_set: FrameSet) -> bool:
+        """Whether so much changed since the frame set before that a key must come now."""
+        least = self.stages.config.early_key
+        return least > 0 and changed_share(frame_set.images, self._timeline.newest.images) > least
+
     def _refine(self, moved: Moved, frame_set: FrameSet, problems: list[str]) -> Refined | None:
         self._keys += 1
         try:
-            refined = self.stages.refiner.refine(moved.scene, frame_set, self._keys)
+            with span('refine'):
+                refined = self.stages.refiner.refine(
+                    moved.scene, frame_set, self._keys, fitted=self._timeline.fitted,
+                    moved=moved.rows)
         except FloatingPointError as error:
             problems.append(f'refinement discarded: {error}')
             return None
-        self._timeline.take_key(refined.scene, frame_set)
+        key = self._polished(refined.scene, frame_set, problems)
+        with span('swap'):
+            self._timeline.take_key(key, frame_set, refined.fitted)
         return refined
+
+    def _polished(self, key: GaussianScene, frame_set: FrameSet, problems: list[str]
+                  ) -> GaussianScene:
+        """The key after its polish, if there is one."""
+        iterations = self.stages.config.refine.polish_iterations
+        if not iterations:
+            return key
+        try:
+            with span('polish'):
+                return self.stages.refiner.polish(key, frame_set, self._keys, iterations).scene
+        except FloatingPointError as error:
+            problems.append(f'polish discarded: {error}')
+            return key

@@ -9,6 +9,7 @@ import torch
 from igs_ros.errors import InputError
 
 ATTRIBUTES = ('means', 'quats', 'scales', 'opacities', 'sh')
+SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 
 
 @dataclass(frozen=True, eq=False)

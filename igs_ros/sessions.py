@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from rich.progress import Progress
 
@@ -19,11 +19,14 @@ from igs_ros.frames import FrameSet
 from igs_ros.live import LivePipeline
 from igs_ros.pipeline import Pipeline
 from igs_ros.raster import Rasterizer
+from igs_ros.refine import Refined
 from igs_ros.snapshot import Snapshot
 from igs_ros.status import State
 from igs_ros.timing import Spent
+from igs_ros.trace import Trace
 
 log = logging.getLogger(__name__)
+KEPT_GAUSSIANS = 40_000_000  # in all snapshots kept for scoring; some 2 GB
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Shown:
     motion: Spent
     refinement: Spent
     frame_set: FrameSet  # of the cameras that are scored
+    refined: Refined | None = None  # in lockstep: what refinement did
     background: bool = False  # whether refinement ran beside the frames, none of which waited
 
     @property
@@ -87,11 +91,22 @@ class Skipped:
     frame_set: FrameSet  # of the cameras that are scored
 
 
-class LockstepSession:
-    """Frame by frame, deterministic. A context manager, as `LiveSession` is."""
+@dataclass(frozen=True)
+class Unscored:
+    """One frame that was shown, but could not be kept until it is scored."""
 
-    def __init__(self, playlist: Playlist, config: Config):
+    index: int  # in the recording
+
+
+class LockstepSession:
+    """Frame by frame, deterministic. A context manager, as `LiveSession` is.
+
+    trace: takes the numbers that are no spans; None = nobody wants to know.
+    """
+
+    def __init__(self, playlist: Playlist, config: Config, trace: Trace | None = None):
         self._playlist = playlist
+        self._trace = trace
         self._sets = playlist.frame_sets()
         self._points = playlist.points(config)
         self._pipeline = Pipeline(config, playlist.cameras)
@@ -130,7 +145,26 @@ class LockstepSession:
             for problem in step.problems:
                 log.warning('frame %d: %s', index, problem)
             progress.advance(task)
-            yield Shown(index, step.kind, step.snapshot, step.motion, step.refinement, frame_set)
+            if self._trace is not None:
+                self._trace.gauge('Gaussians', {'count': len(step.snapshot.scene)})
+            yield Shown(index, step.kind, step.snapshot, step.motion, step.refinement, frame_set,
+                        step.refined)
+
+
+class PlayClock:
+    """The time of the recording while it plays: the last stamp, and what has passed since."""
+
+    def __init__(self, stamp_ns: int):
+        self._last = (stamp_ns, time.monotonic_ns())
+
+    def reached(self, stamp_ns: int) -> None:
+        """The frame of that stamp is played now."""
+        self._last = (stamp_ns, time.monotonic_ns())
+
+    def __call__(self) -> int:
+        """Now, in ns."""
+        stamp_ns, at_ns = self._last
+        return stamp_ns + time.monotonic_ns() - at_ns
 
 
 class LiveSession:
@@ -139,15 +173,20 @@ class LiveSession:
     Use it as a context manager: leaving it ends the pipeline's threads. Threads run side by side,
     so CPU seconds cannot be told apart by stage: they are NaN. `motion` holds the wall time of the
     motion stage; the frame that was shown when a refined key came in counts as key, shows that
-    key, and has the wall time of its refinement. Snapshots and scored pictures are kept until all
-    is played: for recordings of minutes, not hours.
+    key, and has the wall time of its refinement.
+
+    Scoring would take time from the pipeline, so snapshots and scored pictures are kept until all
+    is played, `KEPT_GAUSSIANS` at most: what is shown after that is not scored (`Unscored`).
     """
 
-    def __init__(self, playlist: Playlist, config: Config):
+    def __init__(self, playlist: Playlist, config: Config, trace: Trace | None = None):
         self._playlist = playlist
-        self._shown: dict[int, Shown] = {}  # by stamp; index and frame set are filled in later
+        self._shown: dict[int, Shown | None] = {}  # by stamp; what is missing is filled in later
+        self._kept = 0  # Gaussians
+        self._said = False  # that no more are kept
+        self._clock = PlayClock(playlist.recording.stamp_ns(playlist.first))
         self._live = LivePipeline(config, playlist.cameras, points=playlist.points(config),
-                                  on_snapshot=self._note)
+                                  now_ns=self._clock, on_snapshot=self._note, trace=trace)
 
     def __enter__(self) -> LiveSession:
         return self
@@ -157,7 +196,7 @@ class LiveSession:
 
     @property
     def rasterizer(self) -> Rasterizer:
-        """The rasteriser of the pipeline."""
+        """The rasteriser of views."""
         return self._live.rasterizer
 
     @property
@@ -187,43 +226,63 @@ class LiveSession:
         progress.update(task, completed=1.0)
         return self._live.first_report, frame_set
 
-    def frames(self, progress: Progress) -> Iterator[Shown | Skipped]:
+    def frames(self, progress: Progress) -> Iterator[Shown | Skipped | Unscored]:
         """Play everything, then yield the frames in order, with the scene as it was shown."""
         task = progress.add_task('playing', total=self._playlist.steps)
         period, started = 1 / self._playlist.recording.rate_hz, time.monotonic()
-        played = []
+        played: list[FrameSet] = []
         for number, frame_set in enumerate(self._sets):
             time.sleep(max(0.0, started + number * period - time.monotonic()))
+            self._clock.reached(frame_set.stamp_ns)
             self._live.offer(frame_set.only(self._playlist.train))
-            played.append(frame_set.only(self._playlist.also))
+            played.append(frame_set.only(self._playlist.also if self._keeps() else ()))
             progress.advance(task)
-        self._drain(played[-1].stamp_ns if played else 0)
+        self._drain()
         self._live.stop()
         for index, frame_set in enumerate(played, self._playlist.first + 1):
-            shown = self._shown.get(frame_set.stamp_ns)
-            if shown is None:
+            if frame_set.stamp_ns not in self._shown:
                 yield Skipped(index, frame_set)
+            elif (shown := self._shown[frame_set.stamp_ns]) is None:
+                yield Unscored(index)
             else:
                 yield replace(shown, index=index, frame_set=frame_set)
 
-    def drops(self) -> dict[str, int]:
-        """Frame sets and keys dropped, by cause."""
-        return self._live.status().drops
+    def figures(self) -> dict:
+        """The `live` of results.json (docs/metrics.md)."""
+        status = self._live.status()
+        return {
+            'drops': status.drops, 'frame_sets_offered': status.frame_sets_offered,
+            'frame_sets_processed': status.frame_sets_processed,
+            'keys_refined': status.keys_refined,
+            'refinements_discarded': status.refinements_discarded, 'polished': status.polished,
+            'levels': status.levels, 'reduced': status.reduced, 'rss_mb': status.rss_mb,
+            'gpu_mb': status.gpu_mb,
+            'stages': {path: asdict(stage) for path, stage in status.stages.items()}}
 
     def _note(self, snapshot: Snapshot) -> None:
-        stages = self._live.status().stages
-        motion = Spent(stages['motion'].last_s if 'motion' in stages else 0.0, math.nan)
-        if snapshot.is_new_key and 'refine' in stages:
-            known = self._shown.get(snapshot.stamp_ns)
+        """Keep a snapshot; called in the motion thread."""
+        known = self._shown.get(snapshot.stamp_ns)
+        if known is None and not self._keeps():
+            if snapshot.stamp_ns not in self._shown and not self._said:
+                self._said = True
+                log.warning('%d Gaussians of %d frames are kept for scoring, the most that may '
+                            'be: later frames are not scored', self._kept, len(self._shown))
+            self._shown[snapshot.stamp_ns] = None
+            return
+        motion = Spent(self._live.last_s('update/motion'), math.nan)
+        is_key = snapshot.is_new_key and snapshot.key_sequence > 1
+        if is_key or known is None:
+            self._kept += len(snapshot.scene)
             self._shown[snapshot.stamp_ns] = Shown(
-                -1, 'key', snapshot, known.motion if known else motion,
-                Spent(stages['refine'].last_s, math.nan), None, background=True)
-        else:
-            self._shown.setdefault(snapshot.stamp_ns, Shown(
-                -1, 'candidate', snapshot, motion, Spent(0.0, math.nan), None, background=True))
+                -1, 'key' if is_key else 'candidate', snapshot, known.motion if known else motion,
+                Spent(self._live.last_s('refine') if is_key else 0.0, math.nan), None,
+                background=True)
 
-    def _drain(self, last_stamp_ns: int, patience_s: float = 60.0) -> None:
-        """Wait until the last frame set is shown; it is never superseded."""
+    def _keeps(self) -> bool:
+        return self._kept < KEPT_GAUSSIANS
+
+    def _drain(self, patience_s: float = 60.0) -> None:
+        """Wait until the last frame set, which is never superseded, and the last key are shown."""
         deadline = time.monotonic() + patience_s
-        while self._live.snapshot().stamp_ns < last_stamp_ns and time.monotonic() < deadline:
+        while not self._live.idle and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -7,6 +7,10 @@ from enum import IntEnum
 
 from igs_ros.timing import StageTime
 
+LOST_SETS = ('superseded', 'no_picture', 'duplicate_stamp', 'incomplete_first', 'unusable',
+             'internal_error', 'called_off')
+"""Causes of drops, each of which is one frame set that was never shown."""
+
 
 class State(IntEnum):
     """Where a pipeline stands."""
@@ -19,7 +23,11 @@ class State(IntEnum):
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a live pipeline, for people and monitors."""
+    """The state of a live pipeline, for people and monitors.
+
+    Every frame set that was offered is in one of five places: processed by motion, made the first
+    scene, lost for one of `LOST_SETS`, waiting (`queues`), or in the hands of the motion thread.
+    """
 
     state: State = State.WAITING
     message: str = ''
@@ -31,10 +39,24 @@ class Status:
     gaussians: int = 0
     cameras_expected: int = 0
     cameras_in_last_set: int = 0
+    frame_sets_offered: int = 0
     frame_sets_processed: int = 0
+    first_scenes: int = 0  # frame sets that became one
+    keys_asked: int = 0  # refinements that were begun, or wait for their turn
     keys_refined: int = 0
-    refinements_discarded: int = 0
+    refinements_discarded: int = 0  # for one of the causes key_* in `drops`
+    polished: int = 0  # polished scenes that were swapped in
     chain_breaks: int = 0
     progress: float = 0.0  # of the first scene, 0..1
-    stages: dict[str, StageTime] = field(default_factory=dict)
+    levels: dict[str, int] = field(default_factory=dict)  # rungs below full effort, by clock
+    reduced: str = ''  # what the budget reduces now, '' = nothing
+    rss_mb: float = 0.0  # resident memory of the process
+    gpu_mb: float = 0.0  # GPU memory that torch holds, 0 without a GPU
+    queues: dict[str, int] = field(default_factory=dict)  # what waits, by queue; each holds <= 1
+    stages: dict[str, StageTime] = field(default_factory=dict)  # by path, and 'age' when shown
     drops: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def sets_lost(self) -> int:
+        """Frame sets that were dropped, for whatever cause."""
+        return sum(self.drops.get(cause, 0) for cause in LOST_SETS)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from igs_ros.frames import FrameSet
 from igs_ros.motion import MotionModel, Moved
+from igs_ros.refine import Fitted
 from igs_ros.scene import GaussianScene
 from igs_ros.snapshot import advanced, first_snapshot, with_new_key
 
@@ -28,6 +29,7 @@ class Timeline:
         self._period_ns = _USUAL_PERIOD_NS
         self.jumps = 0  # how often the stamps went back
         self._breaks_before = 0
+        self.fitted = Fitted.to(frame_set)  # of the key
         self._start(scene, frame_set)
         self.snapshot = first_snapshot(scene, frame_set.stamp_ns, scene_id)
 
@@ -59,11 +61,17 @@ class Timeline:
         self.snapshot = advanced(self.snapshot, moved)
         return moved
 
-    def take_key(self, key: GaussianScene, frame_set: FrameSet) -> None:
-        """Show a new key: it shows `frame_set`, and is first moved to the newest one."""
-        self._follower = self._motion.follow(key, frame_set)
-        self.snapshot = with_new_key(self.snapshot, key, frame_set.stamp_ns,
-                                     self._follower.move_to(self._newest))
+    def take_key(self, key: GaussianScene, frame_set: FrameSet, fitted: Fitted | None = None
+                 ) -> None:
+        """Show a new key: it shows `frame_set`, and is first moved to the newest one.
+
+        fitted: what it was fitted to, None = what the key before was.
+        """
+        follower = self._motion.follow(key, frame_set)
+        moved = follower.move_to(self._newest)
+        # all at once: where motion fails, the last key goes on
+        self._follower, self.fitted = follower, fitted or self.fitted
+        self.snapshot = with_new_key(self.snapshot, key, frame_set.stamp_ns, moved)
 
     def _start(self, scene: GaussianScene, frame_set: FrameSet) -> None:
         self._motion = self._new_motion()

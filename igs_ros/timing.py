@@ -1,50 +1,149 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage times and drop counters."""
+"""Stage times by path, drop counters, and what a block costs.
+
+Code says what it does with `with span('flow'):`. Whoever wants to know installs sinks for its
+thread with `spans_to`; spans inside spans get paths, such as 'update/motion/flow'.
+"""
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+WINDOW = 1000  # newest runs of a stage that its percentiles are about
 
 
 @dataclass(frozen=True)
 class StageTime:
     """How long a stage took, in seconds."""
 
+    count: int  # runs so far
     last_s: float
-    mean_s: float
-    count: int
+    mean_s: float  # of all runs
+    max_s: float  # of all runs
+    p50_s: float  # percentiles of the newest `WINDOW` runs, interpolated linearly
+    p95_s: float
+    p99_s: float
+
+
+class _Stage:
+    """The runs of one stage, in bounded memory."""
+
+    __slots__ = ('count', 'last', 'mean', 'max', 'ring')
+
+    def __init__(self):
+        self.count, self.last, self.mean, self.max = 0, 0.0, 0.0, 0.0
+        self.ring = np.zeros(WINDOW)
+
+    def add(self, seconds: float) -> None:
+        self.ring[self.count % WINDOW] = self.last = seconds
+        self.count += 1
+        self.mean += (seconds - self.mean) / self.count
+        self.max = max(self.max, seconds)
+
+    def times(self) -> StageTime:
+        p50, p95, p99 = np.percentile(self.ring[:min(self.count, WINDOW)], (50, 95, 99)).tolist()
+        return StageTime(self.count, self.last, self.mean, self.max, p50, p95, p99)
 
 
 class Timings:
-    """Wall times of named stages; safe to use from several threads."""
+    """Wall times of named stages, in bounded memory; safe to use from several threads."""
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._stages: dict[str, StageTime] = {}
-
-    @contextmanager
-    def stage(self, name: str):
-        """Time the block as one run of the stage `name`, also when it raises."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, time.perf_counter() - start)
+        self._stages: dict[str, _Stage] = {}
 
     def add(self, name: str, seconds: float) -> None:
         """Note one run of the stage `name`."""
         with self._lock:
-            old = self._stages.get(name, StageTime(0.0, 0.0, 0))
-            mean = old.mean_s + (seconds - old.mean_s) / (old.count + 1)
-            self._stages[name] = StageTime(seconds, mean, old.count + 1)
+            stage = self._stages.get(name)
+            if stage is None:
+                stage = self._stages[name] = _Stage()
+            stage.add(seconds)
+
+    def span(self, path: str, start_s: float, end_s: float) -> None:
+        """Note one run; see `Sink`."""
+        self.add(path, end_s - start_s)
+
+    def last_s(self, name: str) -> float:
+        """The newest run of the stage `name`; 0 before the first."""
+        with self._lock:
+            return self._stages[name].last if name in self._stages else 0.0
 
     def snapshot(self) -> dict[str, StageTime]:
         """All stages so far."""
         with self._lock:
-            return dict(self._stages)
+            return {name: stage.times() for name, stage in self._stages.items()}
+
+
+class Sink(Protocol):
+    """Takes spans."""
+
+    def span(self, path: str, start_s: float, end_s: float) -> None:
+        """One run of the stage `path` in this thread; times of the clock of `spans_to`."""
+        ...
+
+
+class _Recorder:
+    """The sinks of one thread, and the path of the span that it is in."""
+
+    __slots__ = ('sinks', 'clock', 'path')
+
+    def __init__(self, sinks: tuple[Sink, ...], clock: Callable[[], float]):
+        self.sinks = sinks
+        self.clock = clock
+        self.path = ''
+
+
+class _Here(threading.local):
+    recorder: _Recorder | None = None
+
+
+_here = _Here()
+
+
+@contextmanager
+def spans_to(*sinks: Sink, clock: Callable[[], float] = time.perf_counter):
+    """Within the block, spans of this thread go to `sinks`, and no longer to those outside.
+
+    clock: what they are measured by, s; benchmarks count CPU seconds, or wait for the device.
+    """
+    outside = _here.recorder
+    _here.recorder = _Recorder(sinks, clock)
+    try:
+        yield
+    finally:
+        _here.recorder = outside
+
+
+class span:  # noqa: N801 (used as a statement)
+    """`with span('flow'):` times the block, also when it raises; without sinks it does nothing."""
+
+    __slots__ = ('_name', '_recorder', '_outside', '_start_s')
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __enter__(self) -> None:
+        recorder = self._recorder = _here.recorder
+        if recorder is not None:
+            self._outside = recorder.path
+            recorder.path = f'{self._outside}/{self._name}' if self._outside else self._name
+            self._start_s = recorder.clock()
+
+    def __exit__(self, *_) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            end_s = recorder.clock()
+            for sink in recorder.sinks:
+                sink.span(recorder.path, self._start_s, end_s)
+            recorder.path = self._outside
 
 
 class Drops:

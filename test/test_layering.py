@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'igs_ros'
 FILES = sorted(PACKAGE.rglob('*.py'))
 
-TYPES = {'errors', 'camera', 'frames', 'scene', 'view', 'config', 'timing'}
-PIPELINE = {'pipeline', 'live', 'offline', 'sessions', 'bench'}
+TYPES = {'errors', 'camera', 'files', 'frames', 'scene', 'view', 'config', 'timing', 'budget'}
+PIPELINE = {'pipeline', 'live', 'offline', 'sessions', 'bench', 'training'}
 BORDER = {'cli', 'node'}  # everything else is a stage
 ROS = ('rclpy', 'rosidl', 'igs_ros.msg', 'message_filters', 'tf2_ros', 'launch', 'launch_ros')
 

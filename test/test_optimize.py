@@ -9,7 +9,7 @@ from igs_ros.loss import Target
 from igs_ros.optimize import Densify, LearningRates, Optimizer, bounded, rotated
 from igs_ros.raster import Rendering, render_view
 from igs_ros.raster.cpu import CpuRasterizer
-from igs_ros.scene import GaussianScene, empty_scene
+from igs_ros.scene import GaussianScene, concatenated, empty_scene
 
 RATES = LearningRates(1e-2, 1e-2, 1e-2, 5e-2, 1e-2, 1e-3)
 CAMERA = Camera('front', 64, 48, np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]), np.eye(4))
@@ -152,3 +152,22 @@ def test_rotation_is_that_of_scipy():
     vectors = torch.randn(10, 3)
     expected = Rotation.from_quat(quats.roll(-1, 1).numpy()).apply(vectors.numpy())
     np.testing.assert_allclose(rotated(quats, vectors), expected, atol=1e-5)
+
+
+def test_kept_rows_go_on_as_if_nothing_had_happened():
+    """Gaussians out of sight teach nothing: dropping them changes no step of the others."""
+    seen, hidden = scene(), scene(seed=2)
+    both = concatenated([seen, hidden.replaced(means=hidden.means - torch.tensor([0.0, 0, 9]))])
+    picture = Target(np.full((48, 64, 3), 90, np.uint8))
+    whole, cut = optimizer(both), optimizer(both)
+    for step in range(6):
+        if step == 3:
+            cut.keep(torch.arange(40))
+        for fitting in (whole, cut):
+            fitting.backward(CAMERA, picture)
+            fitting.step()
+    assert len(cut) == 40
+    # up to the last bit: Adam's vectors end elsewhere in an array of another length
+    torch.testing.assert_close(cut.scene().means, whole.scene().means[:40], rtol=0, atol=1e-6)
+    assert cut.densify(Densify(1e-9, 1000), torch.Generator().manual_seed(0)).split \
+        == whole.densify(Densify(1e-9, 1000), torch.Generator().manual_seed(0)).split

@@ -118,3 +118,25 @@ def test_diverging_refinement_is_reported_and_dropped(recording, monkeypatch):
     step = pipeline.step(next(sets))
     assert 'refinement discarded' in step.problems[0]
     assert step.snapshot.key is before
+
+
+def test_a_key_comes_early_when_much_changes_at_once(recording):
+    """The third frame set is dark: a light went out."""
+    config = replace(SMALL, key_interval=0, early_key=0.5, refine=RefineConfig(iterations=2))
+    pipeline = Pipeline(config, {name: recording.cameras[name] for name in TRAIN})
+    sets = list(recording.frame_sets(0, 5, cameras=TRAIN))
+    pipeline.start(sets[0], recording.points())
+    kinds = []
+    for number, frame_set in enumerate(sets[1:], 1):
+        images = {name: picture.decode() // (1 if number < 3 else 4)
+                  for name, picture in frame_set.images.items()}
+        kinds.append(pipeline.step(FrameSet(frame_set.stamp_ns, images)).kind)
+    assert kinds == ['candidate', 'candidate', 'key', 'candidate']
+
+
+def test_polish_is_a_step_of_its_own_and_off_by_default(recording, finished):
+    _, steps = finished
+    polished = replace(SMALL, refine=replace(SMALL.refine, polish_iterations=3))
+    _, other = run(recording, polished, 2)
+    assert len(other[1].snapshot.key) == len(steps[1].snapshot.key)
+    assert not same(other[1].snapshot.key, steps[1].snapshot.key)

@@ -1,20 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stage times, drop counters and what a block costs."""
+import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from igs_ros.timing import Drops, StageTime, Timings, spending
+from igs_ros.timing import WINDOW, Drops, StageTime, Timings, span, spans_to, spending
 
 
-def test_stages_keep_last_mean_and_count():
+def test_stages_keep_count_last_mean_and_greatest():
     timings = Timings()
-    for seconds in (1.0, 2.0, 6.0):
+    for seconds in (1.0, 6.0, 2.0):
         timings.add('motion', seconds)
     timings.add('view', 0.5)
-    assert timings.snapshot() == {'motion': StageTime(6.0, 3.0, 3),
-                                  'view': StageTime(0.5, 0.5, 1)}
+    stages = timings.snapshot()
+    assert stages['motion'] == StageTime(3, 2.0, 3.0, 6.0, 2.0, *np.percentile([1, 6, 2],
+                                                                               [95, 99]))
+    assert stages['view'] == StageTime(1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=3 * WINDOW))
+@settings(max_examples=20)
+def test_percentiles_are_of_the_newest_runs_and_the_rest_of_all(seconds):
+    timings = Timings()
+    for value in seconds:
+        timings.add('motion', value)
+    stage = timings.snapshot()['motion']
+    assert (stage.p50_s, stage.p95_s, stage.p99_s) == pytest.approx(
+        np.percentile(seconds[-WINDOW:], [50, 95, 99]))
+    assert stage.mean_s == pytest.approx(np.mean(seconds)) and stage.max_s == max(seconds)
+    assert stage.count == len(seconds) and stage.last_s == seconds[-1]
+
+
+def test_hours_of_runs_take_no_more_memory():
+    timings = Timings()
+    for _ in range(2 * WINDOW):
+        timings.add('motion', 0.1)
+    tracemalloc.start()
+    try:
+        for _ in range(20 * WINDOW):
+            timings.add('motion', 0.1)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 4096
 
 
 def test_a_snapshot_does_not_change_later():
@@ -25,13 +59,51 @@ def test_a_snapshot_does_not_change_later():
     assert seen == ({}, {})
 
 
-def test_a_stage_is_timed_also_when_it_raises():
+def test_spans_inside_spans_have_paths():
     timings = Timings()
-    with pytest.raises(ValueError, match='broken'), timings.stage('motion'):
-        time.sleep(0.02)
-        raise ValueError('broken')
+    with spans_to(timings):
+        with span('update'):
+            with span('motion'), span('flow'):
+                pass
+            with span('motion'):
+                pass
+        with span('swap'):
+            pass
+    assert {name: stage.count for name, stage in timings.snapshot().items()} == {
+        'update': 1, 'update/motion': 2, 'update/motion/flow': 1, 'swap': 1}
+
+
+def test_a_span_is_timed_also_when_it_raises():
+    timings = Timings()
+    with spans_to(timings):
+        with pytest.raises(ValueError, match='broken'), span('motion'):
+            time.sleep(0.02)
+            raise ValueError('broken')
+        with span('after'):
+            pass
     motion = timings.snapshot()['motion']
     assert motion.count == 1 and 0.02 <= motion.last_s < 2
+    assert 'after' in timings.snapshot()  # the path is that of before
+
+
+def test_spans_go_to_the_sinks_of_their_thread_and_block():
+    outer, inner, other = Timings(), Timings(), Timings()
+
+    def work():
+        with span('nobody'):
+            pass
+        with spans_to(other), span('elsewhere'):
+            pass
+    with span('before'):
+        pass
+    with spans_to(outer), span('a'):
+        with spans_to(inner), span('b'):
+            pass
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert [list(each.snapshot()) for each in (outer, inner, other)] == [['a'], ['b'],
+                                                                        ['elsewhere']]
 
 
 def test_drops_count_by_cause():

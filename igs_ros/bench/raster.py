@@ -69,6 +69,16 @@ def run() -> dict:
         torch.set_num_threads(threads)
 
 
+def reference_ms() -> float:
+    """CPU-ms of forward and backward at the compared size, one thread: how fast this machine is.
+
+    Other figures in CPU seconds are scaled by it to a machine where it is 33 ms.
+    """
+    scene, camera = bench_scene(*COMPARED)
+    task = _forward_backward(CpuRasterizer(threads=1), scene, camera)
+    return _interleaved({'reference': task})['reference']
+
+
 def _measure() -> dict:
     rasterizer = CpuRasterizer(threads=1)
     rows, yardstick, overlap = [], None, None

@@ -13,11 +13,10 @@ from igs_ros.camera import Camera
 from igs_ros.data.points import Points
 from igs_ros.errors import InputError
 from igs_ros.neighbors import knn
-from igs_ros.scene import GaussianScene
-from igs_ros.stereo import plane_sweep
+from igs_ros.scene import SH_C0, GaussianScene
+from igs_ros.stereo import DepthMap, known_points, plane_sweep
 
 log = logging.getLogger(__name__)
-SH_C0 = 0.28209479177387814  # the constant spherical harmonic
 # Shares of the Gaussian limit. A dense start pays (quality_calibration 7.2); what is left over is
 # for densification, which knows better where detail is missing.
 _STEREO_SHARE, _SPARSE_SHARE, _HOLE_SHARE = 0.47, 0.33, 0.25
@@ -25,15 +24,20 @@ _LARGEST = 0.05  # largest initial scale, in distances to the nearest camera
 
 
 def seed_points(images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
-                points: Points | None, *, max_gaussians: int, threads: int, seed: int) -> Points:
+                points: Points | None, *, max_gaussians: int, threads: int, seed: int,
+                depths: Mapping[str, DepthMap] | None = None) -> Points:
     """Seeds of the first scene, at most `max_gaussians`, in the world frame.
 
     images: uint8 RGB [H, W, 3] by camera; cameras: working cameras. points: sparse points of
-    this instant, or None: then random points on the rays of pixels without stereo depth cover
-    what would stay empty. Raises `InputError` when there is nothing to start from.
+    this instant, or None: then random points on the rays of pixels without depth cover what would
+    stay empty. depths: measured ones of some cameras, which take the place of stereo.
+    Raises `InputError` when there is nothing to start from.
     """
-    maps = plane_sweep(images, cameras, points=None if points is None else points.xyz,
-                       threads=threads)
+    maps = dict(depths or {})
+    if set(maps) != set(images):
+        known = [found for found in _known(points, maps) if len(found)]
+        maps = plane_sweep(images, cameras, points=np.concatenate(known) if known else None,
+                           threads=threads) | maps
     dense = covering_points(images, maps, int(_STEREO_SHARE * max_gaussians), seed)
     parts = [dense]
     if points is not None:
@@ -50,9 +54,16 @@ def seed_points(images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
                          f'start a scene from with max_gaussians {max_gaussians}; expected '
                          f'pictures of overlapping calibrated cameras. Raise the limit, or check '
                          f'the calibration.')
-    log.info('first scene: %d seeds from stereo, %d from %s', len(parts[0]), len(parts[1]),
+    log.info('first scene: %d seeds from %s, %d from %s', len(parts[0]),
+             'depth pictures' if depths else 'stereo', len(parts[1]),
              'sparse points' if points is not None else 'random rays')
     return Points(xyz, np.concatenate([part.rgb for part in parts]))
+
+
+def _known(points: Points | None, maps: Mapping[str, DepthMap]) -> list[np.ndarray]:
+    """World points [P, 3] that tell stereo where to search."""
+    measured = [known_points(found)[0] for found in maps.values()]
+    return measured if points is None else [points.xyz, *measured]
 
 
 def _some(points: Points, count: int, seed: int) -> Points:
@@ -64,18 +75,19 @@ def _some(points: Points, count: int, seed: int) -> Points:
 
 
 def scene_from_points(points: Points, cameras: Mapping[str, Camera], *, opacity: float,
-                      sh_degree: int) -> GaussianScene:
+                      sh_degree: int, size: float = 1.0, largest: float = _LARGEST
+                      ) -> GaussianScene:
     """One round Gaussian per point, in its colour from all directions.
 
-    Standard deviation: RMS distance to the three nearest points, at most 5 % of the distance to
-    the nearest camera (lone points would hide a picture). opacity: 0..1.
+    Standard deviation: `size` times the RMS distance to the three nearest points, at most
+    `largest` times that to the nearest camera (lone points would hide a picture). opacity: 0..1.
     """
     xyz = points.xyz.astype(np.float64)
     centers = np.array([camera.center for camera in cameras.values()])
     distance = knn(xyz, centers, 1)[0][:, 0]
-    largest = _LARGEST * np.maximum(distance, 1e-3 * np.median(distance))
+    largest = largest * np.maximum(distance, 1e-3 * np.median(distance))
     gaps = knn(xyz, xyz, 4)[0][:, 1:]
-    spacing = np.sqrt((gaps ** 2).mean(1)) if gaps.shape[1] else largest
+    spacing = size * np.sqrt((gaps ** 2).mean(1)) if gaps.shape[1] else largest
     scales = np.clip(spacing, 1e-3 * largest, largest)
     sh = np.zeros((len(xyz), (sh_degree + 1) ** 2, 3), np.float32)
     sh[:, 0] = (points.rgb / 255.0 - 0.5) / SH_C0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from igs_ros.camera import Camera
 from igs_ros.data.points import Points
-from igs_ros.data.sources import Source
+from igs_ros.data.sources import DepthSource, Source
 from igs_ros.errors import InputError
 from igs_ros.frames import FrameSet, Picture
 
@@ -30,6 +30,7 @@ class Recording:
     rate_hz: float
     held_out: tuple[str, ...] = ()  # cameras kept from training by whoever recorded it
     load_points: Callable[[], Points] | None = None
+    depths: Mapping[str, DepthSource] = field(default_factory=dict)  # of some of the cameras
     _reported: set[str] = field(default_factory=set)  # cameras whose early end was logged
 
     @property
@@ -84,7 +85,10 @@ class Recording:
                 if not images:
                     return
                 missing = tuple(name for name in names if name not in images)
-                yield FrameSet(self.stamp_ns(index), images, missing)
+                depths = {name: self.depths[name].picture(index) for name in images
+                          if name in self.depths}
+                yield FrameSet(self.stamp_ns(index), images, missing,
+                               depths={k: v for k, v in depths.items() if v is not None})
         finally:
             for stream in streams.values():
                 stream.close()  # closes the videos when the caller stops early

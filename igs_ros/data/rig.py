@@ -13,7 +13,13 @@ import numpy as np
 from igs_ros.camera import Camera
 from igs_ros.codec.ply import read_points
 from igs_ros.data.recording import Recording
-from igs_ros.data.sources import Source, image_folder, video_file
+from igs_ros.data.sources import (
+    DepthSource,
+    Source,
+    depth_folder,
+    image_folder,
+    video_file,
+)
 from igs_ros.errors import InputError
 
 MARKER = 'rig.json'
@@ -40,6 +46,7 @@ def read(folder: Path) -> Recording:
         rate_hz=_rate(rig, folder / MARKER, sources),
         held_out=tuple(map(str, held_out)),
         load_points=(lambda: read_points(points)) if points.is_file() else None,
+        depths=_depths(rig, folder),
     )
 
 
@@ -115,6 +122,16 @@ def _source(folder: Path, entry: dict) -> Source:
     if (folder / name).is_dir():
         return image_folder(folder / name)
     return video_file(_present(folder / f'{name}.mp4', name))
+
+
+def _depths(rig: dict, folder: Path) -> dict[str, DepthSource]:
+    """The depth pictures of the cameras that declare some."""
+    scale = _number(rig.get('depth_scale', 0.001), f'{folder / MARKER}: depth_scale')
+    if not (np.isfinite(scale) and scale > 0):
+        raise InputError(f'{folder / MARKER}: depth_scale {scale}; expected metres per unit of '
+                         f'the depth pictures, above 0, such as 0.001 for millimetres.')
+    return {entry['name']: depth_folder(folder / str(entry['depth']), scale)
+            for entry in rig['cameras'] if 'depth' in entry}
 
 
 def _present(path: Path, camera: str) -> Path:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the pictures of one camera come from: a video, or image files in order."""
+"""Where the pictures of one camera come from: a video, or image files in order; its depth."""
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
@@ -11,7 +11,7 @@ import av
 from av.video.reformatter import Interpolation
 
 from igs_ros.errors import InputError
-from igs_ros.frames import EncodedPicture, Picture, RawPicture
+from igs_ros.frames import EncodedDepth, EncodedPicture, Picture, RawPicture
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
@@ -44,11 +44,23 @@ class ImageSource:
     def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
         """The files, read but not decoded; raises `InputError` when one cannot be read."""
         for file in self.files[first:last:step]:
-            try:
-                yield EncodedPicture(file.read_bytes(), str(file))
-            except OSError as error:
-                raise InputError(f'{file}: cannot be read ({error.strerror}); expected an image. '
-                                 f'Copy the recording again.') from error
+            yield EncodedPicture(_bytes(file), str(file))
+
+
+@dataclass(frozen=True, eq=False)
+class DepthSource:
+    """Depth pictures of one camera, 16-bit PNG files, one per frame from the first on."""
+
+    path: Path  # the folder
+    files: Sequence[Path]
+    metres_per_unit: float
+
+    def picture(self, index: int) -> EncodedDepth | None:
+        """That of frame `index`, read but not decoded; None where the files have ended."""
+        if index >= len(self.files):
+            return None
+        return EncodedDepth(_bytes(self.files[index]), str(self.files[index]),
+                            self.metres_per_unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +89,16 @@ class VideoSource:
                                                       interpolation=Interpolation.BICUBIC))
 
 
+def depth_folder(path: Path, metres_per_unit: float) -> DepthSource:
+    """The PNG files of a folder, sorted by name; `InputError` where there are none."""
+    there = path.iterdir() if path.is_dir() else ()
+    files = sorted(file for file in there if file.suffix.lower() == '.png')
+    if not files:
+        raise InputError(f'{path}: no folder of PNG files; expected depth pictures, 16 bits per '
+                         f'pixel. Check the recording.')
+    return DepthSource(path, files, metres_per_unit)
+
+
 def image_folder(path: Path, rate_hz: float | None = None) -> ImageSource:
     """The JPEG and PNG files of a folder, sorted by name; `InputError` where there are none."""
     if not path.is_dir():
@@ -97,6 +119,14 @@ def video_file(path: Path) -> VideoSource:
         if not length:  # containers without an index: count the packets
             length = sum(packet.size > 0 for packet in container.demux(stream))
     return VideoSource(path, length, rate)
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f'{file}: cannot be read ({error.strerror}); expected an image. Copy the '
+                         f'recording again.') from error
 
 
 def _opened(path: Path):

@@ -29,8 +29,9 @@ _MOST_LINKS = 4096  # flows of pictures in which nothing moved take no bytes, bu
 class Flow:
     """Where the pixels of an earlier picture are in a later one."""
 
-    forward: np.ndarray | None  # [H, W, 2] float16 px (x, y); None = nothing moved
-    trusted: np.ndarray | None  # [H, W] uint8, 1 = the backward flow leads back; None = all
+    forward: np.ndarray | None  # [h, w, 2] float16 px of the pictures; None = nothing moved
+    trusted: np.ndarray | None  # [h, w] uint8, 1 = the backward flow leads back; None = all
+    size: tuple[int, int]  # W, H of the pictures, px; the arrays may be coarser
 
     @property
     def nbytes(self) -> int:
@@ -46,35 +47,37 @@ class Flow:
         """
         if self.forward is None:
             return points, alive
-        height, width = self.trusted.shape
-        sampled = _sample(self.forward.astype(np.float32), points)
+        on_grid = points * np.divide(self.trusted.shape[::-1], self.size, dtype=np.float32)
+        sampled = _sample(self.forward.astype(np.float32), on_grid)
         # all four pixels around the point must be trusted
-        trusted = _sample(self.trusted.astype(np.float32), points) > 0.99
+        trusted = _sample(self.trusted.astype(np.float32), on_grid) > 0.99
         moved = points + sampled
-        inside = ((moved > 0) & (moved < (width, height))).all(1)
+        inside = ((moved > 0) & (moved < self.size)).all(1)
         alive = alive & trusted & inside
         return np.where(alive[:, None], moved, points), alive
 
 
-def dense_flow(earlier: np.ndarray, later: np.ndarray) -> Flow:
+def dense_flow(earlier: np.ndarray, later: np.ndarray, scale: float = 1.0) -> Flow:
     """Flow from one picture to another of the same standing camera.
 
-    earlier, later: [H, W, 3] uint8 RGB. DIS optical flow (Kroeger et al. 2016) down to full
-    resolution, computed only around what changed; trust follows from the forward-backward check
-    of Sundaram et al. 2010.
+    earlier, later: [H, W, 3] uint8 RGB; scale: 0..1, share of their size at which the flow is
+    computed (its values are px of the pictures all the same). DIS optical flow (Kroeger et al.
+    2016) down to that size, computed only around what changed; trust follows from the
+    forward-backward check of Sundaram et al. 2010.
     """
-    earlier, later = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (earlier, later))
-    box = _changed_box(earlier, later)
+    size = earlier.shape[1::-1]
+    earlier, later = (_grey(image, scale) for image in (earlier, later))
+    box = _changed_box(earlier, later, round(_MARGIN * scale))
     if box is None:
-        return Flow(None, None)
+        return Flow(None, None, size)
     forward = _dis(earlier[box], later[box])
     backward = _dis(later[box], earlier[box])
     height, width = earlier.shape
     flow = np.zeros((height, width, 2), np.float16)
     trusted = np.ones((height, width), np.uint8)
-    flow[box] = forward
+    flow[box] = forward * np.divide(size, (width, height), dtype=np.float32)
     trusted[box] = _leads_back(forward, backward)
-    return Flow(flow, trusted)
+    return Flow(flow, trusted, size)
 
 
 def spread_views(cameras: Mapping[str, Camera], count: int) -> tuple[str, ...]:
@@ -112,7 +115,8 @@ class FlowCache:
     """Flows from each processed picture to the next one of the same camera.
 
     cameras: those to match; limit_bytes: bound of all flows together, the oldest go first. A
-    camera that misses a frame set is linked across it. Safe to use from several threads.
+    camera that misses a frame set is linked across it. Without cameras it only knows the stamps.
+    Safe to use from several threads.
     """
 
     def __init__(self, cameras: tuple[str, ...], limit_bytes: int):
@@ -125,10 +129,11 @@ class FlowCache:
         self._stamps: list[int] = []
         self._told = False
 
-    def observe(self, frame_set: FrameSet) -> None:
+    def observe(self, frame_set: FrameSet, scale: float = 1.0) -> None:
         """Match the pictures of a processed frame set with those before.
 
-        Sets come in time order; an older one means that time starts anew, and clears the cache.
+        scale: see `dense_flow`. Sets come in time order; an older one means that time starts
+        anew, and clears the cache.
         """
         with self._lock:
             if self._stamps and frame_set.stamp_ns < self._stamps[-1]:
@@ -144,7 +149,7 @@ class FlowCache:
         for name, image in images.items():
             if name in before:
                 link = _Link(before[name][0], frame_set.stamp_ns,
-                             dense_flow(before[name][1], image))
+                             dense_flow(before[name][1], image, scale))
                 self._add(name, link)
 
     def previous_stamp(self, stamp_ns: int) -> int | None:
@@ -182,7 +187,16 @@ class FlowCache:
         self._links, self._newest, self._stamps, self.nbytes = [], {}, [], 0
 
 
-def _changed_box(earlier: np.ndarray, later: np.ndarray) -> tuple[slice, slice] | None:
+def _grey(image: np.ndarray, scale: float) -> np.ndarray:
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if scale == 1:
+        return grey
+    size = [max(1, round(side * scale)) for side in grey.shape[::-1]]
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+
+
+def _changed_box(earlier: np.ndarray, later: np.ndarray, margin: int,
+                 ) -> tuple[slice, slice] | None:
     """The part of the picture around all that changed; None = nothing did."""
     change = cv2.blur(cv2.absdiff(earlier, later), (5, 5)) > _NOISE
     if not change.any():
@@ -190,7 +204,7 @@ def _changed_box(earlier: np.ndarray, later: np.ndarray) -> tuple[slice, slice] 
     box = []
     for axis, size in ((1, change.shape[0]), (0, change.shape[1])):
         where = np.flatnonzero(change.any(axis))
-        box.append(slice(max(where[0] - _MARGIN, 0), min(where[-1] + 1 + _MARGIN, size)))
+        box.append(slice(max(where[0] - margin, 0), min(where[-1] + 1 + margin, size)))
     return tuple(box)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from igs_ros.budget import MotionEffort
 from igs_ros.camera import Camera
 from igs_ros.config import MotionConfig
 from igs_ros.frames import FrameSet
@@ -27,6 +28,7 @@ from igs_ros.motion.tracks import Tracks, moving
 from igs_ros.neighbors import fps, knn
 from igs_ros.raster import Rasterizer
 from igs_ros.scene import GaussianScene
+from igs_ros.timing import span
 
 _MOVER_SHARE = 2 / 3  # of the anchors that lie on what moved
 _COLOR_SPREAD = 0.15  # difference of sRGB (0..1) at which likeness falls to 0.6
@@ -50,13 +52,23 @@ class GeometricMotion:
         self.cameras = {name: cameras[name] for name in names}
         self.rasterizer = rasterizer
         self.config = config
-        self.flows = FlowCache(names, int(config.cache_mb * 1e6))
+        self.flows = FlowCache(names if config.chained else (), int(config.cache_mb * 1e6))
+        self.effort = MotionEffort(config.anchors, 1.0)
         self.counts = {'views_missing': 0, 'chain_breaks': 0}
         self._lock = threading.Lock()
 
+    def set_effort(self, effort: MotionEffort) -> None:
+        """What each step may cost from now on; at first, all that the settings say.
+
+        Flow is most of the cost, which grows with the square of `flow_scale`. Safe at any time:
+        flows of different sizes chain.
+        """
+        self.effort = effort
+
     def observe(self, frame_set: FrameSet) -> None:
         """Match the pictures of `frame_set` (prepared) with those of the set before."""
-        self.flows.observe(frame_set)
+        with span('flow'):
+            self.flows.observe(frame_set, self.effort.flow_scale)
 
     def follow(self, scene: GaussianScene, frame_set: FrameSet) -> GeometricFollower:
         """A follower of `scene`, which shows `frame_set` (prepared)."""
@@ -95,7 +107,8 @@ class GeometricFollower:
         self._views = Views.of(list(model.cameras.values()))
         self._points = scene.means.detach().cpu().numpy().astype(np.float64)
         self._colors = scene.sh[:, 0].detach().cpu().numpy().astype(np.float64) * _DC
-        self._tracks = Tracks(model.cameras, scene, frame_set, model.rasterizer, model.flows)
+        with span('follow'):
+            self._tracks = Tracks(model.cameras, scene, frame_set, model.rasterizer, model.flows)
         self._last = _Motion.none(frame_set.stamp_ns, len(scene))
 
     def move_to(self, frame_set: FrameSet) -> Moved:
@@ -119,7 +132,9 @@ class GeometricFollower:
 
     def _motion(self, stamp_ns: int, images) -> _Motion | None:
         """From the key to the set `stamp_ns` with `images`; None where no view has a picture."""
-        current, known, counts = self._tracks.at(stamp_ns, images)
+        effort = self._model.effort
+        with span('tracks'):
+            current, known, counts = self._tracks.at(stamp_ns, images, effort.flow_scale)
         if images is not None:
             self._model.count(counts)
         if counts['views_missing'] == len(current):
@@ -127,22 +142,23 @@ class GeometricFollower:
         moved, still = moving(self._tracks.start, current, known, self._model.config.moving_px)
         if not moved.any():
             return _Motion.none(stamp_ns, len(moved))
-        picked = self._pick_anchors(moved, still)
-        anchors, spacing = self._solve_anchors(picked, current, known)
+        with span('lift'):
+            picked = self._pick_anchors(moved, still, effort.anchors)
+            anchors, spacing = self._solve_anchors(picked, current, known)
         rows = np.flatnonzero(~still)
         indices, weights, nearest = self._nearest_anchors(rows, picked, spacing)
         share = (weights * moved[picked][indices]).sum(1) / weights.sum(1)
         free = moved[rows] | ((share > 0.5) & (nearest < _REACH * spacing))
         rows, indices, weights = rows[free], indices[free], weights[free]
         displacements = np.zeros_like(self._points)
-        displacements[rows], turns = blend(self._views, self._points[rows], current[:, rows],
-                                           known[:, rows], anchors, indices, weights)
+        with span('blend'):
+            displacements[rows], turns = blend(self._views, self._points[rows], current[:, rows],
+                                               known[:, rows], anchors, indices, weights)
         return _Motion(stamp_ns, rows, displacements, turns)
 
-    def _pick_anchors(self, moved: np.ndarray, still: np.ndarray) -> np.ndarray:
-        """Rows of the anchors: most on what moved, the rest on what stood still."""
+    def _pick_anchors(self, moved: np.ndarray, still: np.ndarray, total: int) -> np.ndarray:
+        """Rows of `total` anchors: most on what moved, the rest on what stood still."""
         movers, others = np.flatnonzero(moved), np.flatnonzero(still)
-        total = self._model.config.anchors
         on_movers = min(len(movers), max(1, round(total * _MOVER_SHARE)))
         return np.concatenate([
             movers[fps(self._points[movers], on_movers)],

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from igs_ros.budget import MotionEffort
 from igs_ros.frames import FrameSet
 from igs_ros.motion import Moved
 from igs_ros.scene import GaussianScene
@@ -29,6 +30,9 @@ class StaticMotion:
 
     name: str = 'static'
     counts: dict[str, int] = field(default_factory=dict)
+
+    def set_effort(self, effort: MotionEffort) -> None:
+        """Nothing could be cheaper."""
 
     def observe(self, frame_set: FrameSet) -> None:
         """Nothing to remember."""

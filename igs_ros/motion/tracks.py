@@ -73,13 +73,14 @@ class Tracks:
         self.start = np.array([t.start for t in self._tracks], np.float32).reshape(*shape, 2)
         self.visible = np.array([t.visible for t in self._tracks], bool).reshape(shape)
 
-    def at(self, stamp_ns: int, images: Mapping[str, np.ndarray] | None,
+    def at(self, stamp_ns: int, images: Mapping[str, np.ndarray] | None, flow_scale: float = 1.0,
            ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
         """Where the views see the Gaussians in the frame set `stamp_ns`.
 
-        images: its pictures, for direct flow from the key where the chain is broken; None where
-        they are not at hand. Returns pixels [V, N, 2] float32 (of the key where not known), who
-        is known [V, N] bool, and counts of what went wrong.
+        images: its pictures, for direct flow from the key where the chain is broken, at the share
+        `flow_scale` of their size; None where they are not at hand. Returns pixels [V, N, 2]
+        float32 (of the key where not known), who is known [V, N] bool, and counts of what went
+        wrong.
         """
         current, known = self.start.copy(), np.zeros_like(self.visible)
         counts = {'views_missing': 0, 'chain_breaks': 0}
@@ -91,9 +92,10 @@ class Tracks:
                 counts['views_missing'] += 1
                 continue
             else:
-                counts['chain_breaks'] += 1
+                counts['chain_breaks'] += track.name in self._cache.cameras
                 track.restart(self._key.stamp_ns)
-                track.advance([dense_flow(self._key.images[track.name], images[track.name])])
+                track.advance([dense_flow(self._key.images[track.name], images[track.name],
+                                          flow_scale)])
             track.stamp_ns = stamp_ns
             current[v], known[v] = track.current, track.alive
         return current, known, counts

@@ -82,12 +82,19 @@ def status_message(status: Status, drops: dict[str, int], stalled: str, head: He
         message.scene_stamp = time_message(status.stamp_ns)
     message.scene_age_s = (nanoseconds(head.stamp) - status.stamp_ns) * 1e-9 if shown else np.nan
     for name in ('scene_id', 'key_sequence', 'sequence', 'gaussians', 'cameras_expected',
-                 'cameras_in_last_set', 'frame_sets_processed', 'keys_refined',
-                 'refinements_discarded', 'chain_breaks'):
+                 'cameras_in_last_set', 'frame_sets_offered', 'frame_sets_processed',
+                 'keys_refined', 'refinements_discarded', 'polished', 'chain_breaks', 'rss_mb',
+                 'gpu_mb'):
         setattr(message, name, getattr(status, name))
+    for clock, level in status.levels.items():
+        setattr(message, f'{clock}_level', level)
+    message.budget_reduced = status.reduced
+    message.queue_names = list(status.queues)
+    message.queue_lengths.extend(status.queues.values())
     message.stage_names = list(status.stages)
-    message.stage_last_s.extend(stage.last_s for stage in status.stages.values())
-    message.stage_mean_s.extend(stage.mean_s for stage in status.stages.values())
+    for name in ('last_s', 'mean_s', 'p50_s', 'p95_s', 'p99_s'):
+        getattr(message, f'stage_{name}').extend(
+            getattr(stage, name) for stage in status.stages.values())
     for cause, count in {**status.drops, **drops}.items():
         if count:
             message.drop_causes.append(cause)

@@ -87,7 +87,7 @@ def _node_arguments(demo: Demo, data: Path, train: tuple[str, ...], test: str, d
         'max_gaussians': config.max_gaussians, 'key_interval': config.key_interval,
         'bootstrap.iterations': config.bootstrap.iterations,
         'refine.iterations': config.refine.iterations, 'threads': config.threads,
-        'seed': config.seed, 'device': device, 'view_rate_hz': 4.0}
+        'seed': config.seed, 'device': device, 'budget.view_hz': 4.0}
     points = data / 'points3d.ply'
     if points.is_file():
         settings['points_file'] = points

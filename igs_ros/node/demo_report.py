@@ -154,7 +154,10 @@ def _results(run: DemoRun, demo: Demo, joined: _Joined) -> dict:
             'latency_s': metrics.times_summary([a['latency_s'] for a in joined.arrivals]),
             'arrivals': joined.arrivals,
             'scene_updates_per_s': _rate_hz(a['stamp_ns'] for a in joined.arrivals),
-            'stages_mean_s': times, 'keys_refined': status.keys_refined,
+            'stages_mean_s': times,
+            'stages_p95_s': dict(zip(status.stage_names, map(float, status.stage_p95_s),
+                                     strict=True)),
+            'keys_refined': status.keys_refined,
             'drops': dict(zip(status.drop_causes, map(int, status.drop_counts), strict=True))}}
 
 

@@ -76,6 +76,10 @@ class FilteredAssembler:
         ready, self._sets = self._sets, []
         return ready
 
+    def waiting(self) -> dict[str, int]:
+        """Nothing: message_filters does not tell."""
+        return {}
+
     def drops(self) -> dict[str, int]:
         """Pictures that were not joined (or still wait) as 'unmatched:camera', and those joined
         too late as 'late:camera'.

@@ -195,6 +195,10 @@ class Inputs:
 
     # -- what is missing ------------------------------------------------------------------------
 
+    def waiting(self) -> int:
+        """Pictures that wait for the others of their frame set."""
+        return sum(self._assembler.waiting().values())
+
     def drops(self) -> dict[str, int]:
         """Pictures and calibrations that were not used, by 'cause:camera'."""
         return {**self._assembler.drops(), **self._drops.snapshot()}

@@ -70,7 +70,7 @@ class Observer(Node):
         self.status = message
         times = dict(zip(message.stage_names, message.stage_last_s, strict=True))
         if self._newest is not None:
-            self._newest.render_s = times.get('render', 0.0)
+            self._newest.render_s = times.get('view', 0.0)
         stamp_ns = shown_stamp_ns(message)
         if stamp_ns is None or stamp_ns in self.processed:
             return
@@ -78,7 +78,7 @@ class Observer(Node):
         new_key = self._key_sequence not in (0, message.key_sequence)
         self._key_sequence = message.key_sequence
         self._newest = self.processed[stamp_ns] = Processed(
-            'key' if new_key else 'candidate', times.get('motion', 0.0),
+            'key' if new_key else 'candidate', times.get('update/motion', 0.0),
             times.get('refine', 0.0) if new_key else 0.0, message.gaussians)
 
     def about(self, stamp_ns: int) -> Processed | None:

@@ -17,15 +17,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from igs_ros.camera import Camera
 from igs_ros.codec.state import key_arrays, update_arrays
 from igs_ros.errors import InputError
-from igs_ros.live import LivePipeline
+from igs_ros.live import LivePipeline, Loop
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node import convert, convert_scene
 from igs_ros.node.logs import Complaints, with_traceback
-from igs_ros.node.loop import Loop
 from igs_ros.node.params import NodeConfig
-from igs_ros.raster import render_view
 from igs_ros.snapshot import Snapshot
-from igs_ros.timing import Timings
 from igs_ros.view import View
 
 _LOOK_S = 0.2  # how often to look for new subscribers
@@ -69,14 +66,14 @@ class _Pictures:
 class ViewOutput:
     """~/view/*: what the view camera sees of the newest scene, at a rate of its own.
 
-    camera: the view at first, without distortion; ~/view/pose moves it.
+    rate_hz: of the views; camera: the view at first, without distortion; ~/view/pose moves it.
     """
 
-    def __init__(self, node: Node, settings: NodeConfig, camera: Camera, timings: Timings,
+    def __init__(self, node: Node, settings: NodeConfig, rate_hz: float, camera: Camera,
                  complaints: Complaints):
         self._settings = settings
+        self._rate_hz = rate_hz
         self._camera = camera
-        self._timings = timings
         self._complaints = complaints
         self._pipeline: LivePipeline | None = None
         self._publishers = {
@@ -117,14 +114,12 @@ class ViewOutput:
             pictures = self._pictures(snapshot, self._camera)
             for name in wanted:
                 self._publishers[name].publish(getattr(pictures, name))
-        return 1 / self._settings.view_rate_hz
+        return 1 / self._rate_hz
 
     def _pictures(self, snapshot: Snapshot, camera: Camera) -> _Pictures:
         """The messages of `snapshot` as `camera` sees it; rendered anew only after a change."""
         if self._shown is None or self._shown[0] is not snapshot or self._shown[1] is not camera:
-            with self._timings.stage('render'):
-                view = render_view(self._pipeline.rasterizer, snapshot.scene, camera,
-                                   snapshot.stamp_ns)
+            view = self._pipeline.view(camera, snapshot)
             self._shown = snapshot, camera, _Pictures(view, self._settings.view_frame,
                                                       self._settings.jpeg_quality)
         return self._shown[2]

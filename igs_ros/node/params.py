@@ -22,13 +22,14 @@ CHOICES = {
     'transport': ('compressed', 'raw'),
     'input_reliability': ('reliable', 'best_effort'),
     'synchronizer': ('igs', 'approximate', 'exact'),
-    'motion': ('geometric', 'static', 'agm'),
+    'motion': ('auto', 'agm', 'agm_small', 'geometric', 'static'),
+    'motion_model.precision': ('float32', 'bfloat16', 'float16'),
     'device': ('auto', 'cpu', 'cuda'),
 }
 AT_LEAST = {
     'queue_size': 1, 'max_spread_s': 0, 'max_wait_s': 0, 'min_cameras': 0, 'jump_s': 1e-3,
-    'calibration_wait_s': 0, 'stall_after_s': 0.1, 'view_width': 0, 'view_rate_hz': 0.01,
-    'jpeg_quality': 1, 'points_rate_hz': 0.01, 'points_min_opacity': 0, 'status_rate_hz': 0.01,
+    'calibration_wait_s': 0, 'stall_after_s': 0.1, 'view_width': 0, 'jpeg_quality': 1,
+    'points_rate_hz': 0.01, 'points_min_opacity': 0, 'status_rate_hz': 0.01,
 }
 AT_MOST = {'jpeg_quality': 100, 'points_min_opacity': 1}
 
@@ -76,8 +77,6 @@ class NodeConfig:
     """frame_id of the view topics."""
     view_width: int = 0
     """Width of the view in px; 0 = as the working images."""
-    view_rate_hz: float = 10.0
-    """Views per second, also without new frame sets; a new scene is shown at once."""
     jpeg_quality: int = 90
     """Quality of view/image/compressed, 1..100."""
     points_rate_hz: float = 2.0
@@ -148,7 +147,7 @@ def _checked(parameter: Parameter, value):
     if isinstance(default, tuple):
         return tuple(item for item in value if item)  # [''] is how YAML says an empty list
     if isinstance(default, float) and type(value) is int:
-        value = float(value)  # `view_rate_hz: 10` is meant well
+        value = float(value)  # `points_rate_hz: 2` is meant well
     if type(value) is not type(default):
         raise InputError(f'parameter {name} is {value!r}; expected a value like {default!r}.')
     if name in CHOICES and value not in CHOICES[name]:

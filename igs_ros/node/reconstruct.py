@@ -34,7 +34,7 @@ from igs_ros.node.params import NodeConfig
 from igs_ros.node.signals import StopWish
 from igs_ros.snapshot import Snapshot
 from igs_ros.status import Status
-from igs_ros.timing import Drops, Timings
+from igs_ros.timing import Drops
 
 _LOOK_S = 0.1
 
@@ -54,13 +54,14 @@ class ReconstructNode(Node):
         self._expected = len(self._input_names(rig))
         self._pipeline: LivePipeline | None = None
         self._early: FrameSet | None = None  # the newest one from before the pipeline
-        self._timings, self._drops = Timings(), Drops()
+        self._drops = Drops()
         complaints = Complaints(self.get_logger().warning, self._drops)
         self._inputs = Inputs(self, self.settings, {n: rig[n] for n in self._input_names(rig)},
                               self._on_frame_set)
         view_camera = first_view(self.settings, self.config, rig)
         self._rig = rig
-        self._views = ViewOutput(self, self.settings, view_camera, self._timings, complaints)
+        self._views = ViewOutput(self, self.settings, self.config.budget.view_hz, view_camera,
+                                 complaints)
         self._states = StateOutput(self, self.settings, self._status)
         self.create_service(Trigger, '~/reset', self._on_reset)
         self._starter = self.create_timer(_LOOK_S, self._start_when_calibrated)
@@ -136,6 +137,8 @@ class ReconstructNode(Node):
 
     def _on_frame_set(self, frame_set: FrameSet) -> None:
         if self._pipeline is None:
+            if self._early is not None:
+                self._drops.add('before_calibration')
             self._early = frame_set
         else:
             self._pipeline.offer(frame_set)
@@ -155,7 +158,7 @@ class ReconstructNode(Node):
     def _status(self) -> SceneStatus:
         status = Status(cameras_expected=self._expected, message='waiting for calibrations') \
             if self._pipeline is None else self._pipeline.status()
-        status = replace(status, stages={**status.stages, **self._timings.snapshot()})
+        status = replace(status, queues={'pictures': self._inputs.waiting(), **status.queues})
         drops = {**self._inputs.drops(), **self._drops.snapshot()}
         return convert_scene.status_message(status, drops, self._inputs.stalled, convert.header(
             self._now_ns(), self.settings.world_frame))

@@ -40,6 +40,12 @@ class Rendering:
     screen: ScreenGradients
 
 
+class Context(Protocol):
+    """Gaussians that stay as they are, ready to be drawn along in pictures of one camera."""
+
+    camera: Camera
+
+
 class Rasterizer(Protocol):
     """Draws Gaussians; differentiable in every Gaussian attribute."""
 
@@ -48,14 +54,28 @@ class Rasterizer(Protocol):
 
     def render(self, scene: GaussianScene, camera: Camera, *,
                background: tuple[float, float, float] = (0.0, 0.0, 0.0),
-               antialiased: bool = False, absgrad: bool = False,
-               depth: bool = True) -> Rendering:
+               antialiased: bool = False, absgrad: bool = False, depth: bool = True,
+               tiles: np.ndarray | None = None, context: Context | None = None) -> Rendering:
         """Draw `scene` (its tensors may require gradients) as undistorted `camera` sees it.
 
         `scene.opacities` and `scene.scales` are natural values. Quaternions need not be unit:
         they are normalised inside and the gradient goes through that. Without `depth` it costs
         nothing, forward and backward, and `Rendering.depth` is None.
+
+        tiles: bool [rows, columns] (raster/tiles.py), the tiles to draw; None: all. Pixels in
+        them, and the gradients of a loss that looks at nothing else, are those of the whole
+        picture; the other pixels may hold anything finite, so no loss may look at them. A
+        backend may draw more than it is asked for: `visible` then counts these tiles too.
+
+        context: drawn along, made by `context` for this very `camera` with the same `antialiased`
+        and `tiles`. It gets no gradients, which makes it cheaper than a part of `scene`, and the
+        rows of `Rendering` are those of `scene` alone.
         """
+        ...
+
+    def context(self, scene: GaussianScene, camera: Camera, *, antialiased: bool = False,
+                tiles: np.ndarray | None = None) -> Context:
+        """`scene` made ready to be drawn along, see `render`; what no tile shows is left out."""
         ...
 
     def warm_up(self) -> None:

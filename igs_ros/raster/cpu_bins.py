@@ -4,14 +4,15 @@
 A pair (Gaussian, tile) is made exactly where the outline alpha = 1/255 reaches a pixel centre of
 the tile. The outline is the ellipse
 
-    |x - SLOPE dy| <= HALF_WIDTH sqrt(EXTENT_Y^2 - dy^2),  dy = y - mean_y, x from mean_x,
+    |y - SLOPE dx| <= HALF_HEIGHT sqrt(EXTENT_X^2 - dx^2),  dx = x - mean_x, y from mean_y,
 
-so in the rows of one tile the rightmost point is at dy = TURN_Y, clamped into these rows: the
-right border is a concave function of dy (and the left one convex, lowest at -TURN_Y).
+so in a strip of columns, half a tile wide, the lowest point is at dx = TURN_X, clamped into the
+strip: the lower border is a concave function of dx (and the upper one convex, lowest at -TURN_X).
+The rows of the two strips of a tile are also what the compositing kernels walk over.
 
-Pairs are counted and placed by walking the Gaussians in depth order in blocks, each block with
-its own counters: no sorting within tiles, no atomics, and the result does not depend on how many
-threads walk the blocks.
+The Gaussians are walked in depth order in blocks, each with its own counters, twice: `list_pairs`
+finds the tiles of each and counts those of each tile, `place_pairs` sorts them by tile. No sorting
+within tiles, no atomics, and the result does not depend on how many threads walk the blocks.
 """
 import math
 
@@ -19,10 +20,10 @@ import numpy as np
 from numba import njit
 
 from igs_ros.raster import cpu_records as at
-from igs_ros.raster.cpu_records import STRICT, TILE
+from igs_ros.raster.cpu_records import HALF_TILE, STRICT, TILE
 
 HALF, ZERO, ONE = np.float32(0.5), np.float32(0), np.float32(1)
-LAST = np.float32(TILE - 1)
+LAST = np.float32(HALF_TILE - 1)
 # rounding of a border, in px and as a fraction of the size of the outline
 SLACK, RELATIVE_SLACK = np.float32(1e-3), np.float32(1e-6)
 
@@ -36,75 +37,119 @@ def depth_order(records: np.ndarray) -> np.ndarray:
     return keys & 0xFFFFFFFF
 
 
-@njit(**STRICT)
-def _tile_rows(record, height):
-    """First and last tile row that the outline reaches (first > last: none)."""
-    center = record[at.MEAN_Y] - HALF
-    reach = record[at.EXTENT_Y] + SLACK
-    top = max(math.ceil(center - reach), ZERO)
-    bottom = min(math.floor(center + reach), np.float32(height - 1))
-    if top > bottom:
-        return 1, 0
-    return int(top) // TILE, int(bottom) // TILE
+def tiles_before(tiles: np.ndarray) -> np.ndarray:
+    """int32 [rows + 1, columns + 1]: entry (r, c) counts the True of tiles[:r, :c]."""
+    sums = np.zeros((tiles.shape[0] + 1, tiles.shape[1] + 1), np.int32)
+    tiles.cumsum(0, out=sums[1:, 1:])
+    sums.cumsum(1, out=sums)
+    return sums
 
 
 @njit(**STRICT)
-def _tile_columns(record, span, tile_row, width):
-    """First and last tile of a tile row that the outline reaches (first > last: none)."""
-    extent = record[at.EXTENT_Y]
-    above = np.float32(tile_row * TILE) + HALF - record[at.MEAN_Y]
-    first_dy, last_dy = max(above, -extent), min(above + LAST, extent)
-    if first_dy > last_dy:  # within the slack of _tile_rows
-        first_dy = last_dy = min(max(above, -extent), extent)
-    slope, half_width, turn = span[at.SLOPE], span[at.HALF_WIDTH], span[at.TURN_Y]
-    dy = min(max(turn, first_dy), last_dy)
-    right = slope * dy + half_width * math.sqrt(max(extent * extent - dy * dy, ZERO))
-    dy = min(max(-turn, first_dy), last_dy)
-    left = slope * dy - half_width * math.sqrt(max(extent * extent - dy * dy, ZERO))
-    slack = SLACK + RELATIVE_SLACK * span[at.EXTENT_X]
-    center = record[at.MEAN_X] - HALF
-    first = max(math.ceil(center + left - slack), ZERO)
-    last = min(math.floor(center + right + slack), np.float32(width - 1))
+def _pixels(center, before, after, size):
+    """First and last pixel from center + before to center + after, px (first > last: none)."""
+    first = max(np.ceil(center + before), ZERO)
+    last = min(np.floor(center + after), np.float32(size - 1))
     if first > last:
         return 1, 0
-    return int(first) // TILE, int(last) // TILE
+    return int(first), int(last)
 
 
 @njit(**STRICT)
-def count_pairs(start, stop, tile_count, order, records, spans, width, height, pair_count):
-    """Pairs of each of the Gaussians order[start:stop], and of each tile [tiles] among them."""
-    tiles_x = (width + TILE - 1) // TILE
-    for position in range(start, stop):
-        i = order[position]
-        record, span = records[i], spans[i]
-        pairs = 0
-        first_row, last_row = _tile_rows(record, height)
-        for row in range(first_row, last_row + 1):
-            first, last = _tile_columns(record, span, row, width)
-            for tile in range(row * tiles_x + first, row * tiles_x + last + 1):
-                tile_count[tile] += 1
-                pairs += 1
-        pair_count[i] = pairs
+def _within(mean, extent, size):
+    """First and last pixel along one axis that the outline may reach (first > last: none)."""
+    reach = extent + SLACK + RELATIVE_SLACK * extent
+    return _pixels(mean - HALF, -reach, reach, size)
 
 
 @njit(**STRICT)
-def place_pairs(start, stop, cursor, order, records, spans, width, height, first_slot,
-                pair_gaussian, pair_slot):
-    """Write the pairs of order[start:stop], for each tile from cursor [tiles] on.
+def tiles_around(record, span, width, height, sums):
+    """How many tiles to draw the box around the outline meets; sums: `tiles_before` of them."""
+    left, right = _within(record[at.MEAN_X], span[at.EXTENT_X], width)
+    top, bottom = _within(record[at.MEAN_Y], span[at.EXTENT_Y], height)
+    if left > right or top > bottom:
+        return 0
+    first, last = left // TILE, right // TILE + 1
+    above, below = top // TILE, bottom // TILE + 1
+    return sums[below, last] - sums[above, last] - sums[below, first] + sums[above, first]
 
-    pair_slot: where the pair keeps its gradient, so that those of one Gaussian are neighbours.
+
+@njit(**STRICT)
+def _strip_rows(record, span, strip, height):
+    """First and last row of a strip of columns that the outline reaches (first > last: none)."""
+    extent = span[at.EXTENT_X]
+    before = np.float32(strip * HALF_TILE) + HALF - record[at.MEAN_X]
+    first_dx, last_dx = max(before, -extent), min(before + LAST, extent)
+    if first_dx > last_dx:  # within the slack of _within
+        first_dx = last_dx = min(max(before, -extent), extent)
+    slope, half_height, turn = span[at.SLOPE], span[at.HALF_HEIGHT], span[at.TURN_X]
+    dx = min(max(turn, first_dx), last_dx)
+    bottom = slope * dx + half_height * math.sqrt(max(extent * extent - dx * dx, ZERO))
+    dx = min(max(-turn, first_dx), last_dx)
+    top = slope * dx - half_height * math.sqrt(max(extent * extent - dx * dx, ZERO))
+    slack = SLACK + RELATIVE_SLACK * span[at.EXTENT_Y]
+    return _pixels(record[at.MEAN_Y] - HALF, top - slack, bottom + slack, height)
+
+
+@njit(**STRICT)
+def _blocks(top, bottom, tile_top):
+    """First block and, in the bits above, last block of the rows top..bottom in half a tile."""
+    first, last = max(top - tile_top, 0), min(bottom - tile_top, TILE - 1)
+    if first > last:
+        return at.NO_BLOCKS
+    return first // 2 | last // 2 << 4
+
+
+@njit(**STRICT)
+def list_pairs(start, stop, first_entry, tile_count, order, records, spans, width, height, tiles,
+               pair_count, entries):
+    """The pairs of the Gaussians order[start:stop], counted by Gaussian and by tile.
+
+    tiles: bool [tiles], the ones to draw; the others get no pair. entries [E, 2] int32: tile and
+    BLOCKS of each pair, written from first_entry on.
     """
     tiles_x = (width + TILE - 1) // TILE
+    entry = first_entry
     for position in range(start, stop):
         i = order[position]
         record, span = records[i], spans[i]
-        slot = first_slot[i]
-        first_row, last_row = _tile_rows(record, height)
-        for row in range(first_row, last_row + 1):
-            first, last = _tile_columns(record, span, row, width)
-            for tile in range(row * tiles_x + first, row * tiles_x + last + 1):
-                pair = cursor[tile]
-                cursor[tile] = pair + 1
-                pair_gaussian[pair] = i
-                pair_slot[pair] = slot
-                slot += 1
+        left, right = _within(record[at.MEAN_X], span[at.EXTENT_X], width)
+        first_strip, last_strip = left // HALF_TILE, right // HALF_TILE
+        before = entry
+        for column in range(left // TILE, right // TILE + 1):
+            top, bottom = other_top, other_bottom = 1, 0
+            if 2 * column >= first_strip:
+                top, bottom = _strip_rows(record, span, 2 * column, height)
+            if 2 * column < last_strip:
+                other_top, other_bottom = _strip_rows(record, span, 2 * column + 1, height)
+            if top > bottom:
+                first, last = other_top, other_bottom
+            elif other_top > other_bottom:
+                first, last = top, bottom
+            else:
+                first, last = min(top, other_top), max(bottom, other_bottom)
+            if first > last:
+                continue
+            for row in range(first // TILE, last // TILE + 1):
+                tile = row * tiles_x + column
+                if tiles[tile]:
+                    entries[entry, 0] = tile
+                    entries[entry, 1] = _blocks(top, bottom, row * TILE) \
+                        | _blocks(other_top, other_bottom, row * TILE) << 8
+                    entry += 1
+                    tile_count[tile] += 1
+        pair_count[i] = entry - before
+
+
+@njit(**STRICT)
+def place_pairs(start, stop, first_entry, cursor, order, pair_count, first_slot, entries, pairs):
+    """Write the pairs [P, 3] of order[start:stop], for each tile from cursor [tiles] on."""
+    entry = first_entry
+    for position in range(start, stop):
+        i = order[position]
+        for slot in range(first_slot[i], first_slot[i] + pair_count[i]):
+            tile = entries[entry, 0]
+            pair = pairs[cursor[tile]]
+            pair[at.GAUSSIAN], pair[at.SLOT], pair[at.BLOCKS] = i, slot, entries[entry, 1]
+            cursor[tile] += 1
+            entry += 1

@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 
 from igs_ros.raster import cpu_records as at
+from igs_ros.raster.cpu_bins import tiles_around
 from igs_ros.raster.cpu_records import MIN_ALPHA, STRICT
 
 ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
@@ -120,26 +121,27 @@ def _footprint(row_u, row_v, axes):
 def _write_outline(record, span, cov_uu, cov_uv, cov_vv, determinant):
     """Where alpha falls to 1/255: sigma = ln(255 opacity), an ellipse with known extents."""
     reach = TWO * math.log(record[at.OPACITY] * np.float32(255)) * OUTLINE_FACTOR + OUTLINE_MARGIN
-    extent_x = math.sqrt(reach * cov_uu)
-    record[at.EXTENT_Y] = math.sqrt(reach * cov_vv)
-    span[at.EXTENT_X] = extent_x
-    span[at.SLOPE] = cov_uv / cov_vv
-    span[at.HALF_WIDTH] = math.sqrt(determinant) / cov_vv
-    span[at.TURN_Y] = extent_x * cov_uv / cov_uu
+    extent_y = math.sqrt(reach * cov_vv)
+    span[at.EXTENT_X], span[at.EXTENT_Y] = math.sqrt(reach * cov_uu), extent_y
+    span[at.SLOPE] = cov_uv / cov_uu
+    span[at.HALF_HEIGHT] = math.sqrt(determinant) / cov_uu
+    span[at.TURN_X] = extent_y * cov_uv / cov_vv
 
 
 @njit(**STRICT)
 def project(start, stop, means, quats, scales, opacities, view, lens, limits, antialiased,
-            records, spans):
+            width, height, tile_sums, records, spans, most_pairs):
     """Fill `records` (all but the colour) and `spans` for the Gaussians start..stop.
 
     view [4, 4] camera_from_world; lens [8] as the entry names above; limits [3] near, far, eps2d.
-    Gaussians that cannot be drawn keep opacity 0; comparisons are written so that NaN is refused.
+    tile_sums: `tiles_before` of the tiles to draw.
+    most_pairs: gets the number of such tiles in the box around a Gaussian. Gaussians that cannot
+    be drawn, or have none, get opacity 0; comparisons are written so that NaN is refused.
     """
     near, far, blur = limits[0], limits[1], limits[2]
     for i in range(start, stop):
         record = records[i]
-        record[at.OPACITY] = ZERO
+        record[at.OPACITY], most_pairs[i] = ZERO, 0
         local = _to_camera(means, i, view)
         if not (near <= local[2] <= far):
             continue
@@ -167,6 +169,9 @@ def project(start, stop, means, quats, scales, opacities, view, lens, limits, an
         record[at.CONIC_YY] = cov_uu / determinant
         record[at.OPACITY], record[at.COMPENSATION] = opacity, compensation
         _write_outline(record, spans[i], cov_uu, cov_uv, cov_vv, determinant)
+        most_pairs[i] = tiles_around(record, spans[i], width, height, tile_sums)
+        if most_pairs[i] == 0:
+            record[at.OPACITY] = ZERO
 
 
 @njit(**STRICT)

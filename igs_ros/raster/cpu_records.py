@@ -10,7 +10,8 @@ NUMBA_CACHE_DIR to a writable folder, or the kernels are compiled anew in every 
 """
 import numpy as np
 
-TILE = 16  # px; rows of exactly 16 pixels are what LLVM turns into one AVX-512 vector
+from igs_ros.raster.tiles import TILE
+
 PIXELS = TILE * TILE
 
 # records [N, 12]: what the compositing kernels read
@@ -19,21 +20,34 @@ CONIC_XX, CONIC_XY, CONIC_YY = 2, 3, 4  # inverse of the blurred 2D covariance, 
 OPACITY = 5  # times the antialiasing compensation; 0 = not drawn
 RED, GREEN, BLUE = 6, 7, 8  # not negative
 DEPTH = 9  # m
-EXTENT_Y = 10  # px; rows farther than this from the mean get alpha < 1/255
-COMPENSATION = 11  # antialiasing factor in OPACITY
-RECORD = 12
+COMPENSATION = 10  # antialiasing factor in OPACITY
+RECORD = 11
 
-# spans [N, 4]: the outline alpha = 1/255, an ellipse, for the binning kernels; see cpu_bins.py
-EXTENT_X = 0  # px
-SLOPE = 1  # shift in x of the middle of the outline per pixel in y
-HALF_WIDTH = 2  # half width of the outline at dy is HALF_WIDTH * sqrt(EXTENT_Y^2 - dy^2)
-TURN_Y = 3  # px; dy of the rightmost point (the leftmost one is at -TURN_Y)
-SPAN = 4
+# spans [N, 5]: the outline alpha = 1/255, an ellipse, for the binning kernels; see cpu_bins.py
+EXTENT_X, EXTENT_Y = 0, 1  # px; columns and rows farther from the mean get alpha < 1/255
+SLOPE = 2  # shift in y of the middle of the outline per pixel in x
+HALF_HEIGHT = 3  # half height of the outline at dx is HALF_HEIGHT * sqrt(EXTENT_X^2 - dx^2)
+TURN_X = 4  # px; dx of the lowest point (the highest one is at -TURN_X)
+SPAN = 5
+
+# pairs [P, 3] int32, by tile, near to far
+GAUSSIAN = 0
+SLOT = 1  # where the pair keeps its gradient row, so that those of one Gaussian are neighbours
+BLOCKS = 2  # which blocks of the tile the outline reaches, see `BLOCK`
+PAIR = 3
+
+# A tile is two halves of 8 columns, a half is 8 blocks of 2 rows: 16 pixels, one step of the
+# compositing loops. A pair's BLOCKS names the first and the last block in the left half (bits
+# 0-3, 4-7) and in the right one (8-11, 12-15); first > last: none.
+HALF_TILE = TILE // 2
+BLOCK = 16  # pixels
+NO_BLOCKS = 1  # of one half
 
 # gradient rows [pairs, 10] and their sums [N, 10]: G is dL/dsigma of a pixel, d = mean - pixel
 SUM_G = 0
 SUM_GX, SUM_GY = 1, 2  # of G dx, G dy
 SUM_GXX, SUM_GXY, SUM_GYY = 3, 4, 5  # of G dx^2, G dx dy, G dy^2
+SUMS_G = 6
 GRAD_RED, GRAD_GREEN, GRAD_BLUE = 6, 7, 8
 GRAD_DEPTH = 9
 GRADIENT = 10

@@ -82,9 +82,10 @@ def test_report(bench, made):
     assert set(report.psnr_views) == {'cam00', 'cam01', 'cam03'}
     assert report.psnr_train == pytest.approx(np.mean(list(report.psnr_views.values())))
     drawn = render_view(CpuRasterizer(1), made.scene, bench.cameras['cam01']).rgb
+    gain, offset = (report.exposures['cam01'][name] for name in ('gain', 'offset'))
     target = bench.frame_set.images['cam01'] / 255
     assert report.psnr_views['cam01'] == pytest.approx(
-        -10 * np.log10(np.mean((drawn - target) ** 2)), abs=1e-3)
+        -10 * np.log10(np.mean((drawn * gain + offset - target) ** 2)), abs=1e-2)
 
 
 def test_quality_on_the_unseen_view(bench, made):
@@ -92,6 +93,48 @@ def test_quality_on_the_unseen_view(bench, made):
     assert made.report.psnr_train > start.report.psnr_train + 3
     assert bench.test_psnr(made.scene) > max(21.0, bench.test_psnr(start.scene) + 2)
     assert bool(made.scene.finite().all()) and made.scene.sh_degree == 1
+
+
+def brighter(image):
+    """What a camera of gain 1.2 and offset 0.05 would have recorded."""
+    return np.clip(np.round(1.2 * image + 0.05 * 255), 0, 255).astype(np.uint8)
+
+
+def test_a_camera_of_other_exposure_is_recovered(bench):
+    images = dict(bench.frame_set.images)
+    images['cam03'] = brighter(images['cam03'])
+    frame_set = replace(bench.frame_set, images=images)
+    without = bench.first(frame_set=frame_set, config=replace(
+        SMALL, bootstrap=BootstrapConfig(iterations=340, exposure=False)))
+    made = bench.first(frame_set=frame_set)
+    assert not without.exposures.cameras and not without.report.exposures
+    # the mean camera is the world's: gains 1, 1, 1.2 over their mean 1.067, offsets accordingly
+    for name, gain, offset in (('cam00', 0.9375, -0.0156), ('cam01', 0.9375, -0.0156),
+                               ('cam03', 1.125, 0.03125)):
+        found = made.exposures.cameras[name]
+        np.testing.assert_allclose(found.gain, gain, atol=0.03)
+        np.testing.assert_allclose(found.offset, offset, atol=0.015)
+    assert bench.test_psnr(made.scene) > bench.test_psnr(without.scene) + 0.5
+
+
+def test_equal_cameras_lose_nothing_to_exposures(bench, made):
+    without = bench.first(config=replace(
+        SMALL, bootstrap=BootstrapConfig(iterations=340, exposure=False)))
+    for found in made.exposures.cameras.values():
+        assert (found.gain - 1).abs().max() < 0.02 and found.offset.abs().max() < 0.01
+    assert bench.test_psnr(made.scene) > bench.test_psnr(without.scene) - 0.1
+
+
+def test_exposures_of_a_ply_are_those_of_its_pictures(bench, made, tmp_path):
+    path = tmp_path / 'scene.ply'
+    write_scene(path, made.scene)
+    images = dict(bench.frame_set.images)
+    images['cam03'] = brighter(images['cam03'])
+    first = bench.first(str(path), frame_set=replace(bench.frame_set, images=images))
+    gains = {name: found.gain for name, found in first.exposures.cameras.items()}
+    np.testing.assert_allclose(gains['cam03'] / gains['cam00'], 1.2, atol=0.05)
+    off = replace(SMALL, bootstrap=BootstrapConfig(exposure=False))
+    assert not bench.first(str(path), config=off).exposures.cameras
 
 
 def test_growth_stops_at_the_limit(bench):
@@ -157,8 +200,8 @@ def test_ply_without_pictures(bench, made, tmp_path):
 
 
 @pytest.mark.parametrize('method, message', [
-    ('points', 'brings no points'), ('depth', "'depth' is neither auto"),
-    ('/nowhere/scene.ply', 'neither auto, points nor images, nor an existing file')])
+    ('points', 'brings no points'), ('depth', 'no camera of this frame set brings a depth'),
+    ('/nowhere/scene.ply', 'neither auto, depth, points, images, nor an existing file')])
 def test_bad_method(bench, method, message):
     with pytest.raises(InputError, match=message):
         bench.first(method, with_points=False)

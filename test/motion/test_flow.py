@@ -57,6 +57,27 @@ def test_flow_agrees_with_the_truth(test_data, scene, camera, frame, moving_px):
     assert np.quantile(error[still], 0.9) < 0.3
 
 
+@pytest.mark.parametrize('scale', [0.75, 0.5])
+def test_coarse_flow_is_in_pixels_of_the_pictures(scale):
+    picture = texture(121, 163)
+    flow = dense_flow(picture, shifted(picture, 6.0, -3.0), scale)
+    assert flow.forward.shape == (round(121 * scale), round(163 * scale), 2)
+    x, y = np.meshgrid(np.arange(30.0, 130), np.arange(30.0, 90))
+    points = np.stack([x, y], -1).reshape(-1, 2).astype(np.float32)
+    moved, alive = flow.follow(points, np.ones(len(points), bool))
+    assert alive.mean() > 0.95
+    np.testing.assert_allclose(np.median(moved - points, 0), (6, -3), atol=0.05)
+
+
+def test_coarse_flow_lies_where_the_fine_one_does():
+    picture = texture(200, 300)
+    later = picture.copy()
+    later[60:100, 200:240] = shifted(picture[55:105, 195:245], 3, 0)[5:45, 5:45]
+    points = np.float32([[220, 80], [210, 88], [100, 80], [220, 150]])
+    coarse = dense_flow(picture, later, 0.5).follow(points, np.ones(4, bool))[0] - points
+    np.testing.assert_allclose(coarse, [[3, 0], [3, 0], [0, 0], [0, 0]], atol=0.3)
+
+
 def test_equal_pictures_cost_nothing_and_noise_is_no_motion():
     picture = texture()
     noise = np.random.default_rng(0).integers(-3, 4, picture.shape)
@@ -158,6 +179,18 @@ def test_chain_leads_from_any_picture_to_a_later_one():
     np.testing.assert_allclose(points, [[86, 57]], atol=0.2)
     assert cache.chain('a', 0, 9) is None and cache.chain('b', 0, 1) is None
     assert cache.previous_stamp(3) == 2 and cache.previous_stamp(2) is None
+
+
+def test_flows_of_different_sizes_chain():
+    picture = texture()
+    cache = FlowCache(('a',), 10**8)
+    for step, scale in enumerate((1.0, 1.0, 0.5, 0.7, 1.0)):
+        cache.observe(frame_set(step, a=shifted(picture, 2 * step, -step)), scale)
+    points, alive = np.float32([[80, 60]]), np.array([True])
+    for flow in cache.chain('a', 0, 4):
+        points, alive = flow.follow(points, alive)
+    assert alive.all()
+    np.testing.assert_allclose(points, [[88, 56]], atol=0.3)
 
 
 def test_cache_is_bounded_and_forgets_the_oldest():

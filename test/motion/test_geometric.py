@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from stage import STEP_NS, cameras, stepped
 
+from igs_ros.budget import MotionEffort
 from igs_ros.camera import pixel_grid
 from igs_ros.config import MotionConfig
 from igs_ros.data import open_recording
@@ -137,6 +138,37 @@ def test_broken_chain_is_counted(stage, sets):
     assert np.median(shift_error(stage, moved, 1)[front]) < 0.01
 
 
+def test_without_chaining_the_flow_is_that_from_the_key(stage, sets):
+    model, follower = started(stage, sets, MotionConfig(chained=False))
+    moved = stepped(model, follower, sets[1:4])
+    at_once = started(stage, sets, MotionConfig(chained=False))[1].move_to(sets[3])
+    assert torch.equal(moved.scene.means, at_once.scene.means)
+    assert model.counts['chain_breaks'] == 0  # nothing broke: none was wanted
+    chained = stepped(*started(stage, sets), sets[1:4])
+    assert not torch.equal(moved.scene.means, chained.scene.means)
+
+
+def test_effort_changes_between_steps(stage, sets):
+    model, follower = started(stage, sets)
+    expected = stepped(model, follower, sets[1:2])
+    model, follower = started(stage, sets)
+    model.set_effort(MotionEffort(MotionConfig().anchors, 1.0))
+    assert torch.equal(stepped(model, follower, sets[1:2]).scene.means, expected.scene.means)
+    model.set_effort(MotionEffort(200, 0.5))
+    cheap = stepped(model, follower, sets[2:3])
+    assert {flow.forward.shape[0] for name, camera in model.cameras.items()
+            for flow in model.flows.chain(name, sets[1].stamp_ns, sets[2].stamp_ns)} == {
+                camera.height // 2 for camera in model.cameras.values()}
+    model.set_effort(MotionEffort(MotionConfig().anchors, 1.0))
+    again = stepped(model, follower, sets[3:4])
+    assert model.counts == {'views_missing': 0, 'chain_breaks': 0}
+    truth = np.linalg.norm(stage.motion(3)[0], axis=1)
+    front = stage.ball & (stage.scene.means[:, 2].numpy() < 2.0)
+    for moved, step in ((cheap, 2), (again, 3)):
+        error = shift_error(stage, moved, step)[front]
+        assert np.median(error) < 0.15 * np.median(truth[front])
+
+
 def test_time_that_starts_anew(stage, sets):
     model, follower = started(stage, sets)
     stepped(model, follower, sets[1:3])
@@ -191,7 +223,7 @@ def test_same_input_same_bytes_also_from_two_threads(stage, sets):
 
 
 def test_model_is_chosen_by_name(stage):
-    model = choose('geometric', stage.rig, stage.rasterizer, MotionConfig())
+    model = choose('geometric', stage.rig, stage.rasterizer, MotionConfig(adjust_iterations=0))
     assert isinstance(model, GeometricMotion) and model.name == 'geometric'
 
 

@@ -38,7 +38,8 @@ def test_tracks_follow_the_truth(stage, sets):
 
 
 def test_broken_chain_is_bridged_by_direct_flow(stage, sets):
-    tracks = Tracks(stage.rig, stage.scene, sets[0], stage.rasterizer, FlowCache((), 0))
+    tracks = Tracks(stage.rig, stage.scene, sets[0], stage.rasterizer,
+                    FlowCache(tuple(stage.rig), 0))
     _, known, counts = tracks.at(sets[1].stamp_ns, sets[1].images)
     assert counts == {'views_missing': 0, 'chain_breaks': 4}
     assert (known & stage.ball).sum() > 400

@@ -82,7 +82,10 @@ def status(**changes):
                      'scene_id': 2, 'sequence': 9, 'key_sequence': 6, 'gaussians': 1234,
                      'cameras_expected': 3, 'cameras_in_last_set': 2, 'frame_sets_processed': 7,
                      'keys_refined': 1, 'refinements_discarded': 4, 'chain_breaks': 5,
-                     'stages': {'motion': StageTime(0.5, 0.25, 8)},
+                     'frame_sets_offered': 11, 'polished': 3, 'rss_mb': 512.0, 'gpu_mb': 64.0,
+                     'levels': {'motion': 2, 'refine': 1, 'view': 0}, 'reduced': 'half of all',
+                     'queues': {'frame_sets': 1, 'keys': 0},
+                     'stages': {'motion': StageTime(8, 0.5, 0.25, 2.0, 0.75, 1.0, 1.5)},
                      'drops': {'superseded': 3, 'never': 0}, **changes})
 
 
@@ -93,10 +96,17 @@ def test_status_carries_everything():
     assert message.scene_age_s == pytest.approx(1.876543211, abs=1e-6)
     for name in ('scene_id', 'sequence', 'key_sequence', 'gaussians', 'cameras_expected',
                  'cameras_in_last_set', 'frame_sets_processed', 'keys_refined',
-                 'refinements_discarded', 'chain_breaks'):
+                 'refinements_discarded', 'chain_breaks', 'frame_sets_offered', 'polished',
+                 'rss_mb', 'gpu_mb'):
         assert getattr(message, name) == getattr(status(), name)
+    assert (message.motion_level, message.refine_level, message.view_level) == (2, 1, 0)
+    assert message.budget_reduced == 'half of all'
+    assert dict(zip(message.queue_names, message.queue_lengths, strict=True)) == {
+        'frame_sets': 1, 'keys': 0}
     assert (message.stage_names, list(message.stage_last_s), list(message.stage_mean_s)) == (
         ['motion'], [0.5], [0.25])
+    assert (list(message.stage_p50_s), list(message.stage_p95_s), list(message.stage_p99_s)) == (
+        [0.75], [1.0], [1.5])
     drops = dict(zip(message.drop_causes, message.drop_counts, strict=True))
     assert drops == {'superseded': 3, 'late:cam01': 2}
 

@@ -23,6 +23,7 @@ def watched(recording, last, lost=(), superseded=()):
     truths = [s.images['cam02'].decode() for s in recording.frame_sets(0, last + 1, ('cam02',))]
     made = SimpleNamespace(views={}, processed={}, status=SceneStatus(
         stage_names=['bootstrap', 'motion'], stage_mean_s=[9.0, 0.5], stage_last_s=[9.0, 0.5],
+        stage_p95_s=[9.0, 0.75],
         keys_refined=1, drop_causes=['superseded'], drop_counts=[2]))
     for index, truth in enumerate(truths):
         if index not in superseded:

@@ -21,6 +21,7 @@ def observer(ros):
 
 
 def status(stamp_s, key_sequence, **times):
+    times = {'update/motion' if name == 'motion' else name: value for name, value in times.items()}
     message = SceneStatus(state=SceneStatus.STREAMING, key_sequence=key_sequence, gaussians=7)
     message.scene_stamp = convert.time_message(stamp_s * S)
     message.stage_names = list(times)
@@ -31,10 +32,10 @@ def status(stamp_s, key_sequence, **times):
 
 def test_times_and_kinds_of_each_stamp(observer):
     for message in (SceneStatus(), status(1, 1, bootstrap=9.0),
-                    status(2, 1, bootstrap=9.0, motion=0.5, render=0.25),
-                    status(2, 1, motion=0.5, render=0.125),
-                    status(3, 5, motion=0.75, render=0.0625, refine=2.0),
-                    status(4, 5, motion=0.5, render=0.5, refine=2.0)):
+                    status(2, 1, bootstrap=9.0, motion=0.5, view=0.25),
+                    status(2, 1, motion=0.5, view=0.125),
+                    status(3, 5, motion=0.75, view=0.0625, refine=2.0),
+                    status(4, 5, motion=0.5, view=0.5, refine=2.0)):
         observer._on_status(message)
     assert observer.processed == {
         1 * S: Processed('candidate', 0.0, 0.0, 7, 0.25),  # the first scene is no refined key

@@ -10,13 +10,14 @@ from igs_ros import raster
 from igs_ros.camera import Camera
 from igs_ros.scene import GaussianScene
 from igs_ros.snapshot import advanced, first_snapshot, with_new_key
-from igs_ros.timing import Drops, Timings
+from igs_ros.timing import Drops
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from geometry_msgs.msg import PoseStamped  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 
+from igs_ros.live.views import draw  # noqa: E402
 from igs_ros.motion import Moved  # noqa: E402
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
 from igs_ros.node import convert, outputs  # noqa: E402
@@ -46,10 +47,16 @@ class Held:
 
     def __init__(self):
         self.newest = first_snapshot(scene(), 10)
-        self.rasterizer = raster.choose('cpu', 1)
+        self.rendered = 0
+        self._rasterizer = raster.choose('cpu', 1)
 
     def snapshot(self):
         return self.newest
+
+    def view(self, camera, snapshot):
+        view = draw(self._rasterizer, snapshot, camera, 0.0)
+        self.rendered += 1
+        return view
 
 
 @pytest.fixture
@@ -61,13 +68,11 @@ def node(ros):
 
 @pytest.fixture
 def views(node):
-    timings = Timings()
-    made = outputs.ViewOutput(node, NodeConfig(view_rate_hz=20.0), CAMERA, timings,
-                              Complaints(print, Drops()))
+    made = outputs.ViewOutput(node, NodeConfig(), 20.0, CAMERA, Complaints(print, Drops()))
     held = Held()
     made.begin(held)
     made.loop.start()
-    yield held, made, timings
+    yield held, made
     made.loop.stop()
 
 
@@ -83,20 +88,20 @@ def states(node):
 
 
 def test_views_are_rendered_for_subscribers_only_and_once(views, listener):
-    held, made, timings = views
+    held, made = views
     time.sleep(0.5)
-    assert timings.snapshot() == {}
+    assert held.rendered == 0
     images = listener.collect(Image, '/igs/view/image', 1)
     assert listener.spin(10, lambda: len(images) >= 5)
-    assert timings.snapshot()['render'].count == 1  # shown again and again, rendered once
+    assert held.rendered == 1  # shown again and again, rendered once
     held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
     made.loop.wake()
     assert listener.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
-    assert timings.snapshot()['render'].count == 2
+    assert held.rendered == 2
 
 
 def test_a_pose_renders_anew_with_the_same_stamp(views, listener, node, ros):
-    held, made, timings = views
+    held, made = views
     images = listener.collect(Image, '/igs/view/image', 1)
     assert listener.spin(10, lambda: images)
     message = PoseStamped()
@@ -106,7 +111,7 @@ def test_a_pose_renders_anew_with_the_same_stamp(views, listener, node, ros):
 
     def steered():
         ros.spin_once(node, timeout_sec=0.01)
-        return timings.snapshot()['render'].count == 2
+        return held.rendered == 2
     assert listener.spin(10, steered)
     start = len(images)
     assert listener.spin(10, lambda: len(images) > start + 1)
@@ -115,11 +120,11 @@ def test_a_pose_renders_anew_with_the_same_stamp(views, listener, node, ros):
 
 
 def test_an_error_while_rendering_does_not_end_the_views(views, listener, monkeypatch):
-    held, made, _ = views
+    held, made = views
     images = listener.collect(Image, '/igs/view/image', 1)
     assert listener.spin(10, lambda: images)
     with monkeypatch.context() as broken:
-        broken.setattr(outputs, 'render_view', lambda *_: 1 / 0)
+        broken.setattr(held, 'view', lambda *_: 1 / 0)
         held.newest = advanced(held.newest, moved(held.newest.key, [1], 20))
         time.sleep(0.3)
     assert listener.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)

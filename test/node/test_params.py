@@ -50,9 +50,9 @@ def test_choices_and_bounds_name_parameters_and_allow_the_defaults():
 
 
 def test_values_reach_their_fields():
-    node, core = params.configs_from({'cameras': ['a', 'b', ''], 'view_rate_hz': 5,
+    node, core = params.configs_from({'cameras': ['a', 'b', ''], 'points_rate_hz': 5,
                                       'refine.iterations': 7, 'bootstrap.method': 'images'})
-    assert node.cameras == ('a', 'b') and node.view_rate_hz == 5.0
+    assert node.cameras == ('a', 'b') and node.points_rate_hz == 5.0
     assert core.refine.iterations == 7 and core.bootstrap.method == 'images'
     assert core.refine.lr_sh == Config().refine.lr_sh
 
@@ -60,7 +60,7 @@ def test_values_reach_their_fields():
 @pytest.mark.parametrize('name, value, words', [
     ('transport', 'theora', "transport is 'theora'; expected compressed or raw"),
     ('synchronizer', 'best', 'igs or approximate or exact'),
-    ('view_rate_hz', 0.0, 'view_rate_hz is 0.0; expected 0.01 to'),
+    ('points_rate_hz', 0.0, 'points_rate_hz is 0.0; expected 0.01 to'),
     ('max_spread_s', math.nan, 'max_spread_s is nan'),
     ('jpeg_quality', 101, 'expected 1 to 100'),
     ('width', 'wide', "width is 'wide'; expected a value like 0"),
@@ -109,14 +109,14 @@ def test_overlays_set_parameters_that_exist(node_with, overlay):
 
 
 def test_overrides_from_the_command_line(node_with):
-    node = node_with('-p', 'cameras:=[cam00, cam03]', '-p', 'view_rate_hz:=4',
+    node = node_with('-p', 'cameras:=[cam00, cam03]', '-p', 'points_rate_hz:=4',
                      '-p', 'refine.iterations:=9', '-p', 'view_camera:=cam02')
     node_config, core = params.declare(node)
-    assert node_config.cameras == ('cam00', 'cam03') and node_config.view_rate_hz == 4.0
+    assert node_config.cameras == ('cam00', 'cam03') and node_config.points_rate_hz == 4.0
     assert core.refine.iterations == 9 and node_config.view_camera == 'cam02'
 
 
-@pytest.mark.parametrize('override', ['width:=wide', 'cameras:=3', 'view_rate_hz:=fast'])
+@pytest.mark.parametrize('override', ['width:=wide', 'cameras:=3', 'points_rate_hz:=fast'])
 def test_overrides_of_a_wrong_type_are_refused(node_with, override):
     with pytest.raises(InputError, match=f'parameter {override.split(":=")[0]}'):
         params.declare(node_with('-p', override))

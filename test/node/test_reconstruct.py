@@ -164,7 +164,8 @@ def test_status_reports_the_stages(line):
     status = line.status[-1]
     assert status.state == SceneStatus.STREAMING
     assert (status.cameras_expected, status.cameras_in_last_set) == (3, 3)
-    assert {'decode', 'motion', 'bootstrap', 'render'} <= set(status.stage_names)
+    assert {'update', 'update/decode', 'update/motion', 'bootstrap', 'view',
+            'age'} <= set(status.stage_names)
     assert 0 <= status.scene_age_s < 20
 
 

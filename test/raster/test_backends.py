@@ -73,7 +73,7 @@ def huge(antialiased):
     scene['scales'][0:10] = rng.uniform(2, 30, (10, 3))
     scene['scales'][10:15] = [2, 0.1, 1e-4]
     scene['opacities'][0:15] = 0.1
-    return Case(scene, view, antialiased, gradient_error=100)
+    return Case(scene, view, antialiased, gradient_error=200)
 
 
 def outside():

@@ -60,14 +60,14 @@ def test_true_displacements_count_where_they_are_known(sample):
     model = trainable()
     moved = model.predict(sample, [1])
     plain = model.loss(sample, [1], moved)
-    assert float(plain['displacement']) == pytest.approx(0, abs=1e-4)
+    assert plain['displacement'].item() == pytest.approx(0, abs=1e-4)
     unknown = replace(sample, displacements=None)
     assert 'displacement' not in model.loss(unknown, [1], model.predict(unknown, [1]))
     # the true places are better than those of geometry
     true = sample.key_scene.means + torch.from_numpy(np.nan_to_num(sample.displacements[1]))
     ideal = moved[0].replaced(means=true)
     model._rounds[ideal] = [ideal]
-    assert float(model.loss(sample, [1], [ideal])['displacement']) < -0.001
+    assert model.loss(sample, [1], [ideal])['displacement'].item() < -0.001
 
 
 def test_weights_are_those_that_the_motion_model_loads(sample, tmp_path):

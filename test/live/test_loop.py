@@ -3,7 +3,7 @@
 import threading
 import time
 
-from igs_ros.node.loop import Loop
+from igs_ros.live.loop import Loop
 
 
 def test_turns_come_regularly_and_at_once_when_woken():

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live pipeline: its threads, and what the outside sees of them."""
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from igs_ros import raster
+from igs_ros.bootstrap import BootstrapReport
+from igs_ros.budget import Budget
+from igs_ros.camera import Camera
+from igs_ros.config import Config
+from igs_ros.data import Points
+from igs_ros.frames import FrameSet
+from igs_ros.live.exchange import Exchange
+from igs_ros.live.heartbeat import Heartbeat
+from igs_ros.live.motion_clock import MotionClock, Start
+from igs_ros.live.refine_clock import RefineClock
+from igs_ros.live.streams import Stream
+from igs_ros.live.views import draw
+from igs_ros.machine import gpu_mb, rss_mb, yield_to_others
+from igs_ros.pipeline import Stages
+from igs_ros.raster import Rasterizer
+from igs_ros.snapshot import Snapshot
+from igs_ros.status import Status
+from igs_ros.timing import span, spans_to
+from igs_ros.trace import Trace
+from igs_ros.view import View
+
+log = logging.getLogger(__name__)
+_SWITCH_S = 5e-4
+
+
+class LivePipeline:
+    """A reconstruction that never blocks its callers.
+
+    config: settings; cameras: calibrated raw cameras that feed the scene; points: sparse `Points`
+    for the first scene; now_ns: clock of the stamps; on_snapshot: called in the motion thread
+    with every new snapshot, must not block; complete_wait_s: how long the first scene waits for a
+    frame set of all cameras before it is made from what there is; trace: takes what every thread
+    does, None = nobody wants to know.
+    """
+
+    def __init__(self, config: Config, cameras: Mapping[str, Camera], *,
+                 points: Points | None = None, now_ns: Callable[[], int] = time.time_ns,
+                 on_snapshot: Callable[[Snapshot], None] | None = None,
+                 complete_wait_s: float = 5.0, trace: Trace | None = None):
+        self._stages = Stages(config, cameras)
+        # its own threads: views must not queue behind the work of refinement
+        self._view_rasterizer = raster.choose(config.device, config.threads)
+        self._now_ns = now_ns
+        self._on_snapshot = on_snapshot
+        self._trace = trace
+        self._exchange = Exchange(len(cameras))
+        self._sinks = (self._exchange.timings, *([trace] if trace else ()))
+        self._budget = Budget(config)
+        device = self._view_rasterizer.device
+        streams = {'motion': Stream(device, urgent=True), 'refine': Stream(device, urgent=False)}
+        self._view_stream = Stream(device, urgent=True)
+        self._motion_clock = MotionClock(self._stages, self._exchange, self._budget,
+                                         streams['motion'],
+                                         Start(points, complete_wait_s, self._note))
+        self._refine_clock = RefineClock(self._stages.refiner, self._exchange, self._budget,
+                                         streams['refine'], config.refine.polish_iterations)
+        turns = {'motion': self._motion_clock.turn, 'refine': self._refine_clock.turn}
+        self._threads = [threading.Thread(target=self._run, args=(turn, streams[name]), name=name)
+                         for name, turn in turns.items()]
+        self._heartbeat = Heartbeat(self.status)
+
+    @property
+    def rasterizer(self) -> Rasterizer:
+        """The rasteriser of views."""
+        return self._view_rasterizer
+
+    @property
+    def working_cameras(self) -> dict[str, Camera]:
+        """The cameras of the undistorted, resized pictures."""
+        return self._stages.cameras
+
+    @property
+    def first_report(self) -> BootstrapReport | None:
+        """How the newest first scene was made."""
+        return self._motion_clock.first_report
+
+    @property
+    def idle(self) -> bool:
+        """Whether every frame set offered is dealt with, and no key is on its way."""
+        return self._exchange.idle
+
+    def start(self) -> None:
+        """Start the threads."""
+        # of the whole process: views wait for Python's lock 0.5 ms at a time, not 5
+        sys.setswitchinterval(_SWITCH_S)
+        for thread in self._threads:
+            thread.start()
+        self._heartbeat.loop.start()
+
+    def stop(self) -> None:
+        """Call off the work in hand and end the threads; the newest snapshot stays readable."""
+        self._exchange.stop()
+        self._heartbeat.loop.stop()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+        self._exchange.clear()
+
+    def offer(self, frame_set: FrameSet) -> None:
+        """Hand over a frame set (pictures may be encoded); an unread older one is dropped."""
+        self._exchange.offer(frame_set)
+
+    def reset(self) -> None:
+        """Forget the scene and make a new first one from the next frame set."""
+        self._exchange.ask_for_reset()
+
+    def snapshot(self) -> Snapshot | None:
+        """The newest scene to show, None before the first."""
+        return self._exchange.snapshot
+
+    def view(self, camera: Camera, snapshot: Snapshot | None = None) -> View | None:
+        """What `camera` (no distortion) sees of `snapshot`, or of the newest scene.
+
+        None before the first scene. When the budget of views is short, the picture is drawn
+        coarser and enlarged. Safe from any one thread at a time.
+        """
+        snapshot = snapshot or self.snapshot()
+        if snapshot is None:
+            return None
+        age_s = (self._now_ns() - snapshot.stamp_ns) * 1e-9
+        begun_s = time.perf_counter()
+        with spans_to(*self._sinks), span('view'), self._view_stream.current():
+            view = draw(self._view_rasterizer, snapshot, camera, age_s, self._budget.view_scale)
+        self._budget.note('view', time.perf_counter() - begun_s)
+        return view
+
+    def last_s(self, stage: str) -> float:
+        """How long the newest run of a stage (by path) took; 0 before the first."""
+        return self._exchange.timings.last_s(stage)
+
+    def status(self) -> Status:
+        """How things stand now."""
+        shown = self.snapshot()
+        status = replace(self._exchange.status(), levels=self._budget.levels,
+                         reduced=self._budget.reduced(), rss_mb=rss_mb(), gpu_mb=gpu_mb())
+        if shown is None:
+            return status
+        return replace(
+            status, stamp_ns=shown.stamp_ns, scene_id=shown.scene_id, sequence=shown.sequence,
+            scene_age_s=self._age_s(shown), key_sequence=shown.key_sequence,
+            gaussians=len(shown.scene))
+
+    def _age_s(self, snapshot: Snapshot) -> float:
+        return (self._now_ns() - snapshot.stamp_ns) * 1e-9
+
+    def _note(self, snapshot: Snapshot) -> None:
+        age_s = self._age_s(snapshot)
+        self._exchange.timings.add('age', age_s)
+        if self._trace is not None:
+            self._trace.gauge('scene age', {'ms': 1000 * age_s})
+            self._trace.gauge('Gaussians', {'count': len(snapshot.scene)})
+            self._trace.gauge('rungs below full effort', self._budget.levels)
+        if self._on_snapshot is not None:
+            self._on_snapshot(snapshot)
+
+    def _run(self, turn: Callable[[], bool], stream: Stream) -> None:
+        """Take turns until the end; an error costs one turn, never the thread."""
+        name = threading.current_thread().name
+        if name == 'refine':
+            yield_to_others()
+        with spans_to(*self._sinks), stream.current():
+            while True:
+                try:
+                    if not turn():
+                        return
+                except Exception as error:
+                    self._exchange.warn(f'internal error in the {name} thread; the scene is kept: '
+                                        f'{error!r}', exc_info=True)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views of a snapshot, drawn coarser where time is short."""
+from __future__ import annotations
+
+import cv2
+
+from igs_ros.camera import Camera
+from igs_ros.raster import Rasterizer, render_view
+from igs_ros.snapshot import Snapshot
+from igs_ros.view import View
+
+_LEAST_PX = 480  # width: below it, Gaussians cost more than pixels, and coarser saves nothing
+
+
+def draw(rasterizer: Rasterizer, snapshot: Snapshot, camera: Camera, age_s: float,
+         scale: float = 1.0) -> View:
+    """What `camera` sees of `snapshot`, in its size; drawn at `scale` (0..1] of it, enlarged.
+
+    Never drawn less than 480 px wide, unless the camera is.
+    """
+    scene, stamp_ns = snapshot.scene, snapshot.stamp_ns
+    width = max(_LEAST_PX, round(scale * camera.width))
+    if width >= camera.width:
+        return render_view(rasterizer, scene, camera, stamp_ns, age_s)
+    small = render_view(rasterizer, scene, camera.resized(width), stamp_ns, age_s)
+    size = (camera.width, camera.height)
+    return View(cv2.resize(small.rgb, size, interpolation=cv2.INTER_LINEAR),
+                # depths of two surfaces, or NaN, must not be mixed
+                cv2.resize(small.depth, size, interpolation=cv2.INTER_NEAREST),
+                cv2.resize(small.alpha, size, interpolation=cv2.INTER_LINEAR),
+                camera, stamp_ns, age_s)

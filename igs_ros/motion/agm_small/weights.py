@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights that ship, as safetensors inside the package."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from igs_ros.errors import InputError
+from igs_ros.files import replaced
+from igs_ros.motion.agm_small.net import CorrectionNet
+
+NAME = 'agm_small.safetensors'
+SHIPPED = Path(__file__).parent / NAME
+
+
+def available() -> bool:
+    """Whether the weights ship with this package."""
+    return SHIPPED.is_file()
+
+
+def load(path: Path = SHIPPED) -> CorrectionNet:
+    """The network with the weights of a file; raises `InputError` when they do not fit."""
+    net = CorrectionNet()
+    expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f'{path}: cannot be read ({error}); expected the weights of agm_small. '
+                         f'Install the package again, or use --motion geometric.') from error
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if found != expected:
+        wrong = sorted(name for name in found.keys() | expected.keys()
+                       if found.get(name) != expected.get(name))
+        raise InputError(f'{path}: no weights of agm_small; missing, unknown or of another shape: '
+                         f'{", ".join(wrong)}. Install the package again, or use --motion '
+                         f'geometric.')
+    net.load_state_dict(state)
+    return net.eval()
+
+
+def save(net: CorrectionNet, path: Path) -> None:
+    """Write the weights to `path`."""
+    with replaced(path) as draft:
+        save_file({name: value.detach().cpu().contiguous()
+                   for name, value in net.state_dict().items()}, draft)

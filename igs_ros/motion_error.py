@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well a scene moves in 3-D, against the true motion of the surfaces that a camera sees."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from igs_ros.camera import Camera
+from igs_ros.data.motion_truth import MotionTruth
+from igs_ros.raster import Rasterizer
+from igs_ros.scene import GaussianScene
+
+_DC = 0.28209479177387814  # SH basis of degree 0
+_OPAQUE = 0.5  # least alpha at which the scene has a surface
+
+
+@dataclass(frozen=True)
+class MotionError:
+    """Errors of the displacements of moving surface points; None where there are no points."""
+
+    points: int
+    median_m: float | None = None
+    p90_m: float | None = None
+
+
+def displacement_errors(rasterizer: Rasterizer, before: GaussianScene, after: GaussianScene,
+                        camera: Camera, truth: MotionTruth) -> np.ndarray:
+    """[M] float64 m: |rendered - true displacement| of the pixels whose surface moves.
+
+    before, after: the same Gaussians, row by row, as they stand at `truth.frame` and at the frame
+    behind it; camera: that of the truth, undistorted and of its size. The displacement of a pixel
+    is that of the Gaussians drawn there, each by its share of the pixel; where the scene has
+    nothing (alpha < 0.5) it is 0.
+    """
+    expected = (camera.height, camera.width)
+    assert truth.moving.shape == expected, (truth.moving.shape, expected)
+    counted = truth.moving & np.isfinite(truth.motion).all(2)
+    shown = rendered_motion(rasterizer, before, after, camera)
+    return np.linalg.norm(shown[counted] - truth.motion[counted].astype(np.float64), axis=1)
+
+
+@torch.no_grad()
+def rendered_motion(rasterizer: Rasterizer, before: GaussianScene, after: GaussianScene,
+                    camera: Camera) -> np.ndarray:
+    """[H, W, 3] float64 m: displacement between two scenes of the surface that `camera` sees.
+
+    The Gaussians of `before` are drawn with their displacements for colours.
+    """
+    shifts = after.means - before.means
+    largest = float(shifts.abs().max()) if len(shifts) else 0.0
+    if largest == 0:
+        return np.zeros((camera.height, camera.width, 3))
+    # colours are 0.5 + SH and not below 0: half of the largest shift to each side fits
+    drawn = rasterizer.render(before.replaced(sh=shifts[:, None] * (0.5 / largest / _DC)), camera)
+    alpha = drawn.alpha.double().cpu().numpy()[..., None]
+    colors = drawn.rgb.double().cpu().numpy() / np.maximum(alpha, _OPAQUE)
+    return np.where(alpha < _OPAQUE, 0.0, (colors - 0.5) * (2 * largest))
+
+
+def summarized(errors: list[np.ndarray]) -> MotionError:
+    """Median and 90th percentile (interpolated) of all `errors` [M] m together."""
+    together = np.concatenate([np.zeros(0), *errors])
+    if not len(together):
+        return MotionError(0)
+    median, p90 = np.percentile(together, (50, 90))
+    return MotionError(len(together), float(median), float(p90))

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small live pipeline on the recording that ships."""
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # running.py, beside the tests
+from running import TRAIN  # noqa: E402
+
+from igs_ros.bootstrap import first_scene
+from igs_ros.codec.ply import write_scene
+from igs_ros.config import BootstrapConfig, Config, RefineConfig
+from igs_ros.data import open_recording
+from igs_ros.frames import FrameSet, Preparer
+from igs_ros.live import LivePipeline
+from igs_ros.raster.cpu import CpuRasterizer
+
+
+@pytest.fixture(scope='session')
+def recording(workbench):
+    return open_recording(workbench)
+
+
+@pytest.fixture(scope='session')
+def rig(recording):
+    return {name: recording.cameras[name] for name in TRAIN}
+
+
+@pytest.fixture(scope='session')
+def sets(recording) -> list[FrameSet]:
+    return list(recording.frame_sets(0, 12, cameras=TRAIN))
+
+
+@pytest.fixture(scope='session')
+def config(recording, rig, sets, tmp_path_factory) -> Config:
+    """Small, starting from a first scene on disk, so that tests start at once."""
+    small = Config(width=96, max_gaussians=2000, key_interval=2, threads=1,
+                   bootstrap=BootstrapConfig(iterations=40), refine=RefineConfig(iterations=10))
+    preparer = Preparer(rig, 96)
+    made = first_scene('points', preparer.prepare(sets[0]), preparer.cameras, recording.points(),
+                       CpuRasterizer(1), small)
+    path = tmp_path_factory.mktemp('scene') / 'first.ply'
+    write_scene(path, made.scene)
+    return replace(small, bootstrap=BootstrapConfig(method=str(path)))
+
+
+@pytest.fixture
+def live(rig, config):
+    pipeline = LivePipeline(config, rig)
+    pipeline.start()
+    yield pipeline
+    pipeline.stop()
