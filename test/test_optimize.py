@@ -106,6 +106,32 @@ def test_nan_loss_raises():
         optimizer(start).backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8)))
 
 
+def test_a_loss_that_was_not_looked_at_yet_is_looked_at_before_the_scene_leaves():
+    """On a GPU losses wait: reading each would stop the stream."""
+    fitting = optimizer(scene())
+    loss = fitting.backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8)))
+    assert not loss.requires_grad and loss.shape == () and not fitting._unchecked
+    fitting._unchecked.append(('front', torch.tensor(float('nan'))))
+    with pytest.raises(FloatingPointError, match='front'):
+        fitting.scene()
+    fitting.scene()  # reported once
+
+
+def test_a_context_is_drawn_and_not_learned():
+    rasterizer, still = CpuRasterizer(1), scene(seed=2)
+    wanted = Target(render_view(rasterizer, scene(seed=1), CAMERA).rgb)
+    tiles = np.ones((3, 4), bool)
+    tiles[0] = False
+    context = rasterizer.context(still, CAMERA, tiles=tiles)
+    free, whole = optimizer(scene()), optimizer(concatenated([scene(), still]))
+    loss = free.backward(CAMERA, wanted, tiles=tiles, context=context)
+    assert loss.item() == pytest.approx(whole.backward(CAMERA, wanted, tiles=tiles).item(),
+                                        rel=1e-6)
+    for fitting in (free, whole):
+        fitting.step()
+    torch.testing.assert_close(free.scene().means, whole.scene().means[:40])
+
+
 class NothingToLearn(CpuRasterizer):
     """An empty scene's picture hangs on no parameter, as on the GPU."""
 

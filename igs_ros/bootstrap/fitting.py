@@ -19,12 +19,13 @@ from igs_ros.optimize import Densify, LearningRates, Optimizer
 from igs_ros.raster import Rasterizer
 from igs_ros.scene import GaussianScene
 
-# Rates are many times the published ones (1.6e-4, 5e-3, 2.5e-3): a first scene has hundreds of
-# steps, not tens of thousands, and its seeds lie on surfaces already, where they have to slide.
-_MEANS_RATE, _MEANS_DECAY = 4e-3, 0.01  # per scene extent; share of it left at the end
-_EXTENT = 0.4  # scene extent in median depths: the spread of the cameras says nothing about it
+# Rates are several times the published ones: a first scene has hundreds of steps, not tens of
+# thousands. That of positions goes by the size of the seeds, which lie on surfaces already and
+# have to slide by as much; a scene's extent says nothing about that.
+_MEANS_RATE, _MEANS_DECAY = 0.2, 0.01  # median seed sizes per step; share of it left at the end
 _RATES = LearningRates(means=0.0, quats=1e-3, log_scales=2e-2, logits=5e-2, sh_dc=5e-3,
                        sh_rest=5e-3 / 20)
+_COARSE_MOST = 150  # iterations at half size
 _DENSIFY_EVERY, _DENSIFY_FROM, _DENSIFY_UNTIL = 100, 200, 0.6  # iterations; share of all
 _DENSIFY_THRESHOLD = 8e-4  # of absolute screen gradients
 _PRUNE_OPACITY = 5e-3
@@ -75,7 +76,7 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
     optimizer = Optimizer(scene.to(rasterizer.device), rasterizer, _RATES, absgrad=True)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     how = Densify(_DENSIFY_THRESHOLD, max_gaussians, _PRUNE_OPACITY)
-    extent = _EXTENT * median_depth(scene, [cameras[name] for name in names])
+    size = float(scene.scales.max(1).values.median()) if len(scene) else 0.0
     learner = ExposureLearner(names if config.exposure else (), rasterizer.device)
     limits = _Limits(config, clock)
     views, waiting, half = {}, [], None
@@ -83,13 +84,14 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
         share = limits.share(iteration)
         if share >= 1:
             return Fitted(optimizer.scene(), iteration, 'seconds', learner.exposures)
-        if half != (share < config.coarse_fraction):
-            half = share < config.coarse_fraction
+        coarse = share < config.coarse_fraction and iteration < _COARSE_MOST
+        if half != coarse:
+            half = coarse
             views = _views(names, images, cameras, rasterizer, half)
         if not waiting:
             waiting = [names[index] for index in rng.permutation(len(names))]
         name = waiting.pop()
-        optimizer.set_rate('means', extent * _MEANS_RATE * _MEANS_DECAY ** share)
+        optimizer.set_rate('means', size * _MEANS_RATE * _MEANS_DECAY ** share)
         optimizer.backward(*views[name], exposure=_exposure(learner, name, views[name][1]))
         optimizer.step()
         if iteration % _DENSIFY_EVERY == 0 and iteration >= _DENSIFY_FROM \
@@ -132,10 +134,3 @@ def _views(names, images, cameras, rasterizer, half) -> dict[str, tuple[Camera, 
             image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
         views[name] = (camera, Target(image, rasterizer.device))
     return views
-
-
-def median_depth(scene: GaussianScene, cameras: list[Camera]) -> float:
-    """Median depth of the Gaussians that lie in front of the cameras, over all cameras, m."""
-    means = scene.means.cpu().numpy().astype(np.float64)
-    depths = np.concatenate([camera.to_camera(means)[:, 2] for camera in cameras])
-    return float(np.median(depths[depths > 0])) if (depths > 0).any() else 1.0

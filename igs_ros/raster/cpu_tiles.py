@@ -31,7 +31,7 @@ from numba import njit
 from igs_ros.raster import cpu_records as at
 from igs_ros.raster.cpu_records import BLOCK, FAST, HALF_TILE, MIN_ALPHA, PIXELS, TILE
 
-ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 # exp(u) on [-1, 0], minimax of degree 5 with value 1 at 0; to the 8th power: relative error 1.6e-6
 E1, E2, E3, E4, E5 = (np.float32(c) for c in (
     0.9999947547912598, 0.4998997747898102, 0.16602839529514313, 0.03984830155968666,

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from igs_ros.bootstrap.fitting import fit, median_depth
+from igs_ros.bootstrap.fitting import fit
 from igs_ros.camera import Camera
 from igs_ros.config import BootstrapConfig
 from igs_ros.raster.cpu import CpuRasterizer
-from igs_ros.scene import GaussianScene, concatenated, empty_scene
+from igs_ros.scene import GaussianScene, concatenated
 
 K = [[40.0, 0, 24.0], [0, 40.0, 16.0], [0, 0, 1]]
 CAMERAS = {name: Camera(name, 48, 32, K, np.eye(4)) for name in ('a', 'b', 'c')}
@@ -143,9 +143,3 @@ def test_progress():
     told = []
     run(100, told=told)
     assert told == pytest.approx([0, 0.25, 0.5, 0.75])
-
-
-def test_median_depth_is_of_what_lies_in_front():
-    behind = Camera('d', 48, 32, K, np.diag([-1.0, 1, -1, 1]))  # looks the other way
-    assert median_depth(grey_wall(), list(CAMERAS.values()) + [behind]) == pytest.approx(2.0)
-    assert median_depth(empty_scene(), [behind]) == 1.0

@@ -331,5 +331,6 @@ def test_weights_are_read_once(stage, tmp_path, monkeypatch):
                         lambda *arguments: reads.append(arguments) or AgmNet())
     config = MotionConfig(weights=str(tmp_path / 'once'))
     check('agm', config)
+    config = replace(config, adjust_iterations=0)  # the bare models
     models = [choose('agm', stage.rig, stage.rasterizer, config) for _ in range(2)]
     assert reads == [(config.weights, True)] and models[0].net is models[1].net

@@ -2,7 +2,7 @@
 """agm-small as the pipeline uses it."""
 import numpy as np
 import torch
-from stage import cameras, stepped
+from stage import stepped
 
 from igs_ros.config import MotionConfig
 from igs_ros.frames import FrameSet
@@ -33,19 +33,6 @@ def test_untrained_it_is_geometric_motion_bit_for_bit(stage, sets, untrained):
     plain = geometric(stage, sets, 4)
     assert values(moved.scene) == values(plain.scene)
     assert np.array_equal(moved.rows, plain.rows)
-
-
-def test_trained_it_looks_more_like_the_world(stage, sets):
-    camera = cameras('middle')['middle'].placed(np.array(
-        [[1, 0, 0, 0.3], [0, 1, 0, 0.2], [0, 0, 1, 0], [0, 0, 0, 1.0]]))  # none of the rig
-
-    def error(scene):
-        with torch.no_grad():
-            drawn, truth = (stage.rasterizer.render(s, camera).rgb
-                            for s in (scene, stage.moved(4)))
-        return float((drawn - truth).square().mean())
-    moved = stepped(*started(stage, sets), sets[1:5])
-    assert error(moved.scene) < 0.9 * error(geometric(stage, sets, 5).scene)
 
 
 def test_rows_say_what_differs_from_the_key(stage, sets):
