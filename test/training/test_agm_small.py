@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from igs_ros.motion.agm_small import weights
 from igs_ros.motion.agm_small.net import CorrectionNet
 from igs_ros.raster.cpu import CpuRasterizer
 from igs_ros.training import models
@@ -68,6 +69,13 @@ def test_true_displacements_count_where_they_are_known(sample):
     ideal = moved[0].replaced(means=true)
     model._rounds[ideal] = [ideal]
     assert model.loss(sample, [1], [ideal])['displacement'].item() < -0.001
+
+
+def test_the_shipped_weights_help_in_views_and_scenes_that_they_were_not_trained_on(sample):
+    model = TrainableAgmSmall(weights.load(), CpuRasterizer(1), AgmSmallTrainConfig(rounds=1))
+    with torch.no_grad():
+        terms = model.loss(sample, [0, 1], model.predict(sample, [0, 1]))
+    assert terms['picture'].item() < -0.01
 
 
 def test_weights_are_those_that_the_motion_model_loads(sample, tmp_path):
