@@ -92,7 +92,7 @@ def agreed(masks: Mapping[str, np.ndarray], sights: Mapping[str, Sight],
 
 
 def changed_gaussians(scene: GaussianScene, masks: Mapping[str, np.ndarray],
-                      cameras: Mapping[str, Camera]) -> np.ndarray:
+                      cameras: Mapping[str, Camera], share: float = _SHARE) -> np.ndarray:
     """[N] bool: Gaussians of `scene` whose centres several views have in their masks.
 
     masks: changed pixels [H, W] bool by camera; cameras: working cameras, of at least these
@@ -100,7 +100,7 @@ def changed_gaussians(scene: GaussianScene, masks: Mapping[str, np.ndarray],
     """
     if not masks:
         return np.zeros(len(scene), bool)
-    return agreed(masks, {name: Sight.of(scene, cameras[name]) for name in masks})
+    return agreed(masks, {name: Sight.of(scene, cameras[name]) for name in masks}, share)
 
 
 def changed_share(images: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]) -> float:

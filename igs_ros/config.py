@@ -23,7 +23,7 @@ class BootstrapConfig:
     the recording has."""
     optimise_ply: bool = False
     """Optimise a scene from a PLY as well; else it is taken as it is."""
-    iterations: int = 2500
+    iterations: int = 1200
     """Optimisation steps; with the same input and seed, the same steps give the same bytes."""
     seconds: float = 0.0
     """Wall-clock cap of the optimisation in s, 0 = none; results say which limit stopped it."""
@@ -50,7 +50,7 @@ class MotionConfig:
     chained: bool = True
     """Compose the flow from frame set to frame set; false = flow from the key at once, which
     loses what is fast sooner (to compare)."""
-    adjust_iterations: int = 12
+    adjust_iterations: int = 20
     """Steps that adjust each moved scene to its pictures, where motion left it wrong; 0 = none.
     About 25 CPU ms each at 480x360, and 0.15 CPU s for the choice of what is wrong."""
     adjust_views: int = 6
@@ -140,7 +140,7 @@ class Config:
     such as '5 10 12'; '' = by key_interval."""
     early_key: float = 0.0
     """Share of the pixels (0..1) whose change between two frame sets makes a key frame at once (a
-    cut, a light that goes on); 0 = off. In lockstep only."""
+    cut, a light that goes on); 0 = off. Live, the key waits for the one in the making."""
     max_gaussians: int = 30000
     """Bound of the scene at all times."""
     sh_degree: int = 1

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from igs_ros import metrics
+from igs_ros.motion_error import MotionError
 from igs_ros.refine import Refined
 
 
@@ -28,8 +29,9 @@ def frame_detail(index: int, psnr_copy: float | None, refined: Refined | None) -
         'refine_cpu_s': dict(refined.seconds)}
 
 
-def detail_summary(rows: Sequence[dict], details: Sequence[dict], scorer: metrics.Scorer) -> dict:
-    """`detail.summary`, from `frames`, `detail.frames` and what the scorer saw."""
+def detail_summary(rows: Sequence[dict], details: Sequence[dict], scorer: metrics.Scorer,
+                   motion: MotionError) -> dict:
+    """`detail.summary`, from `frames`, `detail.frames` and what the scorers saw."""
     candidates = [row for row in rows if row['kind'] == 'candidate']
     copies = {detail['index']: detail['psnr_copy'] for detail in details}
     gains = [row['psnr'] - copies[row['index']] for row in candidates
@@ -42,6 +44,9 @@ def detail_summary(rows: Sequence[dict], details: Sequence[dict], scorer: metric
         'psnr_least': min((score for score in scores if score is not None), default=None),
         'psnr_per_frame': _slope(scores),
         'flicker_at_keys': scorer.flicker_at_keys(),
+        'motion_points': motion.points,
+        'motion_error_median_m': motion.median_m,
+        'motion_error_p90_m': motion.p90_m,
         'motion_cpu_s_mean': metrics.mean(row['motion_cpu_s'] for row in rows),
         'key_cpu_s': {name: metrics.mean(part[name] for part in parts if name in part)
                       for name in dict.fromkeys(name for part in parts for name in part)},

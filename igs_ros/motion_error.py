@@ -2,17 +2,19 @@
 """How well a scene moves in 3-D, against the true motion of the surfaces that a camera sees."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from igs_ros.camera import Camera
-from igs_ros.data.motion_truth import MotionTruth
+from igs_ros.data.motion_truth import MotionTruth, motion_files, read_motion
 from igs_ros.raster import Rasterizer
-from igs_ros.scene import GaussianScene
+from igs_ros.scene import SH_C0, GaussianScene
+from igs_ros.snapshot import Snapshot
 
-_DC = 0.28209479177387814  # SH basis of degree 0
 _OPAQUE = 0.5  # least alpha at which the scene has a surface
 
 
@@ -23,6 +25,40 @@ class MotionError:
     points: int
     median_m: float | None = None
     p90_m: float | None = None
+
+
+class MotionScorer:
+    """Errors of motion in a run, wherever its recording has the truth and one key lasts.
+
+    data: folder of the recording; cameras: working cameras by name, of which those count whose
+    pictures have the size of the truth; rasterizer: draws the motion.
+    """
+
+    def __init__(self, data: Path, cameras: Mapping[str, Camera], rasterizer: Rasterizer):
+        self._files = motion_files(data)
+        self._cameras = dict(cameras)
+        self._rasterizer = rasterizer
+        self._before: tuple[int, Snapshot] | None = None
+        self._errors: list[np.ndarray] = []
+
+    def add(self, index: int, snapshot: Snapshot) -> None:
+        """Frame `index` shows `snapshot`. Raises `InputError` for truth that cannot be read."""
+        before, self._before = self._before, (index, snapshot)
+        if before is None or before[0] != index - 1 or index - 1 not in self._files:
+            return
+        then = before[1]
+        if (then.scene_id, then.key_sequence) != (snapshot.scene_id, snapshot.key_sequence):
+            return  # a new key has other rows
+        for path in self._files[index - 1]:
+            truth = read_motion(path)
+            camera = self._cameras.get(truth.camera)
+            if camera is not None and (camera.height, camera.width) == truth.moving.shape:
+                self._errors.append(displacement_errors(self._rasterizer, then.scene,
+                                                        snapshot.scene, camera, truth))
+
+    def summary(self) -> MotionError:
+        """Of all frames so far."""
+        return summarized(self._errors)
 
 
 def displacement_errors(rasterizer: Rasterizer, before: GaussianScene, after: GaussianScene,
@@ -53,7 +89,7 @@ def rendered_motion(rasterizer: Rasterizer, before: GaussianScene, after: Gaussi
     if largest == 0:
         return np.zeros((camera.height, camera.width, 3))
     # colours are 0.5 + SH and not below 0: half of the largest shift to each side fits
-    drawn = rasterizer.render(before.replaced(sh=shifts[:, None] * (0.5 / largest / _DC)), camera)
+    drawn = rasterizer.render(before.replaced(sh=shifts[:, None] * (0.5 / largest / SH_C0)), camera)
     alpha = drawn.alpha.double().cpu().numpy()[..., None]
     colors = drawn.rgb.double().cpu().numpy() / np.maximum(alpha, _OPAQUE)
     return np.where(alpha < _OPAQUE, 0.0, (colors - 0.5) * (2 * largest))

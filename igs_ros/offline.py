@@ -23,6 +23,7 @@ from igs_ros.data import open_recording, test_view, train_views
 from igs_ros.detail import detail_summary, frame_detail
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.machine import machine, peak_rss_mb
+from igs_ros.motion_error import MotionScorer
 from igs_ros.raster import Rasterizer, render_view
 from igs_ros.run_files import RunFiles
 from igs_ros.sessions import LiveSession, LockstepSession, Playlist, Shown, Skipped, Unscored
@@ -66,7 +67,10 @@ def run(request: Request) -> dict:
             spans_to(timings, *([trace] if trace else ())):
         judge = Judge(recording.cameras[watched], test is not None, request.config.width,
                       session.rasterizer, files)
+        working = Preparer(recording.cameras, request.config.width or None).cameras
+        motion = MotionScorer(request.data, working, session.rasterizer)
         made, frame_set = session.begin(progress)
+        motion.add(request.first, session.snapshot)
         bootstrap = judge.first(made, session.snapshot, frame_set)
         rows, skipped, unscored = [], [], []
         for frame in session.frames(progress):
@@ -77,6 +81,8 @@ def run(request: Request) -> dict:
                 unscored.append(frame.index)
             else:
                 rows.append(judge.frame(frame))
+                if not request.live:
+                    motion.add(frame.index, frame.snapshot)
     results = {
         'scene': recording.name, 'version': __version__,
         'device': session.rasterizer.device.type, 'machine': machine(),
@@ -86,7 +92,8 @@ def run(request: Request) -> dict:
         'summary': metrics.summary(rows, judge.scorer, peak_rss_mb(),
                                    time.perf_counter() - started)}
     if not request.live:
-        results['detail'] = {'summary': detail_summary(rows, judge.details, judge.scorer),
+        results['detail'] = {'summary': detail_summary(rows, judge.details, judge.scorer,
+                                                       motion.summary()),
                              'frames': judge.details,
                              'stages': {path: asdict(stage) for path, stage
                                         in timings.snapshot().items()}}

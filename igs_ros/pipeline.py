@@ -19,7 +19,6 @@ import torch
 from igs_ros import bootstrap, motion, raster
 from igs_ros.bootstrap import FirstScene
 from igs_ros.camera import Camera
-from igs_ros.changes import changed_share
 from igs_ros.config import Config
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.motion import MotionModel, Moved
@@ -77,7 +76,8 @@ class Pipeline:
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
         self.stages = Stages(config, cameras)
-        self._schedule = KeySchedule(config.key_interval, config.key_frames)
+        self._schedule = KeySchedule(config.key_interval, config.key_frames,
+                                     config.early_key)
         self._steps = 0
         self._keys = 0
         self._timeline: Timeline | None = None
@@ -105,7 +105,7 @@ class Pipeline:
         with span('update'):
             with span('decode'):
                 prepared = self.stages.preparer.prepare(frame_set)
-            early = self._early(prepared)
+            early = self._schedule.sudden(prepared, self._timeline.newest)
             with spending() as motion_spent, span('motion'):
                 moved = self._timeline.advance(prepared)
         self._steps += 1
@@ -116,11 +116,6 @@ class Pipeline:
                 refined = self._refine(moved, prepared, problems)
         return Step('key' if is_key else 'candidate', self.snapshot, motion_spent(),
                     refine_spent() if is_key else Spent(0.0, 0.0), refined, tuple(problems))
-
-    def _early(self, frame_set: FrameSet) -> bool:
-        """Whether so much changed since the frame set before that a key must come now."""
-        least = self.stages.config.early_key
-        return least > 0 and changed_share(frame_set.images, self._timeline.newest.images) > least
 
     def _refine(self, moved: Moved, frame_set: FrameSet, problems: list[str]) -> Refined | None:
         self._keys += 1

@@ -2,18 +2,22 @@
 """Which frame sets become key frames."""
 from __future__ import annotations
 
+from igs_ros.changes import changed_share
 from igs_ros.errors import InputError
+from igs_ros.frames import FrameSet
 
 
 class KeySchedule:
     """Frame sets are counted from 1, the first after the first scene.
 
     interval: every so many frame sets, 0 = never; explicit: numbers that are keys, such as
-    '5 10 12', instead of the interval; '' = none. Raises `InputError`.
+    '5 10 12', instead of the interval; '' = none; early: share of the pixels whose change makes a
+    key at once, 0 = never. Raises `InputError`.
     """
 
-    def __init__(self, interval: int, explicit: str = ''):
+    def __init__(self, interval: int, explicit: str = '', early: float = 0.0):
         self._interval = interval
+        self._early = early
         self._numbers = _numbers(explicit)
 
     def due(self, number: int) -> bool:
@@ -21,6 +25,13 @@ class KeySchedule:
         if self._numbers:
             return number in self._numbers
         return self._interval > 0 and number % self._interval == 0
+
+    def sudden(self, frame_set: FrameSet, before: FrameSet) -> bool:
+        """Whether so much changed since the frame set `before` that a key must come now.
+
+        Both prepared. A cut, a light that goes on: motion has nothing to follow there.
+        """
+        return self._early > 0 and changed_share(frame_set.images, before.images) > self._early
 
 
 def _numbers(text: str) -> frozenset[int]:

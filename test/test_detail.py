@@ -4,6 +4,7 @@ import pytest
 
 from igs_ros.detail import detail_summary, frame_detail
 from igs_ros.metrics import Scorer
+from igs_ros.motion_error import MotionError
 
 PSNRS = [20.0, 21.0, 26.0, 19.5, 22.0, 25.0]
 KINDS = ['candidate', 'candidate', 'key'] * 2
@@ -19,7 +20,7 @@ def rows_and_details(copies):
 
 def test_the_gain_is_over_the_copies_of_candidates():
     rows, details = rows_and_details([19.0, 18.0, None, 19.0, 20.5, None])
-    found = detail_summary(rows, details, Scorer())
+    found = detail_summary(rows, details, Scorer(), MotionError(0))
     assert found['psnr_gain_over_copy'] == pytest.approx((1 + 3 + 0.5 + 1.5) / 4)
     assert found['psnr_candidates'] == pytest.approx((20 + 21 + 19.5 + 22) / 4)
     assert found['psnr_least'] == 19.5
@@ -32,15 +33,15 @@ def test_the_slope_is_that_of_a_line():
     rows, details = rows_and_details([None] * 6)
     for row in rows:
         row['psnr'] = 30 - 0.25 * row['index']
-    found = detail_summary(rows, details, Scorer())
+    found = detail_summary(rows, details, Scorer(), MotionError(0))
     assert found['psnr_per_frame'] == pytest.approx(-0.25)
     assert found['psnr_gain_over_copy'] is None
     for row in rows[1:]:
         row['psnr'] = None
-    assert detail_summary(rows, details, Scorer())['psnr_per_frame'] is None
+    assert detail_summary(rows, details, Scorer(), MotionError(0))['psnr_per_frame'] is None
 
 
 def test_a_run_of_nothing_has_nothing():
-    found = detail_summary([], [], Scorer())
-    assert found.pop('key_cpu_s') == {}
+    found = detail_summary([], [], Scorer(), MotionError(0))
+    assert found.pop('key_cpu_s') == {} and found.pop('motion_points') == 0
     assert all(value is None for value in found.values())

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,17 @@ import torch
 from igs_ros.camera import Camera
 from igs_ros.data import open_recording
 from igs_ros.data.motion_truth import MotionTruth, motion_files, read_motion
-from igs_ros.motion_error import MotionError, displacement_errors, rendered_motion, summarized
+from igs_ros.motion import Moved
+from igs_ros.motion_error import (
+    MotionError,
+    MotionScorer,
+    displacement_errors,
+    rendered_motion,
+    summarized,
+)
 from igs_ros.raster.cpu import CpuRasterizer
 from igs_ros.scene import GaussianScene, empty_scene
+from igs_ros.snapshot import advanced, first_snapshot, with_new_key
 
 CAMERA = Camera('a', 64, 48, np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]), np.eye(4))
 SHIFT = np.array([0.03, -0.01, 0.02])
@@ -94,3 +104,39 @@ def test_a_scene_that_stands_still_errs_by_the_motion_itself(test_data, rasteriz
     errors = displacement_errors(rasterizer, wall, wall, camera, truth)
     np.testing.assert_allclose(
         errors, np.linalg.norm(truth.motion[truth.moving].astype(float), axis=1), rtol=1e-6)
+
+
+@pytest.fixture
+def truthful(tmp_path):
+    """A recording that knows the motion from frame 4 to 5, of cameras a and b."""
+    (tmp_path / 'gt').mkdir()
+    truth = truth_of(SHIFT)
+    for camera in ('a', 'b'):
+        np.savez(tmp_path / 'gt' / f'flow_{camera}_004.npz', flow3d=truth.motion,
+                 moving=truth.moving, frame=4, next_frame=5)
+    return tmp_path
+
+
+def test_a_run_is_judged_where_the_truth_is_known(truthful, rasterizer, wall):
+    def snapshots():
+        first = first_snapshot(wall, 0)
+        moved = Moved(shifted(wall, slice(None), SHIFT), np.arange(len(wall), dtype=np.uint32), 1)
+        return first, advanced(first, moved), with_new_key(first, wall, 1, moved)
+
+    def points(frames, cameras):
+        scorer = MotionScorer(truthful, cameras, rasterizer)
+        for index, snapshot in frames:
+            scorer.add(index, snapshot)
+        return scorer.summary()
+    still, moved, key = snapshots()
+    both = {'a': CAMERA, 'b': CAMERA}
+    found = points([(3, still), (4, still), (5, moved), (6, moved)], both)
+    assert found.points == 2 * CAMERA.width * CAMERA.height
+    assert found.p90_m == pytest.approx(0, abs=1e-4)
+    assert points([(4, still), (5, still)], both).median_m \
+        == pytest.approx(np.linalg.norm(SHIFT), rel=1e-5)
+    assert points([(4, still), (5, moved)], {'a': CAMERA}).points == CAMERA.width * CAMERA.height
+    assert points([(3, still), (5, moved)], both) == MotionError(0)  # 4 was lost
+    assert points([(4, still), (5, key)], both) == MotionError(0)  # other rows
+    larger = replace(CAMERA, width=65)
+    assert points([(4, still), (5, moved)], {'a': larger}) == MotionError(0)

@@ -24,6 +24,8 @@ COLUMNS: Mapping[str, tuple[int, Callable[[_Row], float | None]]] = {
     'flicker': (2, lambda row: row['summary']['flicker']),
     'at keys': (2, lambda row: row['detail']['summary']['flicker_at_keys']),
     'truth': (2, lambda row: row['summary']['flicker_truth']),
+    'mm': (1, lambda row: _millimetres(row, 'median')),
+    'mm p90': (1, lambda row: _millimetres(row, 'p90')),
     's/frame': (2, lambda row: row['summary']['step_cpu_s_mean']),
     'motion': (2, lambda row: row['detail']['summary']['motion_cpu_s_mean']),
     's/key': (2, lambda row: _key_time(row)),
@@ -37,6 +39,11 @@ COLUMNS: Mapping[str, tuple[int, Callable[[_Row], float | None]]] = {
 def _key_time(row: _Row) -> float | None:
     parts = row['detail']['summary']['key_cpu_s'].values()
     return sum(parts) if parts else None
+
+
+def _millimetres(row: _Row, which: str) -> float | None:
+    metres = row['detail']['summary'][f'motion_error_{which}_m']
+    return None if metres is None else 1000 * metres
 
 
 def means(results: dict) -> list[dict]:
@@ -74,5 +81,6 @@ def _text(value: float | None, digits: int) -> str:
 
 LEGEND = ("first: the first scene's test view; keys: at key frames; least: worst frame; gain: of "
           'frames between keys over a copy of the key; at keys: flicker of steps to key frames; '
+          'mm, mm p90: median and 90th percentile of the error of 3-D motion; '
           's/..: CPU seconds; stereo: of s/key; time: CPU time per frame over that of the arm it '
           'is compared with; most: Gaussians')

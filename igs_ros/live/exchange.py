@@ -149,8 +149,8 @@ class Exchange:
         with self._changed:
             self._snapshot = snapshot
 
-    def ask_for_key(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet) -> None:
-        """Have a moved scene refined, unless the last key is not done yet."""
+    def ask_for_key(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet) -> bool:
+        """Have a moved scene refined, unless the last key is not done yet; whether it will be."""
         with self._changed:
             busy = self._busy_with_key()
             if not busy:
@@ -159,6 +159,7 @@ class Exchange:
                 self._changed.notify_all()
         if busy:
             self.drops.add('key_while_refining')
+        return not busy
 
     def offer_spare(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet) -> None:
         """Have a moved scene polished when there is nothing better to do."""

@@ -45,8 +45,10 @@ class MotionClock:
         self._budget = budget
         self._stream = stream
         self._start = start
-        self._schedule = KeySchedule(stages.config.key_interval, stages.config.key_frames)
-        self._polishes = stages.config.refine.polish_iterations > 0
+        config = stages.config
+        self._schedule = KeySchedule(config.key_interval, config.key_frames, config.early_key)
+        self._sudden = False  # a key must come as soon as it can
+        self._polishes = config.refine.polish_iterations > 0
         self._timeline: Timeline | None = None
         self._model: MotionModel | None = None  # of the timeline
         self._first_seen_s: float | None = None  # when the first usable frame set came
@@ -116,12 +118,14 @@ class MotionClock:
         if prepared.stamp_ns < timeline.newest.stamp_ns:
             exchange.drops.add('time_jump')
             exchange.epoch += 1
+        self._sudden |= self._schedule.sudden(prepared, timeline.newest)
         with span('motion'):
             moved = timeline.advance(prepared)
         self._show()
         processed = exchange.count(frame_sets_processed=1).frame_sets_processed
-        if self._schedule.due(processed):
-            exchange.ask_for_key(moved, timeline.fitted, prepared)
+        if self._schedule.due(processed) or self._sudden:
+            asked = exchange.ask_for_key(moved, timeline.fitted, prepared)
+            self._sudden &= not asked
         if self._polishes:
             exchange.offer_spare(moved, timeline.fitted, prepared)
         return True
@@ -184,6 +188,7 @@ class MotionClock:
 
     def _forget(self) -> None:
         self._timeline = self._first_seen_s = None
+        self._sudden = False
         self._exchange.epoch += 1
         self._exchange.update(state=State.WAITING, message='reset: waiting for a frame set',
                               progress=0.0)

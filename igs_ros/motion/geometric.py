@@ -27,13 +27,12 @@ from igs_ros.motion.rotations import turned
 from igs_ros.motion.tracks import Tracks, moving
 from igs_ros.neighbors import fps, knn
 from igs_ros.raster import Rasterizer
-from igs_ros.scene import GaussianScene
+from igs_ros.scene import SH_C0, GaussianScene
 from igs_ros.timing import span
 
 _MOVER_SHARE = 2 / 3  # of the anchors that lie on what moved
 _COLOR_SPREAD = 0.15  # difference of sRGB (0..1) at which likeness falls to 0.6
 _REACH = 3.0  # times the spacing of the anchors: hidden Gaussians farther from movers stay
-_DC = 0.28209479177387814  # SH basis of degree 0
 
 
 class GeometricMotion:
@@ -106,7 +105,7 @@ class GeometricFollower:
         self._lock = threading.Lock()
         self._views = Views.of(list(model.cameras.values()))
         self._points = scene.means.detach().cpu().numpy().astype(np.float64)
-        self._colors = scene.sh[:, 0].detach().cpu().numpy().astype(np.float64) * _DC
+        self._colors = scene.sh[:, 0].detach().cpu().numpy().astype(np.float64) * SH_C0
         with span('follow'):
             self._tracks = Tracks(model.cameras, scene, frame_set, model.rasterizer, model.flows)
         self._last = _Motion.none(frame_set.stamp_ns, len(scene))

@@ -9,13 +9,12 @@ from std_msgs.msg import Header
 from igs_ros.codec.state import KeyArrays, UpdateArrays, key_from_message, update_from_message
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node.convert import fill, nanoseconds, time_message
-from igs_ros.scene import GaussianScene
+from igs_ros.scene import SH_C0, GaussianScene
 from igs_ros.status import State, Status
 
 __all__ = ['key_from_message', 'update_from_message']  # the way back, without ROS inside
 
 POINT_FIELDS = ('x', 'y', 'z', 'rgb', 'vx', 'vy', 'vz')  # float32 each
-_SH_DC = 0.28209479177387814  # constant term of the spherical harmonics, 1 / (2 sqrt(pi))
 _STATES = {State.WAITING: SceneStatus.WAITING, State.BOOTSTRAP: SceneStatus.BOOTSTRAP,
            State.STREAMING: SceneStatus.STREAMING, State.FAILED: SceneStatus.FAILED}
 
@@ -27,7 +26,7 @@ def points_message(scene: GaussianScene, head: Header, min_opacity: float) -> Po
     direction-independent colour; vx vy vz in m/s, NaN where unknown.
     """
     chosen = scene.opacities >= min_opacity
-    rgb = (scene.sh[chosen, 0] * _SH_DC + 0.5).clamp(0, 1).cpu().numpy()
+    rgb = (scene.sh[chosen, 0] * SH_C0 + 0.5).clamp(0, 1).cpu().numpy()
     levels = np.rint(rgb * 255).astype(np.uint32)
     points = np.empty((len(levels), len(POINT_FIELDS)), np.float32)
     points[:, :3] = scene.means[chosen].cpu().numpy()

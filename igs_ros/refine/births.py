@@ -23,6 +23,7 @@ from igs_ros.stereo import DepthMap, StereoSettings, plane_sweep
 OPACITY = 0.3  # of the newborn
 _FADED = 0.2  # most opacity of what looks wrong wherever it is seen
 _SETTINGS = StereoSettings(scale=0.25, planes=64, window=7)
+_VIEWS = 8  # most that are swept, those with most wrong: more cost time and find the same things
 _WRONG_SHARE = 0.5  # of the views that see a newborn must be wrong there, and two of them
 _FADE_SHARE = 0.9  # of the views that see an old Gaussian must be wrong there, and two of them
 _HIDDEN = 0.05  # relative depth behind a view's stereo surface beyond which it has no say
@@ -38,6 +39,7 @@ def born(looks: Mapping[str, Look], scene: GaussianScene, most: int, seed: int, 
     none = empty_scene(scene.sh_degree, scene.device)
     if most < 1 or sum(bool(one.wrong.any()) for one in looks.values()) < 2:
         return none
+    looks = _most_wrong(looks)
     images = {name: one.image for name, one in looks.items()}
     cameras = {name: one.camera for name, one in looks.items()}
     maps = plane_sweep(images, cameras, settings=_SETTINGS, threads=threads,
@@ -61,6 +63,11 @@ def dimmed(scene: GaussianScene, faded: np.ndarray) -> GaussianScene:
     dim = torch.from_numpy(faded).to(scene.device)
     return scene.replaced(opacities=torch.where(dim, scene.opacities.clamp_max(_FADED),
                                                 scene.opacities))
+
+
+def _most_wrong(looks: Mapping[str, Look]) -> dict[str, Look]:
+    chosen = sorted(looks, key=lambda name: (-looks[name].wrong.sum(), name))[:_VIEWS]
+    return {name: one for name, one in looks.items() if name in chosen}
 
 
 def _only_wrong(found: DepthMap, looks: Mapping[str, Look], maps: Mapping[str, DepthMap]

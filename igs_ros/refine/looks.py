@@ -11,6 +11,7 @@ import torch
 from igs_ros.camera import Camera
 from igs_ros.changes import CHANGE, Sight, difference, grown
 from igs_ros.raster import Rasterizer
+from igs_ros.raster.gather import gathered
 from igs_ros.refine.fitted import Fitted
 from igs_ros.scene import GaussianScene
 
@@ -25,6 +26,7 @@ class Look:
     image: np.ndarray  # uint8 [H, W, 3], what the scene should show
     sight: Sight  # where the Gaussians are
     wrong: np.ndarray  # bool: the rendering is far from the picture
+    weight: np.ndarray  # [N] float32: blending weight of each Gaussian, summed over the pixels
     change: np.ndarray  # float32 0..1, blurred difference to what was fitted; 0 = unknown
     changed: np.ndarray | None  # bool: the picture is not what was fitted; None = unknown
 
@@ -36,12 +38,26 @@ def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mappin
     looks = {}
     for name, image in images.items():
         camera = cameras[name]
-        drawn = rasterizer.render(scene, camera, depth=False).rgb.clamp(0, 1).cpu().numpy()
-        error = difference(image.astype(np.float32) * np.float32(1 / 255), drawn)
+        wrong, weight = _compared(scene, camera, image, rasterizer)
         change, changed = np.zeros(image.shape[:2], np.float32), None
         if name in fitted.pictures:
             change = difference(image, fitted.pictures[name])
             changed = grown(change > CHANGE)
-        looks[name] = Look(camera, image, Sight.of(scene, camera), error > WRONG,
-                           change, changed)
+        looks[name] = Look(camera, image, Sight.of(scene, camera), wrong, weight, change, changed)
     return looks
+
+
+def _compared(scene, camera: Camera, image: np.ndarray, rasterizer
+              ) -> tuple[np.ndarray, np.ndarray]:
+    """`wrong` and `weight` of a view, of one picture.
+
+    A smaller one would be cheaper, but wrong along the edges of what stands still.
+    """
+    found = {}
+
+    def compare(drawn: np.ndarray) -> np.ndarray:
+        picture = image.astype(np.float32) * np.float32(1 / 255)
+        found['wrong'] = difference(picture, drawn.clip(0, 1)) > WRONG
+        return np.ones((*drawn.shape[:2], 4), np.float32)
+    weight = gathered(rasterizer, scene, camera, compare)[:, 3]
+    return found['wrong'], weight

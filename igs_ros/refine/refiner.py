@@ -26,7 +26,7 @@ from igs_ros.refine.draft import Draft
 from igs_ros.refine.fitted import Fitted
 from igs_ros.refine.looks import Look, look
 from igs_ros.refine.optimise import Outcome, Schedule, Task, optimise
-from igs_ros.refine.selection import fitted_area, freed, shown, strongest, tiles_at
+from igs_ros.refine.selection import fitted_area, freed, highest, shown, strongest, tiles_at
 from igs_ros.scene import GaussianScene, concatenated
 from igs_ros.timing import span
 
@@ -100,9 +100,11 @@ class Refiner:
                 most = min(round(_BIRTH_SHARE * self._max_gaussians), effort.max_free)
                 newborn = born(looks, draft.scene, most, self._seed, self._threads)
         with spent.on('select'):
+            bright = draft.scene.opacities
             draft = self._freed(draft, looks, _marked(moved, len(scene))[draft.rows],
                                 effort.max_free - len(newborn))
-            draft = self._with_newborn(draft, newborn)
+            dimming = (draft.scene.opacities / bright.clamp_min(1e-9)).cpu().numpy()
+            draft = self._with_newborn(draft, newborn, looks, dimming)
         with spent.on('optimise'):
             refined = self._optimised(draft, looks, fitted, key_number, effort, cancelled)
         if len(refined.scene) < (1 - _COLLAPSE) * min(len(scene), self._max_gaussians):
@@ -149,9 +151,7 @@ class Refiner:
         """Rows [count] ascending of the Gaussians that matter most; small pictures will do."""
         small = {name: camera.resized(max(1, camera.width // 2))
                  for name, camera in self._cameras.items()}
-        scores = importance(scene, self._rasterizer, small)
-        order = torch.argsort(scores, descending=True, stable=True)
-        return order[:max(0, count)].sort().values.cpu().numpy()
+        return highest(importance(scene, self._rasterizer, small).cpu().numpy(), count)
 
     def _freed(self, draft: Draft, looks: Mapping[str, Look], moved: np.ndarray, most: int
                ) -> Draft:
@@ -162,12 +162,18 @@ class Refiner:
         free = strongest(freed(looks) | moved | faded, looks, most)
         return replace(draft, free=free, scene=dimmed(draft.scene, faded & free))
 
-    def _with_newborn(self, draft: Draft, newborn: GaussianScene) -> Draft:
-        """What matters least gives way to the newborn."""
+    def _with_newborn(self, draft: Draft, newborn: GaussianScene, looks: Mapping[str, Look],
+                      dimming: np.ndarray) -> Draft:
+        """What matters least gives way to the newborn. dimming: [N] of the opacities, 0..1."""
         room = self._max_gaussians - len(newborn)
         if len(newborn) and len(draft.scene) > room:
             room -= round(_SPLIT_SHARE * self._max_gaussians)
-            draft = draft.select(self._most_important(draft.scene, room))
+            if len(looks) < len(self._cameras):  # what only the absent see matters, too
+                rows = self._most_important(draft.scene, room)
+            else:
+                weights = sum(one.weight.astype(np.float64) for one in looks.values())
+                rows = highest(weights * dimming, room)
+            draft = draft.select(rows)
         return draft.joined(newborn)
 
     def _optimised(self, draft: Draft, looks, fitted: Fitted, key_number: int,

@@ -27,6 +27,11 @@ def freed(looks: Mapping[str, Look]) -> np.ndarray:
                   {name: one.sight for name, one in known.items()}, _SHARE)
 
 
+def highest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Rows, ascending, of the `count` highest of `scores` [N]; the first ones of equals."""
+    return np.sort(np.argsort(-scores, kind='stable')[:max(0, count)])
+
+
 def strongest(free: np.ndarray, looks: Mapping[str, Look], most: int) -> np.ndarray:
     """`free` [N] bool with at most `most` True: those whose pixels changed most, over all views.
     """

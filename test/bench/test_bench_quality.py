@@ -97,12 +97,14 @@ def test_the_table_shows_means_over_seeds(capsys):
                                           'flicker_truth', 'step_cpu_s_mean')) | {'psnr': psnr},
                 'detail': {'summary': dict.fromkeys(
                     ('psnr_least', 'psnr_per_frame', 'psnr_gain_over_copy', 'flicker_at_keys',
-                     'motion_cpu_s_mean', 'gaussians_most')) | {
+                     'motion_cpu_s_mean', 'gaussians_most', 'motion_error_median_m')) | {
+                         'motion_error_p90_m': 0.0025,
                          'key_cpu_s': {'stereo': 0.5, 'optimise': 1.5}}}}
     results = {'rows': [row(0, 20.0, None), row(1, 25.5, None)], 'machine': 'box',
                'raster_reference_ms': [30.0, 36.0], 'arms': {'every': 'all'}}
     entry = quality_table.means(results)[0]
     assert entry['psnr'] == 22.75 and entry['first'] is None
+    assert entry['mm'] is None and entry['mm p90'] == 2.5
     assert entry['s/key'] == 2.0 and entry['stereo'] == 0.5
     quality_table.print_means(results)
     text = capsys.readouterr().out

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The live pipeline: newest wins, never back in time, nothing kills it."""
 import os
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from running import TRAIN, begin, follow, settle, until
+from running import PATIENCE_S, TRAIN, begin, follow, settle, until
 
 from igs_ros.budget import MotionEffort
 from igs_ros.config import BootstrapConfig, BudgetConfig, RefineConfig
 from igs_ros.errors import Cancelled
-from igs_ros.frames import EncodedPicture
+from igs_ros.frames import EncodedPicture, FrameSet
 from igs_ros.live import LivePipeline
 from igs_ros.status import State
 
@@ -360,3 +361,37 @@ def test_stopping_calls_off_the_first_scene_and_refinement(rig, config, sets, li
     until(lambda: live._exchange._refining)
     live.stop()
     assert live.snapshot().stamp_ns == sets[2].stamp_ns
+
+
+def darkened(frame_set: FrameSet) -> FrameSet:
+    return FrameSet(frame_set.stamp_ns, {name: picture.decode() // 4
+                                         for name, picture in frame_set.images.items()})
+
+
+def test_a_light_that_goes_out_makes_a_key_at_once_or_as_soon_as_it_can(rig, config, sets):
+    live = LivePipeline(replace(config, key_interval=0, key_frames='2', early_key=0.5), rig)
+    refine, proceed = live._stages.refiner.refine, threading.Event()
+
+    def slow(*arguments, **options):
+        proceed.wait(PATIENCE_S)
+        return refine(*arguments, **options)
+    live._stages.refiner.refine = slow
+    live.start()
+    try:
+        begin(live, sets)
+        follow(live, sets[1])
+        assert live.status().keys_asked == 0
+        follow(live, sets[2])  # due, and in the making for long
+        follow(live, darkened(sets[3]))
+        assert live.status().keys_asked == 1
+        assert live.status().drops['key_while_refining'] == 1
+        proceed.set()
+        until(lambda: live.status().keys_refined == 1)
+        settle(live)
+        for frame_set in sets[4:6]:  # nothing sudden, but one key is owed
+            follow(live, darkened(frame_set))
+            settle(live)
+        assert live.status().keys_asked == 2
+    finally:
+        proceed.set()
+        live.stop()

@@ -21,6 +21,7 @@ from igs_ros.scene import SH_C0, GaussianScene
 
 _ANCHORS, _NEIGHBORS = 1024, 8
 _LEAST_WEIGHT = 0.3  # px: Gaussians that are blended into less stay as they are
+_SHARE = 0.6  # of the views that see a Gaussian must see it change, for it to be corrected
 _MEMORY = 0.6  # share of the last round's direction that stays in the next one's
 _MOST_PX, _MOST_GROWTH, _MOST_TURN, _MOST_LOGIT = 2.0, 0.3, 0.1, 2.0  # per round
 _EPS = 1e-4  # keeps logarithms and logits finite
@@ -63,11 +64,13 @@ def corrections(net: CorrectionNet, scene: GaussianScene, anchors: KeyAnchors,
     """The scene after each round; differentiable in the network, through one round each.
 
     scene: where to start; anchors: of its key; evidence: not used before; moved: [N] m, how far
-    geometry moved the Gaussians. Rows that no view is wrong about are those of `scene`; nothing
-    is yielded where there are no others.
+    geometry moved the Gaussians. Rows that no view is wrong about, and those that neither moved
+    nor changed in several views, are those of `scene`; nothing is yielded where there are no
+    others.
     """
     weights = evidence.weights(scene)
-    rows = torch.nonzero(weights.sum(0) > _LEAST_WEIGHT).flatten()
+    free = (weights.sum(0) > _LEAST_WEIGHT) & ((moved > 0) | _changed(scene, evidence))
+    rows = torch.nonzero(free).flatten()
     if len(rows) == 0:
         return
     fixed = _fixed(scene, rows, anchors, evidence, weights[:, rows], moved)
@@ -94,7 +97,7 @@ def carried(moved: GaussianScene, before: tuple[GaussianScene, GaussianScene] | 
     if before is None:
         return moved
     plain, corrected = before
-    kept = changed_gaussians(moved, evidence.changed, {c.name: c for c in evidence.cameras})
+    kept = _changed(moved, evidence).cpu().numpy()
     kept[rows] = True
     kept &= _differ(plain, corrected)
     at = torch.from_numpy(np.flatnonzero(kept)).to(moved.device)
@@ -105,6 +108,13 @@ def carried(moved: GaussianScene, before: tuple[GaussianScene, GaussianScene] | 
                 normalize(now.quats + new.quats - old.quats, dim=1),
                 now.scales * new.scales / old.scales.clamp_min(1e-12), opacities,
                 now.sh + new.sh - old.sh)
+
+
+def _changed(scene: GaussianScene, evidence: Evidence) -> Tensor:
+    """[N] bool: Gaussians that several views see change; others would only flicker."""
+    cameras = {camera.name: camera for camera in evidence.cameras}
+    changed = changed_gaussians(scene, evidence.changed, cameras, _SHARE)
+    return torch.from_numpy(changed).to(scene.device)
 
 
 def _fixed(scene, rows, anchors, evidence, weights, moved) -> _Fixed:

@@ -9,13 +9,12 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from igs_ros.camera import Camera
-from igs_ros.scene import GaussianScene
+from igs_ros.scene import SH_C0, GaussianScene
 from igs_ros.training.procedural import bodies, surfaces
 from igs_ros.training.procedural.bodies import Body, Drift
 from igs_ros.training.procedural.rigs import Rig
 from igs_ros.training.procedural.textures import sampled, texture
 
-_DC = 0.28209479177387814  # SH basis of degree 0
 _ROOM_GAUSSIANS = 55000  # about as many as are in sight
 _BODY_GAUSSIANS = 9000  # at most, per body
 _FASTEST_PX, _FASTEST_TURN = 25.0, np.radians(20)  # per frame
@@ -85,7 +84,7 @@ class World:
         gloss = self._each([thing.gloss for thing in self.things])
         light = self.light.at(time, points, frames[:, :, 2], casts)
         sh = np.zeros((len(points), 4, 3))
-        sh[:, 0] = (np.clip(paint * light, 0, 1) - 0.5) / _DC
+        sh[:, 0] = (np.clip(paint * light, 0, 1) - 0.5) / SH_C0
         # brighter where the view looks against the mirrored lamp: degree 1 is (-y, z, -x)
         mirrored = 2 * (frames[:, :, 2] @ self.light.direction)[:, None] * frames[:, :, 2] \
             - self.light.direction
