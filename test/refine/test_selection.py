@@ -107,7 +107,7 @@ def test_the_limit_holds_while_things_are_born(world, limit):
 
 
 def test_births_replace_what_matters_least(world):
-    """Hidden and unseen Gaussians give way, what shows in the pictures stays."""
+    """What the pictures show least of gives way."""
     behind = world.wall.replaced(means=world.wall.means + torch.tensor([0.0, 0, 0.5]))
     start = concatenated([world.wall, behind])
     before, after = world.pictures(start), world.pictures(concatenated([start, world.board]), 1)
@@ -120,8 +120,6 @@ def test_births_replace_what_matters_least(world):
     matters = importance(start, CpuRasterizer(1), world.cameras).numpy()
     assert gone[away].sum() > 20
     assert matters[gone & away].max() < matters[~gone & away].min() * 1.001
-    hidden = start.means[:, 2].numpy() > 4.2
-    assert hidden[gone & away].mean() > 0.5
 
 
 def test_the_same_bytes_again_and_for_any_number_of_threads(world, appeared):
