@@ -89,7 +89,8 @@ def rendered_motion(rasterizer: Rasterizer, before: GaussianScene, after: Gaussi
     if largest == 0:
         return np.zeros((camera.height, camera.width, 3))
     # colours are 0.5 + SH and not below 0: half of the largest shift to each side fits
-    drawn = rasterizer.render(before.replaced(sh=shifts[:, None] * (0.5 / largest / SH_C0)), camera)
+    colored = before.replaced(sh=shifts[:, None] * (0.5 / largest / SH_C0))
+    drawn = rasterizer.render(colored, camera)
     alpha = drawn.alpha.double().cpu().numpy()[..., None]
     colors = drawn.rgb.double().cpu().numpy() / np.maximum(alpha, _OPAQUE)
     return np.where(alpha < _OPAQUE, 0.0, (colors - 0.5) * (2 * largest))

@@ -34,7 +34,7 @@ from igs_ros.timing import span
 _WRONG = 8 / 255  # blurred error above which a pixel that changed is wrong
 _WRONG_STILL = 6 / 255  # and one that did not: motion drew over it
 _SIGMA = 1.5  # px, blur of the error
-_FULL_STEP = 48 / 255  # error at which steps reach their full size
+_FULL_STEP = 96 / 255  # error at which steps reach their full size; at half, a sixth more flicker
 _ENERGY = 0.95  # share of a view's squared error that its tiles must hold
 _SHARE = 0.6  # of the views that see a Gaussian must see it wrong (and two, where two do)
 _ENDS = 2.0  # standard deviations from the centre to where a Gaussian must be wrong as well
