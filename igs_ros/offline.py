@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from igs_ros import __version__, metrics
+from igs_ros import __version__, metrics, motion
 from igs_ros.bootstrap import BootstrapReport
 from igs_ros.camera import Camera
 from igs_ros.codec.ply import write_scene
@@ -68,9 +68,9 @@ def run(request: Request) -> dict:
         judge = Judge(recording.cameras[watched], test is not None, request.config.width,
                       session.rasterizer, files)
         working = Preparer(recording.cameras, request.config.width or None).cameras
-        motion = MotionScorer(request.data, working, session.rasterizer)
+        motion_scorer = MotionScorer(request.data, working, session.rasterizer)
         made, frame_set = session.begin(progress)
-        motion.add(request.first, session.snapshot)
+        motion_scorer.add(request.first, session.snapshot)
         bootstrap = judge.first(made, session.snapshot, frame_set)
         rows, skipped, unscored = [], [], []
         for frame in session.frames(progress):
@@ -82,21 +82,19 @@ def run(request: Request) -> dict:
             else:
                 rows.append(judge.frame(frame))
                 if not request.live:
-                    motion.add(frame.index, frame.snapshot)
+                    motion_scorer.add(frame.index, frame.snapshot)
     results = {
         'scene': recording.name, 'version': __version__,
         'device': session.rasterizer.device.type, 'machine': machine(),
         'threads': request.config.threads, 'seed': request.config.seed, 'test_view': test,
-        'train_views': list(train), 'config': {**asdict(request.config), 'live': request.live},
+        'train_views': list(train), 'motion': motion.resolved(
+            request.config.motion, request.config.motion_model, session.rasterizer.device),
+        'config': {**asdict(request.config), 'live': request.live},
         'bootstrap': bootstrap, 'frames': rows,
         'summary': metrics.summary(rows, judge.scorer, peak_rss_mb(),
                                    time.perf_counter() - started)}
     if not request.live:
-        results['detail'] = {'summary': detail_summary(rows, judge.details, judge.scorer,
-                                                       motion.summary()),
-                             'frames': judge.details,
-                             'stages': {path: asdict(stage) for path, stage
-                                        in timings.snapshot().items()}}
+        results['detail'] = _detail(rows, judge, motion_scorer, timings)
     if request.live:
         results['live'] = {'skipped': skipped, 'unscored': unscored, **session.figures()}
     if trace:
@@ -105,6 +103,13 @@ def run(request: Request) -> dict:
         write_scene(request.out / 'final.ply', session.snapshot.scene)
         files.finish(results)
     return results
+
+
+def _detail(rows: list[dict], judge: Judge, motion_scorer: MotionScorer, timings: Timings) -> dict:
+    """What a run in lockstep knows beyond the contract."""
+    stages = {path: asdict(stage) for path, stage in timings.snapshot().items()}
+    summary = detail_summary(rows, judge.details, judge.scorer, motion_scorer.summary())
+    return {'summary': summary, 'frames': judge.details, 'stages': stages}
 
 
 class Judge:

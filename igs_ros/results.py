@@ -69,6 +69,7 @@ CONTRACT = {
     },
 }
 OPTIONAL = {
+    'motion': TEXT,  # the motion model, also where the settings say auto
     'live': OBJECT,  # of live runs and the demo: latencies, drops, frames not scored
     'detail': OBJECT,  # of runs in lockstep: where time and quality come from (detail.py)
 }

@@ -81,9 +81,8 @@ class RunFiles:
 
     def finish(self, results: dict) -> None:
         """Write the pictures and results.json."""
-        config = results['config']
-        self.pictures(results['frames'], f"{results['scene']}, {config['motion']} motion, "
-                                         f"key interval {config['key_interval']}")
+        self.pictures(results['frames'], f"{results['scene']}, {results['motion']} motion, "
+                                         f"key interval {results['config']['key_interval']}")
         write_results(self._folder / 'results.json', results)
 
 

@@ -123,6 +123,11 @@ def check(name: str, config: MotionConfig) -> None:
                          'are not there; install the package again, or use --motion geometric.')
 
 
+def resolved(name: str, config: MotionConfig, device: torch.device) -> str:
+    """`name`, or what 'auto' stands for on this device."""
+    return _best(config, device)[0] if name == 'auto' else name
+
+
 def _best(config: MotionConfig, device: torch.device) -> tuple[str, str]:
     """The name of a model, and why it is the best."""
     if config.weights:

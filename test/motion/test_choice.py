@@ -96,3 +96,10 @@ def test_small_network_that_does_not_ship(stage, monkeypatch):
             attempt()
     with_small(monkeypatch, True)
     assert choose('agm_small', stage.rig, stage.rasterizer, MotionConfig()).name == 'agm_small'
+
+
+def test_what_auto_stands_for_is_told():
+    cpu = torch.device('cpu')
+    assert motion.resolved('static', MotionConfig(), cpu) == 'static'
+    assert motion.resolved('auto', MotionConfig(), cpu) == 'geometric'
+    assert motion.resolved('auto', MotionConfig(weights='somewhere'), cpu) == 'agm'
