@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from igs_ros.frames import FrameSet
-from igs_ros.motion import MotionModel, Moved
+from igs_ros.motion import Follower, MotionModel, Moved
 from igs_ros.refine import Fitted
 from igs_ros.scene import GaussianScene
 from igs_ros.snapshot import advanced, first_snapshot, with_new_key
@@ -61,13 +61,22 @@ class Timeline:
         self.snapshot = advanced(self.snapshot, moved)
         return moved
 
-    def take_key(self, key: GaussianScene, frame_set: FrameSet, fitted: Fitted | None = None
-                 ) -> None:
+    @property
+    def follow(self) -> Callable[[GaussianScene, FrameSet], Follower]:
+        """Makes what will move a key that shows a frame set (prepared), in any thread.
+
+        It is of use until the stamps go back.
+        """
+        return self._motion.follow
+
+    def take_key(self, key: GaussianScene, frame_set: FrameSet, fitted: Fitted | None = None,
+                 follower: Follower | None = None) -> None:
         """Show a new key: it shows `frame_set`, and is first moved to the newest one.
 
-        fitted: what it was fitted to, None = what the key before was.
+        fitted: what it was fitted to, None = what the key before was. follower: made by `follow`
+        for this key, None = it is made now.
         """
-        follower = self._motion.follow(key, frame_set)
+        follower = follower or self.follow(key, frame_set)
         moved = follower.move_to(self._newest)
         # all at once: where motion fails, the last key goes on
         self._follower, self.fitted = follower, fitted or self.fitted

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from igs_ros.frames import FrameSet
-from igs_ros.motion import Moved
+from igs_ros.motion import Follower, Moved
 from igs_ros.refine import Fitted, Refined
 from igs_ros.scene import GaussianScene
 from igs_ros.snapshot import Snapshot
@@ -31,7 +32,17 @@ class Job:
     moved: np.ndarray  # [M] uint32: rows that motion moved since the key
     fitted: Fitted | None  # what the key was fitted to
     frame_set: FrameSet  # prepared; what `scene` shows
+    follow: Callable[[GaussianScene, FrameSet], Follower]  # makes what will move the result
     polish: bool = False  # of the static part, in spare time
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came of a job, ready to be swapped in."""
+
+    job: Job
+    refined: Refined
+    follower: Follower  # of the refined scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +50,7 @@ class ForMotion:
     """What the motion clock finds at the beginning of a turn."""
 
     reset: bool
-    result: tuple[Job, Refined] | None
+    result: Result | None
     frame_set: FrameSet | None
 
 
@@ -55,7 +66,7 @@ class Exchange:
         self._frame_set: FrameSet | None = None
         self._job: Job | None = None
         self._spare: Job | None = None  # may be polished
-        self._result: tuple[Job, Refined] | None = None
+        self._result: Result | None = None
         self._moving = False  # motion is at work
         self._refining = False  # a key, not a polish
         self._reset_wanted = False
@@ -96,7 +107,7 @@ class Exchange:
         with self._changed:
             if self._frame_set is not None:
                 self.drops.add('called_off')
-            jobs = [self._job, self._result and self._result[0]]
+            jobs = [self._job, self._result and self._result.job]
             self._frame_set = self._job = self._result = self._spare = None
         for job in filter(None, jobs):
             self.discard(job, 'key_void')
@@ -149,27 +160,33 @@ class Exchange:
         with self._changed:
             self._snapshot = snapshot
 
-    def ask_for_key(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet) -> bool:
-        """Have a moved scene refined, unless the last key is not done yet; whether it will be."""
+    def ask_for_key(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet, follow
+                    ) -> bool:
+        """Have a moved scene refined, unless the last key is not done yet; whether it will be.
+
+        The arguments are fields of `Job`.
+        """
         with self._changed:
             busy = self._busy_with_key()
             if not busy:
                 number = self._count(keys_asked=1).keys_asked
-                self._job = Job(self.epoch, number, moved.scene, moved.rows, fitted, frame_set)
+                self._job = Job(self.epoch, number, moved.scene, moved.rows, fitted, frame_set,
+                                follow)
                 self._changed.notify_all()
         if busy:
             self.drops.add('key_while_refining')
         return not busy
 
-    def offer_spare(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet) -> None:
+    def offer_spare(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet, follow
+                    ) -> None:
         """Have a moved scene polished when there is nothing better to do."""
         with self._changed:
-            self._spare = Job(self.epoch, 0, moved.scene, moved.rows, fitted, frame_set,
+            self._spare = Job(self.epoch, 0, moved.scene, moved.rows, fitted, frame_set, follow,
                               polish=True)
             self._changed.notify_all()
 
     def _busy_with_key(self) -> bool:
-        waiting = self._result is not None and not self._result[0].polish
+        waiting = self._result is not None and not self._result.job.polish
         return self._refining or self._job is not None or waiting
 
     # -- for the refine clock ----------------------------------------
@@ -191,12 +208,12 @@ class Exchange:
         """Whether nobody has any use for the result of `job`; a key calls off a polish."""
         return self.stopping or job.epoch != self.epoch or (job.polish and self._job is not None)
 
-    def finish(self, job: Job, refined: Refined | None) -> None:
-        """Hand over the result of `job`, None if there is none."""
+    def finish(self, result: Result | None) -> None:
+        """Hand over the result of the job in hand, None if there is none."""
         with self._changed:
             self._refining = False
-            if refined is not None:
-                self._result = (job, refined)
+            if result is not None:
+                self._result = result
                 self._changed.notify_all()
 
     # -- what is told ----------------------------------------

@@ -12,11 +12,10 @@ from igs_ros.budget import Budget
 from igs_ros.data import Points
 from igs_ros.errors import Cancelled, InputError
 from igs_ros.frames import FrameSet
-from igs_ros.live.exchange import Exchange, Job
+from igs_ros.live.exchange import Exchange, Result
 from igs_ros.live.streams import Stream
 from igs_ros.motion import MotionModel
 from igs_ros.pipeline import Stages
-from igs_ros.refine import Refined
 from igs_ros.schedule import KeySchedule
 from igs_ros.snapshot import Snapshot
 from igs_ros.status import State
@@ -64,7 +63,7 @@ class MotionClock:
         if found.reset:
             self._forget()
         if found.result is not None:
-            self._swap_in(*found.result)
+            self._swap_in(found.result)
         if found.frame_set is not None and self._take(found.frame_set):
             self._keep_time(time.perf_counter() - begun_s)
         return True
@@ -124,10 +123,10 @@ class MotionClock:
         self._show()
         processed = exchange.count(frame_sets_processed=1).frame_sets_processed
         if self._schedule.due(processed) or self._sudden:
-            asked = exchange.ask_for_key(moved, timeline.fitted, prepared)
+            asked = exchange.ask_for_key(moved, timeline.fitted, prepared, timeline.follow)
             self._sudden &= not asked
         if self._polishes:
-            exchange.offer_spare(moved, timeline.fitted, prepared)
+            exchange.offer_spare(moved, timeline.fitted, prepared, timeline.follow)
         return True
 
     # -- the first scene ----------------------------------------
@@ -196,14 +195,15 @@ class MotionClock:
 
     # -- keys and what is shown ----------------------------------------
 
-    def _swap_in(self, job: Job, refined: Refined) -> None:
-        exchange = self._exchange
+    def _swap_in(self, result: Result) -> None:
+        exchange, job, refined = self._exchange, result.job, result.refined
         if exchange.void(job):
             exchange.discard(job, 'key_void')
             return
         try:
             with span('swap'):
-                self._timeline.take_key(refined.scene, job.frame_set, refined.fitted)
+                self._timeline.take_key(refined.scene, job.frame_set, refined.fitted,
+                                        result.follower)
             self._show()
         except Exception as error:
             exchange.warn(f'internal error while a key was swapped in; the last key stays: '

@@ -7,7 +7,7 @@ import time
 
 from igs_ros.budget import Budget
 from igs_ros.errors import Cancelled
-from igs_ros.live.exchange import Exchange, Job
+from igs_ros.live.exchange import Exchange, Job, Result
 from igs_ros.live.streams import Stream
 from igs_ros.refine import Refined, Refiner
 from igs_ros.timing import span
@@ -36,13 +36,13 @@ class RefineClock:
         job = self._exchange.wait_for_refining()
         if job is None:
             return False
-        refined, begun_s = None, time.perf_counter()
+        result, begun_s = None, time.perf_counter()
         try:
             made = self._polish(job) if job.polish else self._refine(job)
             self._stream.finish()
             if not job.polish:
                 self._budget.note('refine', time.perf_counter() - begun_s)
-            refined = made
+            result = made
         except Cancelled:
             if not job.polish:
                 self._budget.note_unfinished('refine', time.perf_counter() - begun_s)
@@ -55,21 +55,28 @@ class RefineClock:
                                 f'{error!r}', exc_info=True)
             self._exchange.discard(job, 'key_error')
         finally:
-            self._exchange.finish(job, refined)
+            self._exchange.finish(result)
         return True
 
-    def _refine(self, job: Job) -> Refined:
+    def _refine(self, job: Job) -> Result:
         with span('refine'):
-            return self._refiner.refine(
+            refined = self._refiner.refine(
                 job.scene, job.frame_set, job.number, lambda: self._exchange.void(job),
                 fitted=job.fitted, moved=job.moved,
                 effort=self._budget.refine if self._budget.on else None)
+            return self._followed(job, refined)
 
-    def _polish(self, job: Job) -> Refined:
+    def _polish(self, job: Job) -> Result:
         self._polishes += 1
         with span('polish'):
-            return self._refiner.polish(job.scene, job.frame_set, self._polishes,
-                                        self._polish_iterations, lambda: self._exchange.void(job))
+            refined = self._refiner.polish(
+                job.scene, job.frame_set, self._polishes, self._polish_iterations,
+                lambda: self._exchange.void(job))
+            return self._followed(job, refined)
+
+    def _followed(self, job: Job, refined: Refined) -> Result:
+        """What will move the key is made here, too: motion need not wait for it."""
+        return Result(job, refined, job.follow(refined.scene, job.frame_set))
 
 
 def _name(job: Job) -> str:

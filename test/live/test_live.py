@@ -285,6 +285,22 @@ def test_motion_that_fails_costs_one_frame_and_is_counted(live, sets):
     assert status.drops['internal_error'] == 1 and status.frame_sets_processed == 2
 
 
+def test_what_moves_a_new_key_is_made_beside_motion(live, sets):
+    begin(live, sets)
+    model = live._motion_clock._timeline._motion
+    follow_key, made_in = model.follow, []
+
+    def noting(scene, frame_set):
+        made_in.append(threading.current_thread().name)
+        return follow_key(scene, frame_set)
+    model.follow = noting
+    for frame_set in sets[1:6]:
+        follow(live, frame_set)
+        settle(live)
+    assert live.status().keys_refined >= 1
+    assert made_in == ['refine'] * live.status().keys_refined
+
+
 def test_motion_that_fails_on_a_new_key_keeps_the_last_one(live, sets):
     begin(live, sets)
     timeline = live._motion_clock._timeline
