@@ -52,7 +52,7 @@ class MotionConfig:
     loses what is fast sooner (to compare)."""
     adjust_iterations: int = 20
     """Steps that adjust each moved scene to its pictures, where motion left it wrong; 0 = none.
-    About 25 CPU ms each at 480x360, and 0.15 CPU s for the choice of what is wrong."""
+    About 10 CPU ms each at 480x360, and 0.2 to 0.3 CPU s for the choice of what is wrong."""
     adjust_views: int = 6
     """Cameras that it is adjusted to, spread over the rig; 0 = all."""
     cache_mb: float = 256.0

@@ -20,6 +20,7 @@ from igs_ros.timing import Drops, Timings
 
 log = logging.getLogger(__name__)
 _WARN_EVERY_S = 5.0
+Follow = Callable[[GaussianScene, FrameSet], Follower]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Job:
     moved: np.ndarray  # [M] uint32: rows that motion moved since the key
     fitted: Fitted | None  # what the key was fitted to
     frame_set: FrameSet  # prepared; what `scene` shows
-    follow: Callable[[GaussianScene, FrameSet], Follower]  # makes what will move the result
+    follow: Follow  # makes what will move the result
     polish: bool = False  # of the static part, in spare time
 
 
@@ -160,8 +161,8 @@ class Exchange:
         with self._changed:
             self._snapshot = snapshot
 
-    def ask_for_key(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet, follow
-                    ) -> bool:
+    def ask_for_key(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet,
+                    follow: Follow) -> bool:
         """Have a moved scene refined, unless the last key is not done yet; whether it will be.
 
         The arguments are fields of `Job`.
@@ -177,8 +178,8 @@ class Exchange:
             self.drops.add('key_while_refining')
         return not busy
 
-    def offer_spare(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet, follow
-                    ) -> None:
+    def offer_spare(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet,
+                    follow: Follow) -> None:
         """Have a moved scene polished when there is nothing better to do."""
         with self._changed:
             self._spare = Job(self.epoch, 0, moved.scene, moved.rows, fitted, frame_set, follow,

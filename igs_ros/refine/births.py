@@ -23,7 +23,7 @@ from igs_ros.stereo import DepthMap, StereoSettings, plane_sweep
 OPACITY = 0.3  # of the newborn
 _FADED = 0.2  # most opacity of what looks wrong wherever it is seen
 _SETTINGS = StereoSettings(scale=0.25, planes=64, window=7)
-_VIEWS = 8  # most that are swept, those with most wrong: more cost time and find the same things
+_VIEWS = 8  # most that are swept, those with most wrong: twelve cost half as much again
 _WRONG_SHARE = 0.5  # of the views that see a newborn must be wrong there, and two of them
 _FADE_SHARE = 0.9  # of the views that see an old Gaussian must be wrong there, and two of them
 _HIDDEN = 0.05  # relative depth behind a view's stereo surface beyond which it has no say
