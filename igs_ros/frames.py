@@ -114,6 +114,18 @@ class Frame:
     picture: Picture
 
 
+@dataclass(frozen=True)
+class PictureProblem:
+    """Why one picture was left out; `str` is the text."""
+
+    camera: str
+    cause: str  # of the drop, as docs/topics.md lists them
+    text: str  # for people: from where, what came, what was expected, what to do
+
+    def __str__(self):
+        return self.text
+
+
 @dataclass(frozen=True, eq=False)
 class FrameSet:
     """Pictures that belong to one instant.
@@ -127,7 +139,7 @@ class FrameSet:
     images: Mapping[str, Picture | np.ndarray]
     missing: tuple[str, ...] = ()  # cameras of the rig without a picture
     spread_ns: int = 0  # between the first and the last stamp of the pictures
-    problems: tuple[str, ...] = field(default=())  # why pictures were left out, for people
+    problems: tuple[PictureProblem, ...] = ()  # why pictures were left out
     depths: Mapping[str, DepthPicture] = field(default_factory=dict)  # of some cameras
 
     def only(self, cameras: Iterable[str]) -> FrameSet:
@@ -166,7 +178,7 @@ class Preparer:
                 images[name] = self._working_image(name, pixels)
             except InputError as error:
                 missing.append(name)
-                problems.append(str(error))
+                problems.append(PictureProblem(name, 'unusable_picture', str(error)))
         depths = {name: WorkingDepth(picture, self.sources[name], self.cameras[name])
                   for name, picture in frame_set.depths.items() if name in self.sources}
         return replace(frame_set, images=images, missing=tuple(missing), problems=tuple(problems),

@@ -110,7 +110,7 @@ class Pipeline:
                 moved = self._timeline.advance(prepared)
         self._steps += 1
         is_key = self._schedule.due(self._steps) or early
-        refined, problems = None, list(prepared.problems)
+        refined, problems = None, [problem.text for problem in prepared.problems]
         with spending() as refine_spent:
             if is_key:
                 refined = self._refine(moved, prepared, problems)

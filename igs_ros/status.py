@@ -48,6 +48,8 @@ class Status:
     polished: int = 0  # polished scenes that were swapped in
     chain_breaks: int = 0
     progress: float = 0.0  # of the first scene, 0..1
+    implausible: dict[str, str] = field(default_factory=dict)  # why, by camera not believed now
+    held: str = ''  # why the scene is held, '' = it follows the cameras
     levels: dict[str, int] = field(default_factory=dict)  # rungs below full effort, by clock
     reduced: str = ''  # what the budget reduces now, '' = nothing
     rss_mb: float = 0.0  # resident memory of the process

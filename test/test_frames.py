@@ -39,14 +39,14 @@ def test_broken_picture_is_missing_and_named():
     prepared = Preparer(rig()).prepare(frame_set)
     assert list(prepared.images) == ['right']
     assert prepared.missing == ('left',)
-    assert '/left/image' in prepared.problems[0]
+    assert '/left/image' in prepared.problems[0].text
     np.testing.assert_array_equal(prepared.images['right'], ramp()[..., ::-1])
 
 
 def test_wrong_size_is_missing_and_says_both_sizes():
     prepared = Preparer(rig()).prepare(FrameSet(0, {'left': RawPicture(ramp()[:100])}))
     assert not prepared.images
-    assert '160x100' in prepared.problems[0] and '160x120' in prepared.problems[0]
+    assert '160x100' in prepared.problems[0].text and '160x120' in prepared.problems[0].text
 
 
 def test_unknown_cameras_are_ignored():

@@ -98,8 +98,8 @@ class MotionClock:
         with span('decode'):
             prepared = self._stages.preparer.prepare(frame_set)
         for problem in prepared.problems:
-            self._exchange.drops.add('unusable_picture')
-            self._exchange.warn(problem)
+            self._exchange.drops.add(f'{problem.cause}:{problem.camera}')
+            self._exchange.warn(problem.text)
         if not prepared.images:
             self._exchange.drops.add('no_picture')
             return None

@@ -216,7 +216,7 @@ def test_picture_size_that_disagrees_with_the_calibration(line, scene_kept):
     stamp_ns = line.publish(cameras=['cam00', 'cam03'])
     line.publish(cameras=['cam01'], stamp_ns=stamp_ns, data=wrong)
     one_line(line, 'WARN.*cam01.*64x48 px, but its calibration is for 480x360. Use the cal',
-             'unusable_picture')
+             'unusable_picture:cam01')
 
 
 def test_corrupt_jpeg(line, scene_kept):
