@@ -4,12 +4,14 @@ import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from igs_ros import timing
 from igs_ros.timing import WINDOW, Drops, StageTime, Timings, span, spans_to, spending
 
 
@@ -82,7 +84,7 @@ def test_a_span_is_timed_also_when_it_raises():
         with span('after'):
             pass
     motion = timings.snapshot()['motion']
-    assert motion.count == 1 and 0.02 <= motion.last_s < 2
+    assert motion.count == 1 and motion.last_s >= 0.02
     assert 'after' in timings.snapshot()  # the path is that of before
 
 
@@ -127,14 +129,23 @@ def test_many_threads_lose_nothing():
     assert timings.snapshot()['motion'].mean_s == pytest.approx(2.0)
 
 
-def test_spending_tells_waiting_from_work():
+def test_spending_tells_waiting_from_work(monkeypatch):
+    now = SimpleNamespace(wall=5.0, cpu=2.0)
+    monkeypatch.setattr(timing, 'time', SimpleNamespace(
+        perf_counter=lambda: now.wall, process_time=lambda: now.cpu))
     with spending() as waited:
-        time.sleep(0.5)
+        now.wall += 0.5
+    with spending() as worked:
+        now.wall, now.cpu = now.wall + 0.25, now.cpu + 0.125
+    assert (waited().wall_s, waited().cpu_s) == (0.5, 0.0)
+    assert (worked().wall_s, worked().cpu_s) == (0.25, 0.125)
+
+
+def test_spending_counts_work_of_this_process():
     with spending() as worked:
         end = time.process_time() + 0.05
         while time.process_time() < end:
             pass
-    assert waited().wall_s >= 0.5 and waited().cpu_s < 0.25  # other tests' garbage costs some
     assert worked().cpu_s >= 0.05
 
 

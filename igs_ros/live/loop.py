@@ -53,4 +53,13 @@ class Loop:
             except Exception as error:
                 self._on_error(error)
                 period_s = _AFTER_ERROR_S
-            due_s = max(begun_s + period_s, time.monotonic())  # turns missed are not made up for
+            due_s = next_due_s(begun_s, period_s, time.monotonic())
+
+
+def next_due_s(begun_s: float, period_s: float, now_s: float) -> float:
+    """When the next turn is due; begun_s: when this one was due, or came if it was woken.
+
+    The period counts from turn to turn, not from the end of one; turns that were missed are not
+    made up for.
+    """
+    return max(begun_s + period_s, now_s)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """`igs bench live`: the loop, the ages, the figures and the picture."""
 import json
-import time
 
 import numpy as np
 import pytest
 
+from igs_ros import sessions
+from igs_ros.bench import live as bench_live
 from igs_ros.bench.live import Loops, as_cameras_send, forth_and_back
 from igs_ros.cli.main import main
 from igs_ros.data import open_recording
@@ -24,19 +25,51 @@ def test_a_loop_goes_forth_and_back_with_rising_stamps(seconds, count):
         0, 1, 2, 3, 2, 1, 0, 1, 2][:count]
 
 
-def test_playing_goes_round_at_the_rate_and_knows_the_age():
+class StandIn:
+    """The module `time`; time passes in `sleep`, and `busy_s` in every offer."""
+
+    def __init__(self):
+        self.now_s, self.busy_s = 100.0, 0.0
+
+    def monotonic(self):
+        return self.now_s
+
+    def monotonic_ns(self):
+        return round(self.now_s * 1e9)
+
+    def sleep(self, seconds):
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = StandIn()
+    monkeypatch.setattr(bench_live, 'time', made)
+    monkeypatch.setattr(sessions, 'time', made)
+    return made
+
+
+@pytest.mark.parametrize('busy_s, count', [(0.0, 15), (0.015625, 15), (0.0625, 8)])
+def test_playing_goes_round_at_the_rate_and_makes_up_for_nothing(clock, busy_s, count):
     offered = []
-    loops = Loops(SETS, offered.append, lambda: 0.02)
-    assert np.isnan(loops.age_s(0))
-    assert loops.play(0.2) + loops.play(0.1) == len(offered)
+
+    def offer(frame_set):
+        offered.append(frame_set)
+        clock.now_s += busy_s
+    loops = Loops(SETS, offer, lambda: 0.03125)
+    assert loops.play(0.3125) + loops.play(0.15625) == len(offered) == count
     assert [frame_set.stamp_ns for frame_set in offered] == [
-        100 * (number % 4) for number in range(len(offered))]
-    assert 2 <= len(offered) <= 15
-    newest = offered[-1].stamp_ns
-    age_s, stamp_ns = loops.age_s(newest), loops.clock()
-    time.sleep(0.05)
-    assert loops.age_s(newest) - age_s >= 0.05
-    assert (loops.clock() - stamp_ns) * 1e-9 >= 0.05
+        100 * (number % 4) for number in range(count)]
+
+
+def test_it_knows_how_long_ago_a_frame_set_was_due(clock):
+    loops = Loops(SETS, lambda frame_set: clock.sleep(0.0625), lambda: 0.03125)
+    assert np.isnan(loops.age_s(0))
+    loops.play(0.03)
+    assert loops.age_s(0) == 0.0625
+    stamp_ns = loops.clock()
+    clock.sleep(0.5)
+    assert loops.age_s(0) == 0.5625 and loops.clock() - stamp_ns == 500_000_000
 
 
 def test_pictures_are_jpeg_and_nearly_the_same(workbench):

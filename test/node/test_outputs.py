@@ -92,18 +92,18 @@ def test_views_are_rendered_for_subscribers_only_and_once(views, listener):
     time.sleep(0.5)
     assert held.rendered == 0
     images = listener.collect(Image, '/igs/view/image', 1)
-    assert listener.spin(10, lambda: len(images) >= 5)
+    assert listener.until(lambda: len(images) >= 5)
     assert held.rendered == 1  # shown again and again, rendered once
     held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
     made.loop.wake()
-    assert listener.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
+    assert listener.until(lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
     assert held.rendered == 2
 
 
 def test_a_pose_renders_anew_with_the_same_stamp(views, listener, node, ros):
     held, made = views
     images = listener.collect(Image, '/igs/view/image', 1)
-    assert listener.spin(10, lambda: images)
+    assert listener.until(lambda: images)
     message = PoseStamped()
     message.pose.orientation.w = 1.0
     message.pose.position.x = 0.3
@@ -112,9 +112,9 @@ def test_a_pose_renders_anew_with_the_same_stamp(views, listener, node, ros):
     def steered():
         ros.spin_once(node, timeout_sec=0.01)
         return held.rendered == 2
-    assert listener.spin(10, steered)
+    assert listener.until(steered)
     start = len(images)
-    assert listener.spin(10, lambda: len(images) > start + 1)
+    assert listener.until(lambda: len(images) > start + 1)
     assert convert.nanoseconds(images[-1].header.stamp) == 10
     assert images[0].data != images[-1].data
 
@@ -122,12 +122,12 @@ def test_a_pose_renders_anew_with_the_same_stamp(views, listener, node, ros):
 def test_an_error_while_rendering_does_not_end_the_views(views, listener, monkeypatch):
     held, made = views
     images = listener.collect(Image, '/igs/view/image', 1)
-    assert listener.spin(10, lambda: images)
+    assert listener.until(lambda: images)
     with monkeypatch.context() as broken:
         broken.setattr(held, 'view', lambda *_: 1 / 0)
         held.newest = advanced(held.newest, moved(held.newest.key, [1], 20))
         time.sleep(0.3)
-    assert listener.spin(10, lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
+    assert listener.until(lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
 
 
 def test_states_are_packed_for_subscribers_only(states, listener, monkeypatch):
@@ -143,12 +143,12 @@ def test_states_are_packed_for_subscribers_only(states, listener, monkeypatch):
     assert packed == []
 
     keys = listener.collect(GaussianCloud, '/igs/gaussians', LATCHED)
-    assert listener.spin(10, lambda: keys)
+    assert listener.until(lambda: keys)
     assert (keys[0].sequence, keys[0].count) == (1, 50)
     assert convert.nanoseconds(keys[0].header.stamp) == 10  # of what the key shows
     # an update that was there before its subscriber is sent all the same
     updates = listener.collect(GaussianUpdate, '/igs/gaussians/updates', 1)
-    assert listener.spin(10, lambda: updates)
+    assert listener.until(lambda: updates)
     assert (updates[0].sequence, updates[0].base_sequence) == (3, 1)
     assert updates[0].moved_rows.tolist() == [1, 2]
     assert convert.nanoseconds(updates[0].header.stamp) == 20
@@ -157,28 +157,28 @@ def test_states_are_packed_for_subscribers_only(states, listener, monkeypatch):
 
     # a second late subscriber gets the latched key without anything being packed again
     more = listener.collect(GaussianCloud, '/igs/gaussians', LATCHED)
-    assert listener.spin(10, lambda: more)
+    assert listener.until(lambda: more)
     assert packed.count('key_arrays') == 1
 
     # a new key
     held.newest = with_new_key(held.newest, held.newest.scene, 20,
                                moved(held.newest.scene, [], 20))
     made.loop.wake()
-    assert listener.spin(10, lambda: keys[-1].sequence == held.newest.key_sequence)
+    assert listener.until(lambda: keys[-1].sequence == held.newest.key_sequence)
 
 
 def test_points_follow_the_scene(states, listener):
     held, made = states
     clouds = listener.collect(PointCloud2, '/igs/points', 1)
-    assert listener.spin(10, lambda: clouds)
+    assert listener.until(lambda: clouds)
     assert clouds[0].width == 50
     listener.spin(0.5)
     assert len(clouds) == 1  # nothing new
     held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
-    assert listener.spin(10, lambda: len(clouds) == 2)
+    assert listener.until(lambda: len(clouds) == 2)
     assert convert.nanoseconds(clouds[1].header.stamp) == 20
 
 
 def test_status_comes_regularly_and_to_late_subscribers(states, listener):
     status = listener.collect(SceneStatus, '/igs/status', LATCHED)
-    assert listener.spin(10, lambda: len(status) >= 3)
+    assert listener.until(lambda: len(status) >= 3)

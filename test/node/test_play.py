@@ -25,7 +25,7 @@ def test_plays_at_a_rate_on_its_own_topics_and_stops_a_loop(workbench, processes
     player = processes(MODULE, workbench, '--cameras', 'cam01', '--frames', '0:3', '--rate', '20',
                        '--image-topic', '/rig/{camera}/rgb', '--camera-info-topic',
                        '/rig/{camera}/info', '--loop', '--table', table)
-    assert client.spin(60, lambda: len(pictures) >= 8), player.log.read_text()
+    assert client.until(lambda: len(pictures) >= 8), player.log.read_text()
     assert player.stop() == 0, player.log.read_text()
     camera = open_recording(workbench).cameras['cam01']
     back = convert.camera_from_info(infos[0], '/t', 'cam01', camera.camera_from_world)
@@ -36,7 +36,7 @@ def test_plays_at_a_rate_on_its_own_topics_and_stops_a_loop(workbench, processes
     assert stamps[:3] == [f['stamp_ns'] for f in frames]
     assert len(player.lines('INFO.*pass 2 done: 3 frames')) == 1 and not player.lines('frame 1 ')
     assert {f['shown'] for f in frames} == {None}  # no status came
-    assert 0.03 < np.median(np.diff(stamps)) * 1e-9 < 0.3
+    assert stamps[6] - stamps[0] >= 150_000_000  # the second pass is never faster than its rate
 
 
 def test_auto_waits_for_the_status(workbench, processes, client, tmp_path):
@@ -45,7 +45,7 @@ def test_auto_waits_for_the_status(workbench, processes, client, tmp_path):
     pictures = client.collect(CompressedImage, '/cam01/image_raw/compressed')
     client.collect(CameraInfo, '/cam01/camera_info')
     player = processes(MODULE, workbench, '--cameras', 'cam01', '--frames', '0:3', '--table',
-                       table, '--frame-timeout', '1.0', '--status-topic', '/fake/status')
+                       table, '--frame-timeout', '4.0', '--status-topic', '/fake/status')
 
     def say(state, shown_ns=None):
         message = SceneStatus(header=convert.header(client.node.get_clock().now().nanoseconds, ''),
@@ -54,22 +54,22 @@ def test_auto_waits_for_the_status(workbench, processes, client, tmp_path):
             message.scene_stamp = convert.time_message(shown_ns)
         client.publish('/fake/status', message,
                        QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
-    assert client.spin(60, lambda: len(pictures) >= 2)  # the first frame, again and again
+    assert client.until(lambda: len(pictures) >= 2)  # the first frame, again and again
     say(SceneStatus.BOOTSTRAP)
     seen = len(pictures)
-    assert client.spin(10, lambda: len(pictures) > seen)
+    assert client.until(lambda: len(pictures) > seen)
     seen = len(pictures)
     say(SceneStatus.STREAMING)
     for _ in range(2):
-        assert client.spin(10, lambda before=seen: len(pictures) > before)
+        assert client.until(lambda before=seen: len(pictures) > before)
         client.spin(0.3)
         assert len(pictures) == seen + 1  # the next one only when this one is shown
         seen += 1
         say(SceneStatus.STREAMING, convert.nanoseconds(pictures[-1].header.stamp))
-    assert player.wait(30) == 0
+    assert player.wait() == 0
     played = [f for f in json.loads(table.read_text())['frames'] if not f['repeated']]
     assert [(f['index'], f['shown']) for f in played] == [(0, True), (1, True), (2, False)]
-    assert player.lines('WARN.*1 frames were not shown within 1 s')
+    assert player.lines('WARN.*1 frames were not shown within 4 s')
 
 
 def test_waits_for_every_refined_key(workbench, processes, client):
@@ -84,18 +84,18 @@ def test_waits_for_every_refined_key(workbench, processes, client):
     def say(**fields):
         client.publish('/keys/status', SceneStatus(state=SceneStatus.STREAMING, **fields),
                        QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
-    assert client.spin(60, lambda: pictures)
+    assert client.until(lambda: pictures)
     say()
     seen = len(pictures)
     for number in (1, 2):
-        assert client.spin(10, lambda before=seen: len(pictures) > before)
+        assert client.until(lambda before=seen: len(pictures) > before)
         seen = len(pictures)
         shown = pictures[-1].header.stamp
         say(scene_stamp=shown, frame_sets_processed=number, keys_refined=number - 1)
         client.spin(0.6)
         assert len(pictures) == seen  # and not before
         say(scene_stamp=shown, frame_sets_processed=number, keys_refined=number)
-    assert player.wait(30) == 0
+    assert player.wait() == 0
 
 
 def test_the_first_pictures_wait_for_late_listeners(workbench, processes, client):
@@ -103,15 +103,15 @@ def test_the_first_pictures_wait_for_late_listeners(workbench, processes, client
     player = processes(MODULE, workbench, '--cameras', 'cam01', '--frames', '0:2', '--rate', '50',
                        '--image-topic', '/late/{camera}', '--camera-info-topic',
                        '/late/{camera}/info')
-    assert client.spin(30, lambda: '/late/cam01/info' in dict(
+    assert client.until(lambda: '/late/cam01/info' in dict(
         client.node.get_topic_names_and_types()))
     client.spin(1.0)
     infos = client.collect(CameraInfo, '/late/cam01/info')
     client.spin(1.0)
     assert not infos  # nothing is sent while nobody listens to the pictures
     pictures = client.collect(CompressedImage, '/late/cam01/compressed')
-    assert client.spin(20, lambda: len(pictures) == 2 and len(infos) == 2), player.log.read_text()
-    assert player.wait(20) == 0 and not player.lines('WARN')
+    assert client.until(lambda: len(pictures) == 2 and len(infos) == 2), player.log.read_text()
+    assert player.wait() == 0 and not player.lines('WARN')
 
 
 @pytest.mark.parametrize('arguments, words', [
@@ -124,5 +124,5 @@ def test_the_first_pictures_wait_for_late_listeners(workbench, processes, client
 ])
 def test_what_cannot_be_played_ends_with_one_line(workbench, processes, arguments, words):
     player = processes(MODULE, workbench, *arguments)
-    assert player.wait(60) == 2
+    assert player.wait() == 2
     assert len(player.lines(f'^play: .*{words}')) == 1, player.log.read_text()

@@ -82,7 +82,7 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
     else:
         pytest.fail(node.log.read_text())
     stamp_ns = publish()
-    assert client.spin(10, lambda: abs(convert_scene.shown_stamp_ns(status[-1]) - stamp_ns) < 1e6)
+    assert client.until(lambda: abs(convert_scene.shown_stamp_ns(status[-1]) - stamp_ns) < 1e6)
     assert status[-1].cameras_in_last_set == 3 and status[-1].cameras_expected == 4
     client.spin(0.5)
     assert node.alive()
@@ -91,17 +91,17 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
                   "/rig/cam02/info: no usable CameraInfo within .* rig file's intrinsics",
                   "/rig/cam03/image: images with encoding 'bayer_rggb8'; expected one of rgb8",
                   'no.ply.* The first scene is made from the images alone'):
-        assert len(node.lines(f'WARN.*{words}')) == 1, (words, node.log.read_text())
+        assert node.lines(f'WARN.*{words}'), (words, node.log.read_text())
 
     # ~/reset: a new scene from the next frame set
     before = status[-1].scene_id
     service = client.node.create_client(Trigger, '/lab/igs/reset')
-    assert service.wait_for_service(10)
+    assert service.wait_for_service(120)
     future = service.call_async(Trigger.Request())
-    assert client.spin(10, future.done) and future.result().success
+    assert client.until(future.done) and future.result().success
     for _ in range(60):  # cam03 is waited for anew
         publish()
-        if client.spin(1.0, lambda: status[-1].scene_id == before + 1):
+        if client.spin(1.0, lambda: status[-1].scene_id not in (0, before)):
             break
     else:
         pytest.fail(node.log.read_text())
@@ -115,7 +115,7 @@ def test_cameras_that_never_publish_are_named(rig, processes, client):
                      '-p', 'image_topic:=/dark/{camera}', '-r', '__ns:=/dark')
     status = client.collect(SceneStatus, '/dark/igs/status', QoSProfile(
         depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
-    assert client.spin(60, lambda: node.lines('WARN')), node.log.read_text()
+    assert client.until(lambda: node.lines('WARN')), node.log.read_text()
     client.spin(2.0, lambda: status and status[-1].message.startswith('no frame set'))
     line, = node.lines('WARN')
     for name in ('cam00', 'cam01'):
@@ -153,7 +153,7 @@ def test_false_starts_say_what_to_do(rig, ros, overrides, words):
 
 def test_a_false_start_ends_with_one_line_and_exit_code_1(processes):
     node = processes('igs_ros.node.reconstruct')
-    assert node.wait(60) == 1
+    assert node.wait() == 1
     line, = node.log.read_text().splitlines()
     assert 'FATAL' in line and 'rig_file is empty' in line
 
