@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo    the main job on the recording that ships with the package, results in demo_out/
 # make test    the whole test suite
+# make fuzz    every fuzzer with 10,000 cases; SEED=... repeats a run, CASES=... for more or fewer
 # make venv    only the virtual environment; make lint; make clean
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +17,7 @@ DEPENDENCIES := pyproject.toml setup.py $(wildcard constraints/*) tools/setup.sh
 PACKAGED := CMakeLists.txt package.xml tools/ros_wheels.cmake $(shell find \
   msg igs_ros scripts launch config recordings -type f ! -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: demo test venv lint clean
+.PHONY: demo test fuzz venv lint clean
 
 demo: venv
 	$(CHECKOUT) $(BIN)/igs demo --out demo_out
@@ -24,6 +25,10 @@ demo: venv
 # What was skipped, and why, stands above pytest's closing line.
 test: venv
 	$(CHECKOUT) $(BIN)/python -m pytest
+
+# Prints its seed, and per fuzzer: cases, tracebacks, slowest case (CPU s), largest growth of memory.
+fuzz: venv
+	IGS_FUZZ_CASES=$(or $(CASES),10000) IGS_FUZZ_SEED=$(SEED) $(CHECKOUT) $(BIN)/python -m pytest -q test/fuzz
 
 lint: venv
 	$(BIN)/ruff check .

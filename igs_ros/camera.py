@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, shown
+
+MAX_NAME = 128  # bytes: names become folders, files and topics
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class Camera:
         self._check()
 
     def _check(self):
+        require_name(self.name)
         who = f"camera '{self.name}'"
         if self.width < 1 or self.height < 1:
             raise InputError(f'{who}: image size {self.width}x{self.height}; expected at least '
@@ -141,6 +144,17 @@ class Camera:
         return cv2.initUndistortRectifyMap(
             self.opencv_K, self.distortion, None, target.opencv_K,
             (target.width, target.height), cv2.CV_32FC1)
+
+
+def require_name(name: str) -> None:
+    """Raise `InputError` unless `name` can be a camera's: it becomes folders, files and topics."""
+    good = (isinstance(name, str) and name.isprintable() and name == name.strip()
+            and 0 < len(name.encode()) <= MAX_NAME and not name.startswith('.')
+            and not {'/', '\\'} & set(name))
+    if not good:
+        raise InputError(f'camera {shown(name)}: expected a name of 1 to {MAX_NAME} bytes without '
+                         f'/, \\ and control characters, not starting with a dot or a space. '
+                         f'Rename this camera.')
 
 
 def pixel_grid(camera: Camera) -> np.ndarray:

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is raised on purpose: bad input at the border, and work called off."""
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 16
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
 
 
 class InputError(ValueError):
@@ -12,3 +17,14 @@ class InputError(ValueError):
 
 class Cancelled(Exception):
     """Work that nobody wants any more: the caller asked for it to stop."""
+
+
+def shown(value) -> str:
+    """`value` as a message shows it: one short line, however long or deeply nested it is."""
+    return _SHORT.repr(value)
+
+
+def error_line(error: BaseException) -> str:
+    """What an error of a library says, as one short line inside a message."""
+    text = ' '.join(str(error).split()) or type(error).__name__
+    return ''.join(c if c.isprintable() else '?' for c in text)[:300]

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, error_line
+
+MAX_TEXT = 16_000_000  # bytes of a text file: parsed, it takes up to 30 times as much
 
 
 @contextmanager
@@ -33,11 +35,30 @@ def replaced(path: Path, synced: bool = True) -> Iterator[Path]:
 
 def read_json(path: Path, expected: str):
     """The content of a JSON file; raises `InputError` that says what was `expected`."""
+    text = read_text(path, expected)
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number too long for an int
+        raise InputError(f'{path}: no JSON ({error_line(error)}); expected {expected}. Copy it '
+                         f'again.') from error
+
+
+def read_text(path: Path, expected: str, limit: int = MAX_TEXT) -> str:
+    """The content of a text file in UTF-8, a byte order mark left out.
+
+    Raises `InputError` that says what was `expected` when it cannot be read, is no text, or is
+    longer than `limit` bytes.
+    """
+    try:
+        with open(path, 'rb') as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise InputError(f'{path}: longer than {limit / 1e6:g} MB; expected {expected}. Check '
+                             f'the path.')
+        return content.decode('utf-8-sig')
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror}); expected {expected}. Check '
                          f'the path.') from error
-    except ValueError as error:
-        raise InputError(f'{path}: no JSON ({error}); expected {expected}. Copy it '
-                         f'again.') from error
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path}: no text in UTF-8 ({error.reason} at byte {error.start}); '
+                         f'expected {expected}. Save it as UTF-8.') from error

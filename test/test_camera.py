@@ -81,3 +81,17 @@ def test_unusable_calibration_names_the_camera(changes, words):
     with pytest.raises(InputError, match=words) as error:
         camera(name='left', **changes)
     assert "'left'" in str(error.value)
+
+
+@pytest.mark.parametrize('name', [
+    '', '.', '..', '.cam', '../cam', 'a/b', '/cam', 'a\\b', 'a\0b', 'a\nb', '\x1b[31mcam', ' cam',
+    '\u202ecam', '\ud800', 'c' * 129, '\u00e9' * 65, 7, None])
+def test_names_that_are_no_names_of_files_are_refused(name):
+    with pytest.raises(InputError, match='expected a name of 1 to 128 bytes') as error:
+        camera(name=name)
+    assert str(error.value).isprintable() and len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize('name', ['cam00', 'left eye', 'IMG_1 (2).JPG', 'kam\u00e9ra', 'c' * 128])
+def test_names_of_files_are_names_of_cameras(name):
+    assert camera(name=name).name == name

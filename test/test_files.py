@@ -18,7 +18,8 @@ def test_a_file_is_replaced_completely_or_not_at_all(tmp_path):
     assert path.read_text() == 'new' and path.stat().st_mode & 0o044
 
 
-@pytest.mark.parametrize('content', [None, b'', b'[1', b'\xff\xfe', b'{"a": }'])
+@pytest.mark.parametrize('content', [
+    None, b'', b'[1', b'\xff\xfe', b'{"a": }', b'[' * 100_000, b'9' * 5000, b' ' * 16_000_001])
 def test_json_that_cannot_be_read_is_named(tmp_path, content):
     path = tmp_path / 'pairs.json'
     if content is not None:
@@ -28,5 +29,7 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content):
 
 
 def test_json_is_read(tmp_path):
+    (tmp_path / 'bom.json').write_bytes(b'\xef\xbb\xbf[1]')
+    assert read_json(tmp_path / 'bom.json', 'this') == [1]
     (tmp_path / 'a.json').write_text('{"a": [1, 2.5, "x"]}')
     assert read_json(tmp_path / 'a.json', 'this') == {'a': [1, 2.5, 'x']}

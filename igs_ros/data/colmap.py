@@ -19,7 +19,7 @@ from igs_ros.camera import Camera
 from igs_ros.data.points import Points, checked_points
 from igs_ros.data.recording import Recording
 from igs_ros.data.sources import ImageSource, image_folder
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, shown
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +153,10 @@ def _read_images(path: Path) -> list[RegisteredImage]:
     for _ in range(data.take('Q')[0]):
         values = data.take('I7di')
         name = data.text()
+        parts = PurePosixPath(name).parts
+        if not parts or '..' in parts or name.startswith('/') or not name.isprintable():
+            raise InputError(f'{path}: image {len(images)} has the name {shown(name)}; expected a '
+                             f'path below images/. Export the model again.')
         data.skip(24 * data.take('Q')[0])  # the features: x, y, number of the 3-D point
         images.append(RegisteredImage(name, _pose(values[1:5], values[5:8]), values[8]))
     if not images:

@@ -5,12 +5,12 @@ The fields are described in docs/recordings.md.
 """
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 
 import numpy as np
 
-from igs_ros.camera import Camera
+from igs_ros.camera import Camera, require_name
 from igs_ros.codec.ply import read_points
 from igs_ros.data.recording import Recording
 from igs_ros.data.sources import (
@@ -20,10 +20,12 @@ from igs_ros.data.sources import (
     image_folder,
     video_file,
 )
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, shown
+from igs_ros.files import read_json
 
 MARKER = 'rig.json'
 POINTS = 'points3d.ply'
+MAX_SCENE = 200
 
 
 def read(folder: Path) -> Recording:
@@ -36,10 +38,14 @@ def read(folder: Path) -> Recording:
     points = folder / POINTS
     held_out = rig.get('held_out', [])
     if not isinstance(held_out, list):
-        raise InputError(f'{folder / MARKER}: held_out is {held_out!r}; expected a list of camera '
-                         f'names.')
+        raise InputError(f'{folder / MARKER}: held_out is {shown(held_out)}; expected a list '
+                         f'of camera names.')
+    scene = rig.get('scene', '')
+    if not isinstance(scene, str) or not scene.isprintable() or len(scene) > MAX_SCENE:
+        raise InputError(f'{folder / MARKER}: scene is {shown(scene)}; expected a name of at most '
+                         f'{MAX_SCENE} characters.')
     return Recording(
-        name=str(rig.get('scene', folder.resolve().name)),
+        name=scene or folder.resolve().name,
         path=folder,
         cameras=cameras,
         sources=sources,
@@ -60,6 +66,9 @@ def read_rig(path: str | Path) -> dict[str, Camera]:
 
 def cameras_of(rig: dict, origin: str | Path) -> dict[str, Camera]:
     """The cameras of a parsed rig.json; `origin` is named in an `InputError`."""
+    if not isinstance(rig.get('cameras'), list) or not rig['cameras']:
+        raise InputError(f"{origin}: no list 'cameras'; expected one entry per camera as "
+                         f'docs/recordings.md describes.')
     center = _number(rig.get('pixel_center', 0.5), f'{origin}: pixel_center')
     if center not in (0.0, 0.5):
         raise InputError(f'{origin}: pixel_center {center}; expected 0.5 (the image spans '
@@ -68,24 +77,20 @@ def cameras_of(rig: dict, origin: str | Path) -> dict[str, Camera]:
     for number, entry in enumerate(rig['cameras']):
         name = entry.get('name') if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name or name in cameras:
-            raise InputError(f'{origin}: camera number {number} has the name {name!r}; expected '
-                             f'a name of its own for every camera.')
+            raise InputError(f'{origin}: camera number {number} has the name {shown(name)}; '
+                             f'expected a name of its own for every camera.')
+        try:
+            require_name(name)  # here already: messages below name the camera
+        except InputError as error:
+            raise InputError(f'{origin}: {error}') from error
         cameras[name] = _camera(entry, f"{origin}: camera '{name}'", center)
     return cameras
 
 
 def _load(path: Path) -> dict:
-    try:
-        rig = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror}); expected a rig file. Check '
-                         f'the path.') from error
-    except ValueError as error:
-        raise InputError(f'{path}: no JSON ({error}); expected a rig file as docs/recordings.md '
-                         f'describes.') from error
-    if not isinstance(rig, dict) or not isinstance(rig.get('cameras'), list) \
-            or not rig['cameras']:
-        raise InputError(f"{path}: no list 'cameras'; expected one entry per camera as "
+    rig = read_json(path, 'a rig file as docs/recordings.md describes')
+    if not isinstance(rig, dict):
+        raise InputError(f"{path}: no object with a list 'cameras'; expected a rig file as "
                          f'docs/recordings.md describes.')
     return rig
 
@@ -100,8 +105,8 @@ def _camera(entry: dict, who: str, pixel_center: float) -> Camera:
     pose = _array(entry['world_to_camera'], (4, 4), f'{who}: world_to_camera')
     dist = entry.get('dist', [])
     if not isinstance(dist, list) or len(dist) > 5:
-        raise InputError(f'{who}: dist {dist!r}; expected up to five plumb_bob values k1 k2 p1 p2 '
-                         f'k3. Calibrate with that model.')
+        raise InputError(f'{who}: dist {shown(dist)}; expected up to five plumb_bob values '
+                         f'k1 k2 p1 p2 k3. Calibrate with that model.')
     distortion = np.zeros(5)
     distortion[:len(dist)] = _array(dist, (len(dist),), f'{who}: dist')
     size = [_pixels(entry[key], f'{who}: {key}') for key in ('width', 'height')]
@@ -116,12 +121,12 @@ def _source(folder: Path, entry: dict) -> Source:
     """Where the camera's pictures are: 'video', 'images', else NAME/ or NAME.mp4."""
     name = entry['name']
     if 'video' in entry:
-        return video_file(_present(folder / str(entry['video']), name))
+        return video_file(_present(folder, entry, 'video'))
     if 'images' in entry:
-        return image_folder(_present(folder / str(entry['images']), name))
+        return image_folder(_present(folder, entry, 'images'))
     if (folder / name).is_dir():
         return image_folder(folder / name)
-    return video_file(_present(folder / f'{name}.mp4', name))
+    return video_file(_present(folder, {'name': name, 'video': f'{name}.mp4'}, 'video'))
 
 
 def _depths(rig: dict, folder: Path) -> dict[str, DepthSource]:
@@ -130,14 +135,20 @@ def _depths(rig: dict, folder: Path) -> dict[str, DepthSource]:
     if not (np.isfinite(scale) and scale > 0):
         raise InputError(f'{folder / MARKER}: depth_scale {scale}; expected metres per unit of '
                          f'the depth pictures, above 0, such as 0.001 for millimetres.')
-    return {entry['name']: depth_folder(folder / str(entry['depth']), scale)
+    return {entry['name']: depth_folder(_present(folder, entry, 'depth'), scale)
             for entry in rig['cameras'] if 'depth' in entry}
 
 
-def _present(path: Path, camera: str) -> Path:
-    if not path.exists():
-        raise InputError(f"{path}: missing; expected the pictures of camera '{camera}'. Copy the "
-                         f'recording completely, or take the camera out of {MARKER}.')
+def _present(folder: Path, entry: dict, key: str) -> Path:
+    """Where the rig file says that pictures are; it is only ever read from."""
+    place, who = entry[key], f"{folder / MARKER}: camera '{entry['name']}'"
+    if not isinstance(place, str) or not place or not place.isprintable():
+        raise InputError(f'{who}: {key} is {shown(place)}; expected a path relative to the '
+                         f'folder of {MARKER}.')
+    path = folder / place
+    if not os.path.exists(path):  # Path.exists raises for names that are too long
+        raise InputError(f"{path}: missing; expected the pictures of camera '{entry['name']}'. "
+                         f'Copy the recording completely, or take the camera out of {MARKER}.')
     return path
 
 
@@ -145,29 +156,33 @@ def _rate(rig: dict, origin: Path, sources: dict[str, Source]) -> float:
     known = [source.rate_hz for source in sources.values() if source.rate_hz]
     rate = _number(rig.get('fps', known[0] if known else 0), f'{origin}: fps')
     if not (np.isfinite(rate) and rate > 0):
-        raise InputError(f"{origin}: fps {rig.get('fps')!r}; expected the frames per second of "
-                         f'the cameras, above 0. Write it into the file.')
+        raise InputError(f"{origin}: fps {shown(rig.get('fps'))}; expected the frames per "
+                         f'second of the cameras, above 0. Write it into the file.')
     return rate
 
 
 def _number(value, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f'{what} is {value!r}; expected a number.')
-    return float(value)
+        raise InputError(f'{what} is {shown(value)}; expected a number.')
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f'{what} is a whole number of more than 308 digits; expected a number '
+                         f'that can be meant.') from None
 
 
 def _pixels(value, what: str) -> int:
     if not _number(value, what).is_integer():
-        raise InputError(f'{what} is {value!r}; expected a whole number of pixels.')
+        raise InputError(f'{what} is {shown(value)}; expected a whole number of pixels.')
     return int(value)
 
 
 def _array(value, shape: tuple[int, ...], what: str) -> np.ndarray:
     try:
         array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = None
     if array is None or array.shape != shape:
-        raise InputError(f'{what} is {value!r}; expected numbers of shape '
+        raise InputError(f'{what} is {shown(value)}; expected numbers of shape '
                          f"{'x'.join(map(str, shape))}.")
     return array

@@ -148,3 +148,12 @@ def test_intrinsics_of_zero_are_refused(tmp_path):
     write_static(tmp_path, cameras={1: (1, [0.0, 50, 31, 23])})
     with pytest.raises(InputError, match="sparse/0: camera 'a': intrinsics K"):
         open_recording(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['', '.', '../a.png', '/etc/a.png', 'x/../../a.png', 'a\n.png'])
+def test_image_names_that_lead_elsewhere_are_refused(tmp_path, name):
+    write_static(tmp_path)
+    folder = tmp_path / 'again'
+    write_model(folder, [(name, 1, pose(0))], {1: PINHOLE})
+    with pytest.raises(InputError, match='images.bin: image 0 has the name .* below images/'):
+        open_recording(folder)

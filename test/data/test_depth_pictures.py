@@ -76,7 +76,7 @@ def test_wrong_size_is_refused_with_both(folder):
 
 
 @pytest.mark.parametrize('fields, entry, message', [
-    ({}, {'depth': 'nowhere'}, 'nowhere: no folder of PNG files'),
+    ({}, {'depth': 'nowhere'}, 'nowhere: missing; expected the pictures of'),
     ({'depth_scale': 0}, {'depth': 'depth00'}, 'depth_scale 0.0; expected metres per unit'),
     ({'depth_scale': 'mm'}, {'depth': 'depth00'}, "depth_scale is 'mm'")])
 def test_bad_declarations_are_refused(folder, fields, entry, message):

@@ -79,8 +79,17 @@ def test_pixel_center_zero_shifts_the_principal_point(tmp_path):
     ({'world_to_camera': (np.eye(4) * 2).tolist()}, "camera 'cam01': camera_from_world"),
     ({'name': 'cam00'}, "camera number 1 has the name 'cam00'; expected a name of its own"),
     ({'name': ''}, 'camera number 1 has the name'),
+    ({'name': '../../escaped'}, "rig.json: camera '../../escaped': expected a name of 1 to"),
+    ({'width': 10 ** 400}, "camera 'cam01': width is a whole number of more than 308 digits"),
+    ({'K': [[10 ** 400, 0, 32], [0, 50, 24], [0, 0, 1]]}, "camera 'cam01': K is .*shape 3x3"),
+    ({'video': '\0.mp4'}, r"rig.json: camera 'cam01': video is '.x00.mp4'; expected a path"),
+    ({'images': 7}, "rig.json: camera 'cam01': images is 7; expected a path"),
+    ({'video': 'x' * 5000}, "missing; expected the pictures of camera 'cam01'"),
+    ({'depth': ['d']}, r"rig.json: camera 'cam01': depth is \['d'\]; expected a path"),
 ])
 def test_calibration_that_cannot_be_used_is_named(tmp_path, changes, message):
+    for camera in (0, 1):
+        write_images(tmp_path / f'cam{camera:02d}', camera, 1)
     write_rig(tmp_path, [rig_entry(0), rig_entry(1, **changes)])
     with pytest.raises(InputError, match=message):
         open_recording(tmp_path)
@@ -102,19 +111,26 @@ def test_a_camera_without_calibration_is_named(tmp_path, key):
     ({'held_out': 'cam00'}, "held_out is 'cam00'; expected a list"),
     ({'held_out': ['cam09']}, 'held_out names cam09; expected cameras of this rig: cam00'),
     ({'cameras': []}, "no list 'cameras'"),
+    ({'cameras': {'name': 'cam00'}}, "no list 'cameras'"),
+    ({'scene': ['a']}, r"scene is \['a'\]; expected a name"),
+    ({'scene': 'a\nb'}, 'expected a name'),
 ])
 def test_fields_of_the_rig_that_cannot_be_used_are_named(tmp_path, fields, message):
     write_images(tmp_path / 'cam00', 0, 1)
     write_rig(tmp_path, [rig_entry(0)], **{k: v for k, v in fields.items() if k != 'cameras'})
     if 'cameras' in fields:
-        (tmp_path / 'rig.json').write_text(json.dumps({'cameras': []}))
+        (tmp_path / 'rig.json').write_text(json.dumps(fields))
     with pytest.raises(InputError, match=message):
         open_recording(tmp_path)
 
 
 def test_a_rig_file_that_is_no_json_is_refused(tmp_path):
-    (tmp_path / 'rig.json').write_text('{"cameras": [')
-    with pytest.raises(InputError, match='rig.json: no JSON'):
+    for content in (b'{"cameras": [', b'[' * 100_000, b'{"fps": ' + b'9' * 5000 + b'}', b''):
+        (tmp_path / 'rig.json').write_bytes(content)
+        with pytest.raises(InputError, match='rig.json: no JSON'):
+            open_recording(tmp_path)
+    (tmp_path / 'rig.json').write_text('{"cameras": []}', encoding='utf-16')
+    with pytest.raises(InputError, match='rig.json: no text in UTF-8'):
         open_recording(tmp_path)
     with pytest.raises(InputError, match='nothing.json: cannot be read'):
         read_rig(tmp_path / 'nothing.json')
