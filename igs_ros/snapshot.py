@@ -2,6 +2,7 @@
 """The scene at one instant, as every part of the line hands it on."""
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,15 @@ class Snapshot:
     def is_new_key(self) -> bool:
         """Whether this is the first snapshot of its key."""
         return self.sequence == self.key_sequence + 1
+
+
+def new_scene_id() -> int:
+    """1 .. 2^32 - 1: what no other scene has been called, by this process or any before it.
+
+    Random, not counted, and not from the seed: a receiver that outlives the node must not take the
+    new scene for more of the old one, and the clock of a robot may start at the same time again.
+    """
+    return 1 + secrets.randbelow(2 ** 32 - 1)
 
 
 def first_snapshot(scene: GaussianScene, stamp_ns: int, scene_id: int = 1) -> Snapshot:

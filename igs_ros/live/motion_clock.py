@@ -17,7 +17,7 @@ from igs_ros.live.streams import Stream
 from igs_ros.motion import MotionModel
 from igs_ros.pipeline import Stages
 from igs_ros.schedule import KeySchedule
-from igs_ros.snapshot import Snapshot
+from igs_ros.snapshot import Snapshot, new_scene_id
 from igs_ros.status import State
 from igs_ros.timeline import Timeline
 from igs_ros.timing import span
@@ -172,8 +172,8 @@ class MotionClock:
             exchange.update(state=State.FAILED, message=str(error) or repr(error))
             raise
         self.first_report = first.report
-        scene_id = exchange.count(first_scenes=1).first_scenes
-        self._timeline = Timeline(self._new_motion, first.scene, prepared, scene_id)
+        exchange.count(first_scenes=1)
+        self._timeline = Timeline(self._new_motion, first.scene, prepared, new_scene_id())
         self._show()
         exchange.update(state=State.STREAMING, message='', progress=1.0)
         log.info('first scene of %d Gaussians after %.1f s (stopped by %s)', len(first.scene),

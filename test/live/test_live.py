@@ -309,12 +309,13 @@ def test_motion_that_fails_on_a_new_key_keeps_the_last_one(live, sets):
 
 def test_reset_makes_a_new_scene(live, sets):
     begin(live, sets)
+    before = live.snapshot().scene_id
     live.reset()
     until(lambda: live.status().state == State.WAITING)
     assert live.snapshot() is None
     live.offer(sets[3])
     until(lambda: live.snapshot() is not None)
-    assert live.snapshot().scene_id == 2
+    assert live.snapshot().scene_id not in (0, before)
 
 
 def test_no_first_scene_is_a_state_not_a_death(rig, config, sets, tmp_path):
