@@ -113,6 +113,11 @@ def _fused() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     return mean_ssim
 
 
+def warm_up() -> None:
+    """Have numba compile, or load, the kernels of the CPU."""
+    photometric_loss(torch.zeros(8, 8, 3), Target(np.ones((8, 8, 3), np.uint8)), 0.2)
+
+
 class _CpuLoss(torch.autograd.Function):
     """Loss and gradient in one go."""
 

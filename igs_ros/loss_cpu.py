@@ -22,8 +22,8 @@ follows the area under comparison.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from igs_ros.jit import njit
 from igs_ros.raster.tiles import TILE
 
 WINDOW = 11

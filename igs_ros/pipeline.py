@@ -28,6 +28,7 @@ from igs_ros.schedule import KeySchedule
 from igs_ros.snapshot import Snapshot
 from igs_ros.timeline import Timeline
 from igs_ros.timing import Spent, span, spending
+from igs_ros.warm_up import Progress, warm_up
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,11 @@ class Stages:
         return motion.choose(self.config.motion, self.cameras, self.rasterizer,
                              self.config.motion_model, self.config.threads)
 
+    def warm_up(self, progress: Progress = lambda stage, done: None) -> None:
+        """Load or compile what frames would wait for; see `igs_ros.warm_up`."""
+        with span('warm_up'):
+            warm_up(self.rasterizer, progress)
+
     def first_scene(self, frame_set: FrameSet, points=None, progress=None) -> FirstScene:
         """The first key scene from a prepared frame set (see `igs_ros.bootstrap`)."""
         return bootstrap.first_scene(self.config.bootstrap.method, frame_set, self.cameras,
@@ -95,6 +101,7 @@ class Pipeline:
         """
         with span('decode'):
             prepared = self.stages.preparer.prepare(frame_set)
+        self.stages.warm_up(*([progress] if progress else []))
         with span('bootstrap'):
             first = self.stages.first_scene(prepared, points, progress)
         self._timeline = Timeline(self.stages.new_motion, first.scene, prepared)

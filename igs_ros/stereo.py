@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numba import njit
 
 from igs_ros.camera import Camera, pixel_grid
+from igs_ros.jit import njit
 from igs_ros.overlap import depth_range, source_cameras
 
 _UNSEEN = np.float32(-2)  # below any ZNCC: no evidence here
@@ -79,6 +79,17 @@ def plane_sweep(images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
         points = np.concatenate([known_points(found)[0] for found in coarse.values()]
                                 or [np.zeros((0, 3))])
     return _sweep_all(images, cameras, points, settings, threads)
+
+
+def warm_up() -> None:
+    """Have numba compile, or load, the kernels: a sweep of two pictures side by side."""
+    K, beside = np.array([[16.0, 0, 8], [0, 16, 8], [0, 0, 1]]), np.eye(4)
+    beside[0, 3] = -0.1
+    cameras = {'left': Camera('left', 16, 16, K, np.eye(4)),
+               'right': Camera('right', 16, 16, K, beside)}
+    pictures = dict.fromkeys(cameras, np.zeros((16, 16, 3), np.uint8))
+    plane_sweep(pictures, cameras, threads=1, settings=StereoSettings(
+        scale=1, planes=2, near=1.0, far=2.0))
 
 
 def known_points(found: DepthMap) -> tuple[np.ndarray, np.ndarray]:

@@ -162,8 +162,7 @@ class MotionClock:
                 raise Cancelled
             exchange.update(message=stage, progress=done)
         try:
-            with span('warm_up'):
-                self._stages.rasterizer.warm_up()  # or views and keys would wait for compilers
+            self._stages.warm_up(progress)  # or views and keys would wait for compilers
             with span('bootstrap'):
                 first = self._stages.first_scene(prepared, self._start.points, progress)
         except Cancelled:

@@ -11,7 +11,8 @@ thread and in float64: results repeat bit for bit.
     usable [V, N]                                   bool, which targets count
 """
 import numpy as np
-from numba import njit
+
+from igs_ros.jit import njit
 
 HUBER_ITERATIONS = 6
 HUBER_PX = 1.0  # residuals above this count linearly

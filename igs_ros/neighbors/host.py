@@ -6,8 +6,9 @@ import logging
 from functools import cache
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
+
+from igs_ros.jit import njit
 
 try:
     import fpsample
@@ -38,6 +39,11 @@ def knn(query: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.n
     """See `igs_ros.neighbors.knn`; 1 <= k <= P, Q >= 1."""
     # a list of ranks keeps the second axis, also for k = 1
     return cKDTree(points).query(query, k=list(range(1, k + 1)))
+
+
+def warm_up() -> None:
+    """Have numba compile, or load, the sampling."""
+    _fps_brute_force(np.zeros((2, 3), np.float32), 1, 0)
 
 
 @cache

@@ -49,8 +49,8 @@ class CpuScreenGradients:
 class CpuRasterizer:
     """`Rasterizer` on `threads` threads; may be called from several threads at once.
 
-    Raises `InputError` for fewer than one thread. Kernels are compiled on first use (about 10 s,
-    then cached beside the sources or in NUMBA_CACHE_DIR): see `warm_up`.
+    Raises `InputError` for fewer than one thread. Kernels are compiled on first use and
+    kept (igs_ros.jit): see `warm_up`.
     """
 
     name = 'cpu'
@@ -114,7 +114,7 @@ class CpuRasterizer:
         return CpuContext(camera, *(value[drawn] for value in made))
 
     def warm_up(self) -> None:
-        """Compile, or load from the cache, every kernel in every variant that `render` can use."""
+        """Compile, or load from the cache, every kernel in every variant that can be used."""
         camera = Camera('warm-up', 16, 16, np.array([[16.0, 0, 8], [0, 16, 8], [0, 0, 1]]),
                         np.eye(4))
         scene = GaussianScene(
@@ -124,6 +124,7 @@ class CpuRasterizer:
             for absgrad, depth in itertools.product((False, True), repeat=2):
                 drawn = self.render(scene, camera, absgrad=absgrad, depth=depth)
                 (drawn.depth if depth else drawn.rgb).sum().backward()
+        self.gathered(scene, camera, lambda rgb: np.zeros((*rgb.shape[:2], VALUES), np.float32))
 
     def _shot(self, camera, background, antialiased, absgrad, depth, tiles) -> Shot:
         (fx, _, cx), (_, fy, cy), _ = camera.K

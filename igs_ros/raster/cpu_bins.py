@@ -17,8 +17,8 @@ within tiles, no atomics, and the result does not depend on how many threads wal
 import math
 
 import numpy as np
-from numba import njit
 
+from igs_ros.jit import njit
 from igs_ros.raster import cpu_records as at
 from igs_ros.raster.cpu_records import HALF_TILE, STRICT, TILE
 

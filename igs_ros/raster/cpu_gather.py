@@ -5,8 +5,8 @@ The loop is that of `cpu_tiles.composite`, whose notes hold here, too; instead o
 to pixels it adds, with the same weights, values of pixels to Gaussians.
 """
 import numpy as np
-from numba import njit
 
+from igs_ros.jit import njit
 from igs_ros.raster import cpu_records as at
 from igs_ros.raster.cpu_records import BLOCK, FAST, HALF_TILE, MIN_ALPHA, PIXELS, TILE
 from igs_ros.raster.cpu_tiles import (

@@ -18,8 +18,8 @@ so needles and discs lose no digits to cancellation in float32.
 import math
 
 import numpy as np
-from numba import njit
 
+from igs_ros.jit import njit
 from igs_ros.raster import cpu_records as at
 from igs_ros.raster.cpu_bins import tiles_around
 from igs_ros.raster.cpu_records import MIN_ALPHA, STRICT

@@ -8,8 +8,8 @@ the Gaussian. colour = max(0, sum_k basis_k sh_k + 0.5).
 import math
 
 import numpy as np
-from numba import njit
 
+from igs_ros.jit import njit
 from igs_ros.raster import cpu_records as at
 from igs_ros.raster.cpu_records import STRICT
 

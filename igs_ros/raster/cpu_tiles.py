@@ -26,8 +26,8 @@ a factor of 3 to 6, test_cpu_tiles.py watches over it): an unsigned index (no wr
 count of 16, nothing but float32 and int32.
 """
 import numpy as np
-from numba import njit
 
+from igs_ros.jit import njit
 from igs_ros.raster import cpu_records as at
 from igs_ros.raster.cpu_records import BLOCK, FAST, HALF_TILE, MIN_ALPHA, PIXELS, TILE
 

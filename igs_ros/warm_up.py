@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every compiled kernel of the line, before a frame waits for one.
+
+`python -m igs_ros.warm_up` compiles them; the set-up calls it.
+"""
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from igs_ros import loss, stereo
+from igs_ros.jit import COMPILING, on_compiling
+from igs_ros.motion import lift
+from igs_ros.neighbors import host
+from igs_ros.raster import Rasterizer
+from igs_ros.raster.cpu import CpuRasterizer
+
+Progress = Callable[[str, float], None]
+"""Gets a stage, and which share of it is done, 0..1."""
+
+
+def warm_up(rasterizer: Rasterizer, progress: Progress = lambda stage, done: None) -> None:
+    """Load every kernel that a line with `rasterizer` can use; what is not compiled yet, is.
+
+    Some 30 CPU s to compile, 1 to load. What `progress` raises ends the work.
+    """
+    parts = [rasterizer.warm_up, stereo.warm_up, lift.warm_up, host.warm_up]
+    if rasterizer.device.type == 'cpu':
+        parts.append(loss.warm_up)
+    for number, part in enumerate(parts):
+        done = number / len(parts)
+        progress('loading kernels', done)
+        with on_compiling(lambda done=done: progress(COMPILING, done)):
+            part()
+
+
+def main() -> int:
+    """Compile all kernels of a CPU and say how long it took."""
+    begun, compiled = time.perf_counter(), []
+    with on_compiling(lambda: compiled.append(True)):
+        print(f'igs_ros: {COMPILING}', file=sys.stderr)
+        warm_up(CpuRasterizer(1))
+    print(f'igs_ros: {len(compiled)} kernels compiled in {time.perf_counter() - begun:.0f} s',
+          file=sys.stderr)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
