@@ -26,6 +26,7 @@ from launch import LaunchDescription
 # reads the file twice and refuses it.
 PROFILES = 'FASTRTPS_DEFAULT_PROFILES_FILE' if os.environ.get('ROS_DISTRO') == 'jazzy' \
     else 'FASTDDS_DEFAULT_PROFILES_FILE'
+RANGE = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
 
 
 def player_and_node(context):
@@ -62,6 +63,8 @@ def generate_launch_description():
     return LaunchDescription([
         SetEnvironmentVariable(
             PROFILES, os.environ.get(PROFILES, str(share / 'config' / 'fastdds_shm_64mb.xml'))),
+        # a demo meets no robot of the same network, as `make demo`
+        SetEnvironmentVariable(RANGE, os.environ.get(RANGE, 'LOCALHOST')),
         DeclareLaunchArgument('recording', default_value='',
                               description='folder of a recording with a rig.json; empty: the '
                                           'workbench that ships with the package'),

@@ -46,6 +46,8 @@ def node(context):
     if context.launch_configurations['use_sim_time'] == 'true':
         overrides['use_sim_time'] = True
     overlay = [path for path in [LaunchConfiguration('overlay').perform(context)] if path]
+    named = LaunchConfiguration('enclave').perform(context)
+    enclave = ['--enclave', named] if named else []
     chosen = LaunchConfiguration('preset').perform(context)
     preset = [PathJoinSubstitution([FindPackageShare('igs_ros'), 'config', 'presets',
                                     f'{chosen}.yaml'])] if chosen else []
@@ -53,7 +55,13 @@ def node(context):
         package='igs_ros', executable='reconstruct', name='igs',
         namespace=LaunchConfiguration('namespace'), output='screen', emulate_tty=True,
         parameters=[LaunchConfiguration('params'), *preset, *overlay, overrides],
-        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')])]
+        additional_env=discovery(context.launch_configurations['discovery_range']),
+        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level'), *enclave])]
+
+
+def discovery(wanted):
+    """The variable that limits who may find the node; '' leaves it as the shell has it."""
+    return {'ROS_AUTOMATIC_DISCOVERY_RANGE': wanted} if wanted else {}
 
 
 def generate_launch_description():
@@ -70,6 +78,14 @@ def generate_launch_description():
         DeclareLaunchArgument('use_sim_time', default_value='false', choices=['true', 'false'],
                               description='take the time from /clock, as with ros2 bag play '
                                           '--clock'),
+        DeclareLaunchArgument('discovery_range', default_value='',
+                              choices=['', 'LOCALHOST', 'SUBNET', 'OFF'],
+                              description='who may find the node: LOCALHOST = this machine alone; '
+                                          'empty: as ROS_AUTOMATIC_DISCOVERY_RANGE says '
+                                          '(docs/security.md)'),
+        DeclareLaunchArgument('enclave', default_value='',
+                              description='SROS2 enclave of the node, such as /igs; empty: as the '
+                                          'environment says'),
         DeclareLaunchArgument('log_level', default_value='info',
                               choices=['debug', 'info', 'warn', 'error'],
                               description='least severity of log lines'),
