@@ -3,24 +3,24 @@
 # make test    the whole test suite
 # make fuzz    every fuzzer with 10,000 cases; SEED=... repeats a run, CASES=... for more or fewer
 # make venv    only the virtual environment; make lint; make clean
-PYTHON ?= python3
+# Another Python: make PYTHON=python3.12; other folders: VENV=/path (no spaces), OUT=/path
 VENV := .venv
+OUT := demo_out
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
 # Run the checkout's modules, in child processes too; messages and data are the installed ones.
 # They are the same code (see .installed), but a reinstall would throw away the compiled kernels.
 CHECKOUT := PYTHONPATH="$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))"
 
 # What decides about dependencies, and what is packed.
-DEPENDENCIES := pyproject.toml setup.py $(wildcard constraints/*) tools/setup.sh
-PACKAGED := CMakeLists.txt package.xml tools/ros_wheels.cmake $(shell find \
+DEPENDENCIES := pyproject.toml setup.py $(wildcard constraints/*) tools/setup.sh tools/preflight.py
+PACKAGED := CMakeLists.txt package.xml tools/ros_wheels.cmake tools/backend.py $(shell find \
   msg igs_ros scripts launch config recordings -type f ! -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: demo test fuzz venv lint clean
 
 demo: venv
-	$(CHECKOUT) $(BIN)/igs demo --out demo_out
+	$(CHECKOUT) $(BIN)/python -m igs_ros.cli.main demo --out "$(OUT)"
 
 # What was skipped, and why, stands above pytest's closing line.
 test: venv
@@ -38,9 +38,8 @@ venv: $(VENV)/.installed
 # The whole set-up if anything that decides about dependencies is newer; else only the package, in
 # some seconds, so that the installed copy (`.venv/bin/igs`) is never behind the checkout.
 $(VENV)/.installed: $(DEPENDENCIES) $(PACKAGED)
-	$(if $(filter $(DEPENDENCIES),$?),tools/setup.sh $(VENV) $(PYTHON),$(PIP) install --no-deps --no-build-isolation .)
-	@touch $@
+	@tools/setup.sh "$(VENV)" "$(PYTHON)" $(if $(filter $(DEPENDENCIES),$?),all,package)
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo_out .pytest_cache .ruff_cache .hypothesis
-	find igs_ros test launch -name __pycache__ -prune -exec rm -rf {} +
+	find igs_ros test launch tools -name __pycache__ -prune -exec rm -rf {} +

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """pip's side of the build: runs the CMakeLists.txt that colcon runs, packs what it installs."""
+import atexit
 import hashlib
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ElementTree
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,24 +19,64 @@ from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / 'tools'))
+from preflight import ament_prefixes, sourced, stop  # noqa: E402
+
 XML = ElementTree.parse(HERE / 'package.xml').getroot()
 NAME, VERSION = XML.findtext('name'), XML.findtext('version')
-# A sourced ROS 2 brings its own rclpy and generators; elsewhere they are wheels. AMENT_PREFIX_PATH
-# would be the wrong test: users of the wheels set it too.
-SOURCED = bool(os.environ.get('ROS_DISTRO'))
+# A sourced ROS 2 brings its own rclpy and generators; elsewhere they are wheels.
+SOURCED = sourced()
+# What CMakeLists.txt asks for; the hook tools/ros_wheels.cmake needs a newer one.
+CMAKE = (3, 20) if SOURCED else (3, 24)
+LINES = 25  # of a failed command's output that are shown
 
 
 def ros_prefixes():
     """The sourced ROS 2, else the environment that holds the ROS wheels."""
-    found = [p for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
-    if not SOURCED:
-        spec = find_spec('rosidl_adapter')
-        if spec is None:
-            sys.exit('No ROS 2 is sourced and its generator wheels are not installed. '
-                     'Use `make venv`, or pip without --no-build-isolation.')
-        # <prefix>/lib/pythonX.Y/site-packages/rosidl_adapter/__init__.py
-        found = [str(Path(spec.origin).parents[4])]
-    return found
+    if SOURCED:
+        return ament_prefixes()
+    spec = find_spec('rosidl_adapter')
+    if spec is None:
+        stop('no ROS 2 is sourced and its generator wheels are not installed: '
+             'use `make venv`, or pip without --no-build-isolation')
+    # <prefix>/lib/pythonX.Y/site-packages/rosidl_adapter/__init__.py
+    return [str(Path(spec.origin).parents[4])]
+
+
+def build_tools():
+    """Paths of cmake and ninja: those of the wheels, which no PATH need name, else the system's.
+
+    ninja is None where there is none: CMake takes make then.
+    """
+    folders = []
+    for module, name in ('cmake', 'CMAKE_BIN_DIR'), ('ninja', 'BIN_DIR'):
+        try:
+            folders.append(getattr(import_module(module), name))
+        except (ImportError, AttributeError):
+            pass  # the system's
+    path = os.pathsep.join([*filter(None, folders), os.environ.get('PATH', os.defpath)])
+    cmake, ninja = (shutil.which(tool, path=path) for tool in ('cmake', 'ninja'))
+    wanted = 'pip install cmake ninja, or use pip without --no-build-isolation'
+    if cmake is None:
+        stop(f'cmake is missing: {wanted}')
+    said = subprocess.run([cmake, '--version'], capture_output=True, text=True).stdout
+    version = re.search(r'version (\d+)\.(\d+)', said)
+    if version is None or tuple(map(int, version.groups())) < CMAKE:
+        stop(f'{cmake} is too old or does not run, {".".join(map(str, CMAKE))} or newer is '
+             f'needed: {wanted}')
+    return cmake, ninja
+
+
+def run_logged(command, env, log):
+    """Run a command; if it fails, end with the last lines of its output and where all of it is."""
+    with log.open('a', errors='replace') as file:
+        file.write(f'$ {shlex.join(command)}\n')
+        file.flush()
+        failed = subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT).returncode
+    if failed:
+        atexit.unregister(shutil.rmtree)  # the log stays
+        print('\n'.join(log.read_text(errors='replace').splitlines()[-LINES:]), file=sys.stderr)
+        stop(f'{" ".join(command[:2])} ended with {failed}; all it said is in {log}')
 
 
 def is_loaded(relative, site):
@@ -45,13 +90,16 @@ class CMakeBuild(build_ext):
     def run(self):
         """Fill build_lib and data_files from the staging folder."""
         prefixes = ros_prefixes()
-        # Another ROS or interpreter gets a build folder of its own, never a stale CMake cache.
-        key = hashlib.sha1(repr((prefixes, sys.executable)).encode()).hexdigest()[:8]
-        work = Path(self.build_temp).resolve() / key
+        program, ninja = build_tools()
+        # Another ROS, interpreter or place gets a build folder of its own, never a stale CMake
+        # cache.
+        key = repr((str(HERE), prefixes, sys.executable, bool(ninja))).encode()
+        work = Path(self.build_temp).resolve() / hashlib.sha1(key).hexdigest()[:8]
         stage = work / 'stage'
         site = f'lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages'
         shutil.rmtree(stage, ignore_errors=True)
-        self._cmake(prefixes, work, stage, site)
+        work.mkdir(parents=True, exist_ok=True)
+        self._cmake(program, ninja, prefixes, work, stage, site)
 
         # Not merged into an older build: a deleted module must not live on in the wheel.
         library = Path(self.build_lib) / NAME
@@ -66,19 +114,21 @@ class CMakeBuild(build_ext):
                 data.setdefault(relative.parent.as_posix(), []).append(str(path))
         self.distribution.data_files = list(data.items())
 
-    def _cmake(self, prefixes, work, stage, site):
+    def _cmake(self, program, ninja, prefixes, work, stage, site):
         env = dict(os.environ, AMENT_PREFIX_PATH=os.pathsep.join(prefixes))
         # The generators are run as `python -m ...`, outside pip's isolated sys.path.
         env['PYTHONPATH'] = os.pathsep.join(
             [os.path.join(p, site) for p in prefixes]
             + [p for p in sys.path if p.rstrip('/').endswith('site-packages')]
             + [p for p in [os.environ.get('PYTHONPATH')] if p])
-        ninja = ['-G', 'Ninja'] if shutil.which('ninja') else []
+        log = work / 'build.log'
+        log.unlink(missing_ok=True)
 
         def cmake(*arguments):
-            subprocess.run(['cmake', *map(str, arguments)], check=True, env=env)
+            run_logged([program, *map(str, arguments)], env, log)
 
-        cmake('-S', HERE, '-B', work / 'cmake', *ninja,
+        cmake('-S', HERE, '-B', work / 'cmake',
+              *(['-G', 'Ninja', f'-DCMAKE_MAKE_PROGRAM={ninja}'] if ninja else []),
               '-DCMAKE_BUILD_TYPE=Release', '-DBUILD_TESTING=OFF',
               f'-DCMAKE_INSTALL_PREFIX={stage}', f'-DPYTHON_INSTALL_DIR={site}',
               f'-DPython3_EXECUTABLE={sys.executable}', '-DPython3_FIND_VIRTUALENV=ONLY',
@@ -138,6 +188,13 @@ ROS_WHEELS = [
 
 TRAIN = ['accelerate', 'tensorboard']
 
+# A read-only checkout: what setuptools writes beside it goes elsewhere.
+ELSEWHERE = {}
+if not os.access(HERE, os.W_OK):
+    scratch = tempfile.mkdtemp(prefix=f'{NAME}-build-')
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    ELSEWHERE = {'build': {'build_base': scratch}, 'egg_info': {'egg_base': scratch}}
+
 setup(
     name=NAME,
     version=VERSION,
@@ -158,6 +215,7 @@ setup(
     },
     entry_points={'console_scripts': ['igs = igs_ros.cli.main:main']},
     distclass=Binary,
+    options=ELSEWHERE,
     cmdclass={'build': Build, 'build_ext': CMakeBuild},
     packages=[NAME],
     zip_safe=False,

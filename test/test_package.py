@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package as such: versions, licences, messages' comments, file sizes, what is installed."""
 import json
+import os
 import re
 import stat
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 
@@ -23,14 +25,28 @@ LIMIT = 400
 
 
 def files():
-    """Paths of all files that git has or would take; of a tarball, all there are."""
+    """Paths of all files that git has or would take; without git, or of a tarball, the same."""
     command = ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard']
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode == 0:
-        names = listed.stdout.split('\0')
-        return sorted({ROOT / name for name in names if name and (ROOT / name).is_file()})
-    return sorted(path for path in ROOT.rglob('*') if path.is_file() and not
-                  {'.venv', '.git', 'build', 'install'} & set(path.relative_to(ROOT).parts))
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        return files_without_git()
+    if listed.returncode:
+        return files_without_git()
+    names = listed.stdout.split('\0')
+    return sorted({ROOT / name for name in names if name and (ROOT / name).is_file()})
+
+
+def files_without_git():
+    """Paths of all files but those in folders that .gitignore names."""
+    ignored = [line.strip('/') for line in (ROOT / '.gitignore').read_text().splitlines()
+               if line.endswith('/')] + ['.git', '.venv']
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders
+                      if not any(fnmatch(name, pattern) for pattern in ignored)]
+        found += [Path(folder, name) for name in names]
+    return sorted(path for path in found if path.is_file())
 
 
 def is_source(path):
@@ -52,9 +68,9 @@ def test_one_version():
     assert not released or released[0] == VERSION, 'newest release of CHANGELOG.rst'
 
 
-def test_setup_and_pyproject_name_the_same_ros_versions():
-    pins = [dict(re.findall(r'["\'](ros-[a-z-]+)==([\d.*]+)["\']', (ROOT / name).read_text()))
-            for name in ('setup.py', 'pyproject.toml')]
+def test_build_and_run_name_the_same_ros_versions():
+    pins = [dict(re.findall(r"'(ros-[a-z-]+)==([\d.*]+)'", (ROOT / name).read_text()))
+            for name in ('setup.py', 'tools/preflight.py')]
     common = pins[0].keys() & pins[1].keys()
     assert common
     assert all(pins[0][name] == pins[1][name] for name in common)

@@ -1,21 +1,31 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Makes the virtual environment with everything that building, running and testing needs.
-# Called by make; usage: tools/setup.sh VENV [PYTHON]
+# Called by make; usage: tools/setup.sh VENV PYTHON WHAT ("" is python3; WHAT: all or package)
 set -eu
 cd "$(dirname "$0")/.."
-venv=$1
-python=${2:-python3}
+venv=$1 python=$2 what=$3
+done_file=$venv/.installed
 
-stop() { echo "igs_ros: $*" >&2; exit 1; }
-# Not `python -m pip`: with the checkout on sys.path pip takes its egg-info for an installation.
-pip() { "$venv/bin/pip" --disable-pip-version-check "$@"; }
-torch_is_there() { "$venv/bin/python" -c 'import torch' 2>/dev/null; }
+say() { echo "igs_ros: $*" >&2; }
+stop() { say "$*"; exit 1; }
+# Isolated (-I): in the checkout pip takes its egg-info for an installation, and a foreign
+# PYTHONPATH is none of pip's business. As a module: a moved environment's pip is the old one's.
+pip() { "$venv/bin/python" -I -m pip --disable-pip-version-check "$@"; }
+has() { "$venv/bin/python" -I -c "import $1" 2>/dev/null; }
 
-# --- what the system has to bring: name all of it at once ---
-command -v "$python" >/dev/null || stop "missing: $python. Install it: sudo apt install python3 python3-dev python3-venv g++"
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-  stop "$("$python" --version) is too old, 3.10 or newer is needed (Debian 12 and Ubuntu 24.04 have it); another one: make PYTHON=python3.12"
+# --- what can fail early: nothing has been downloaded yet ---
+if [ -x "$venv/bin/python" ]; then
+  [ -z "$python" ] || [ "$("$python" -c 'import sys; print(sys.version)')" = \
+                        "$("$venv/bin/python" -c 'import sys; print(sys.version)')" ] ||
+    stop "$venv is of another Python than PYTHON=$python: make clean first, or take another folder: make VENV=.venv2 PYTHON=$python"
+  python=$venv/bin/python
+elif [ -L "$venv/bin/python" ]; then
+  stop "the Python that $venv was made with is gone: make clean, then call this again"
+fi
+python=${python:-python3}
+command -v "$python" >/dev/null || stop "missing: $python. Install with: sudo apt install g++ python3-dev python3-venv"
+requirements=$("$python" tools/preflight.py) || exit 1
 missing='' packages=''
 need() { missing="$missing, $1"; packages="$packages $2"; }
 command -v g++ >/dev/null || need g++ g++
@@ -24,30 +34,50 @@ command -v g++ >/dev/null || need g++ g++
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
   need "Python.h of $python" python3-dev
 [ -z "$missing" ] || stop "missing: ${missing#, }. Install with: sudo apt install$packages"
+mkdir -p "$venv" 2>/dev/null && [ -w "$venv" ] ||
+  stop "$venv can't be written. Elsewhere: make VENV=/another/folder OUT=/yet/another demo"
 
-[ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"
-
-# --- torch, which comes in very different sizes ---
-if nvidia-smi >/dev/null 2>&1; then
-  extras=dev,cuda constraint=''
-else
-  extras=dev constraint=constraints/cpu.txt
-  if ! torch_is_there; then
-    torch=$(sed -n '/^torch==/p' $constraint)
-    if pip index versions torch 2>/dev/null | grep -Eq "^Available versions:.* ${torch#torch==}\+cpu(,|$)"; then
-      pip install "$torch"
-    elif pip install --quiet uv && "$venv/bin/python" -m uv pip install --python "$venv/bin/python" "$torch" --torch-backend=cpu; then
-      :
-    else
-      echo "igs_ros: no CPU build of $torch could be had; the usual one brings several GB of CUDA libraries." >&2
-    fi
-  fi
+# --- one at a time: of two first calls the second waits, and finds all done ---
+exec 9<"$venv"
+lock() { "$python" -c "import fcntl; fcntl.flock(9, fcntl.LOCK_EX | $1)" 2>/dev/null; }
+if ! lock fcntl.LOCK_NB; then
+  say "another set-up of $venv is running; waiting for it"
+  lock 0
+  ! make -q "$done_file" VENV="$venv" 2>/dev/null || exit 0
 fi
 
-# --- build tools, then the package with all it needs. No build isolation: the generators are
+[ -x "$venv/bin/python" ] && has pip || "$python" -m venv "$venv"
+
+# --- the package's own wheel, before anything heavy. No build isolation: the generators are
 # installed once and not again for each build. ---
-# On a sourced ROS 2 the ros-* parts come from there.
-sed -n '/^requires = \[/,/^\]/s/^ *"\(.*\)",$/\1/p' pyproject.toml |
-  if [ -n "${ROS_DISTRO:-}" ]; then grep -v '^ros-'; else cat; fi > "$venv/build-requirements.txt"
-pip install ${constraint:+-c "$constraint"} -r "$venv/build-requirements.txt"
-pip install ${constraint:+-c "$constraint"} --no-build-isolation ".[$extras]"
+echo "$requirements" > "$venv/build-requirements.txt"
+[ "$what" = package ] || pip install -r "$venv/build-requirements.txt"
+rm -rf "$venv/wheel"
+say "building the package with its messages (a minute or less)"
+pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$venv/wheel" .
+wheel=$(echo "$venv"/wheel/*.whl)
+pip install --quiet --no-deps --force-reinstall "$wheel"
+
+# --- torch, which comes in very different sizes, then the rest ---
+cpu_torch() {
+  torch=$(sed -n '/^torch==/p' constraints/cpu.txt)
+  if pip index versions torch 2>/dev/null | grep -Eq "^Available versions:.* ${torch#torch==}\+cpu(,|$)"; then
+    pip install "$torch"
+  else
+    pip install --quiet uv && UV_HTTP_TIMEOUT=20 "$venv/bin/python" -m uv pip install \
+      --python "$venv/bin/python" "$torch" --torch-backend=cpu
+  fi
+}
+if [ "$what" = all ]; then
+  extras=dev constraint=''
+  if nvidia-smi >/dev/null 2>&1; then
+    extras=dev,cuda
+  elif ! has torch; then
+    constraint=constraints/cpu.txt
+    cpu_torch || say "there is no CPU build of $torch to be had for $("$python" --version). Taking the usual one, with CUDA's" \
+      "libraries: about 3.1 GB to download, 5.9 GB in $venv. To stop it: Ctrl-C; then call make with PYTHON=python3.11," \
+      "or put a torch of your own into $venv ($venv/bin/pip install torch ...) and call make again."
+  fi
+  pip install ${constraint:+-c "$constraint"} "$wheel[$extras]"
+fi
+touch "$done_file"
