@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package as such: versions, licences, messages' comments, file sizes, what is installed."""
+import ast
 import json
 import os
 import re
@@ -74,6 +75,27 @@ def test_build_and_run_name_the_same_ros_versions():
     common = pins[0].keys() & pins[1].keys()
     assert common
     assert all(pins[0][name] == pins[1][name] for name in common)
+
+
+def names(requirements):
+    """Names of distributions, without versions and comments."""
+    lines = (line.split('#')[0] for line in requirements)
+    return {re.match(r'\s*([\w.-]+)', line)[1].lower() for line in lines if line.strip()}
+
+
+def test_a_workspace_has_all_that_pip_installs():
+    """rosdep and requirements-ros.txt together are REQUIRES of setup.py."""
+    known = {'python3-matplotlib': 'matplotlib', 'python3-numpy': 'numpy', 'python3-rich': 'rich',
+             'python3-opencv': 'opencv-python-headless', 'python3-scipy': 'scipy',
+             'python3-yaml': 'pyyaml'}
+    rosdep = {e.text for e in XML.iter('exec_depend') if e.text.startswith('python3-')}
+    assert rosdep == known.keys()
+    source = re.search(r'^REQUIRES = (\[.*?^\])', (ROOT / 'setup.py').read_text(), re.M | re.S)
+    ours = (ROOT / 'requirements-ros.txt').read_text().splitlines()
+    wanted = ast.literal_eval(source[1])
+    assert names(ours) | set(known.values()) == names(wanted)
+    pins = {line for line in ours if '==' in line}
+    assert pins == {line for line in wanted if '==' in line}
 
 
 def test_licence_line_in_every_source_file():
