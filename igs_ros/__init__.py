@@ -3,7 +3,12 @@
 
 `igs_ros.msg` is generated when the package is built; everything else lies in this folder.
 """
+import os
 from pkgutil import extend_path
+
+# OpenCV reads it when it is first imported. A backstop of 16384 x 16384 px: pictures are held
+# against their calibration before they are decoded.
+os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(16384 ** 2))
 
 __version__ = '0.1.0'  # that of package.xml (tested); colcon installs no other metadata
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from igs_ros.errors import InputError, shown
 
+MAX_SIDE_PX = 16384  # of pictures; what claims to be larger is damaged or means harm
 MAX_NAME = 128  # bytes: names become folders, files and topics
 
 

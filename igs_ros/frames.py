@@ -11,13 +11,15 @@ import numpy as np
 
 from igs_ros.camera import Camera
 from igs_ros.errors import InputError
-
-# A calibration belongs to the pixels as the sensor wrote them: EXIF must not turn them.
-AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+from igs_ros.picture_files import DamagedPicture, decode_color, decode_stored, picture_size
 
 
 class Picture(Protocol):
     """An image that may still be encoded."""
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in px, without decoding; raises `InputError`."""
+        ...
 
     def decode(self) -> np.ndarray:
         """uint8 RGB [H, W, 3], sRGB, as the camera took it; raises `InputError`."""
@@ -29,6 +31,10 @@ class RawPicture:
     """A decoded image as the camera took it."""
 
     pixels: np.ndarray  # [H, W, 3] uint8 RGB
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in px."""
+        return self.pixels.shape[1], self.pixels.shape[0]
 
     def decode(self) -> np.ndarray:
         """The pixels."""
@@ -42,19 +48,21 @@ class EncodedPicture:
     data: bytes
     origin: str
 
+    def size(self) -> tuple[int, int]:
+        """Width and height in px by the header; raises `InputError` as `picture_size` does."""
+        return picture_size(self.data, self.origin)
+
     def decode(self) -> np.ndarray:
-        """uint8 RGB [H, W, 3]; raises `InputError` when the bytes are no image."""
-        pixels = None
-        if len(self.data):
-            pixels = cv2.imdecode(np.frombuffer(self.data, np.uint8), AS_STORED)
-        if pixels is None:
-            raise InputError(f'{self.origin}: {len(self.data)} bytes that are no readable JPEG or '
-                             f'PNG image. Check the camera driver or the file.')
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        """uint8 RGB [H, W, 3]; raises `InputError` as `decode_color` does."""
+        return decode_color(self.data, self.origin)
 
 
 class DepthPicture(Protocol):
     """A picture of a depth camera, registered to the colour camera of the same name."""
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in px, without decoding; raises `InputError`."""
+        ...
 
     def decode(self) -> np.ndarray:
         """float32 [H, W] m along the optical axis, NaN = not known; raises `InputError`."""
@@ -69,15 +77,17 @@ class EncodedDepth:
     origin: str
     metres_per_unit: float
 
+    def size(self) -> tuple[int, int]:
+        """Width and height in px by the header; raises `InputError` as `picture_size` does."""
+        return picture_size(self.data, self.origin)
+
     def decode(self) -> np.ndarray:
-        """float32 [H, W] m; raises `InputError` when the bytes are no 16-bit grey image."""
-        units = None
-        if len(self.data):
-            units = cv2.imdecode(np.frombuffer(self.data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if units is None or units.dtype != np.uint16 or units.ndim != 2:
-            found = 'no image' if units is None else f'{units.dtype} of shape {units.shape}'
-            raise InputError(f'{self.origin}: {found}; expected a depth picture, a PNG of one '
-                             f'channel with 16 bits. Export the depth as such.')
+        """float32 [H, W] m; raises `InputError` when the bytes are no whole 16-bit grey PNG."""
+        units = decode_stored(self.data, self.origin)
+        if units.dtype != np.uint16 or units.ndim != 2:
+            raise InputError(f'{self.origin}: {units.dtype} of shape {units.shape}; expected a '
+                             f'depth picture, a PNG of one channel with 16 bits. Export the depth '
+                             f'as such.')
         depth = units.astype(np.float32) * np.float32(self.metres_per_unit)
         return np.where(units > 0, depth, np.float32(np.nan))
 
@@ -92,13 +102,13 @@ class WorkingDepth:
 
     def decode(self) -> np.ndarray:
         """float32 [h, w] m of the working camera; raises `InputError` for another size."""
-        depth = self.picture.decode()
-        size = (self.source.height, self.source.width)
-        if depth.shape != size:
+        width, height = self.picture.size()
+        if (width, height) != (self.source.width, self.source.height):
             raise InputError(
-                f"camera '{self.source.name}': depth of {depth.shape[1]}x{depth.shape[0]} px, but "
-                f'its calibration is for {size[1]}x{size[0]}; expected depth registered to the '
-                f'pictures. Register it, or leave it out.')
+                f"camera '{self.source.name}': depth of {width}x{height} px, but its calibration "
+                f'is for {self.source.width}x{self.source.height}; expected depth registered to '
+                f'the pictures. Register it, or leave it out.')
+        depth = self.picture.decode()
         maps = self.source.working_maps(self.target)
         # nearest: a mean of two depths lies on neither surface
         return cv2.remap(depth, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT,
@@ -121,6 +131,13 @@ class PictureProblem:
     camera: str
     cause: str  # of the drop, as docs/topics.md lists them
     text: str  # for people: from where, what came, what was expected, what to do
+
+    @classmethod
+    def of(cls, camera: str, error: Exception) -> PictureProblem:
+        """The problem of a picture of `camera` that `error` came of."""
+        cause = 'damaged_picture' if isinstance(error, DamagedPicture) else 'unusable_picture'
+        found = str(error) if isinstance(error, InputError) else f'not decoded: {error!r}'
+        return cls(camera, cause, f"camera '{camera}': {found}")
 
     def __str__(self):
         return self.text
@@ -150,6 +167,15 @@ class FrameSet:
                        depths={k: v for k, v in self.depths.items() if k in names})
 
 
+def check_size(picture: Picture, camera: Camera) -> None:
+    """Raise `InputError` unless `picture`, not decoded, has the size of the calibration."""
+    width, height = picture.size()
+    if (width, height) != (camera.width, camera.height):
+        raise InputError(
+            f'a picture of {width}x{height} px, but its calibration is for '
+            f'{camera.width}x{camera.height}. Use the calibration of this picture size.')
+
+
 class Preparer:
     """Brings the pictures of a rig to the working cameras: undistorted and resized, once.
 
@@ -166,31 +192,29 @@ class Preparer:
     def prepare(self, frame_set: FrameSet) -> FrameSet:
         """The frame set with decoded working images.
 
-        A picture that cannot be decoded or has the wrong size is left out, joins `missing`, and
-        its message joins `problems`; pictures of unknown cameras are ignored.
+        A picture that has another size than its calibration (seen before it is decoded), is
+        damaged, or costs any other error is left out, joins `missing`, and its message joins
+        `problems`; pictures of unknown cameras are ignored.
         """
         images, missing, problems = {}, list(frame_set.missing), list(frame_set.problems)
         for name, picture in frame_set.images.items():
             if name not in self.sources:
                 continue
             try:
-                pixels = picture if isinstance(picture, np.ndarray) else picture.decode()
-                images[name] = self._working_image(name, pixels)
-            except InputError as error:
+                images[name] = self._working_image(name, picture)
+            except Exception as error:  # of whatever kind: it costs this picture alone
                 missing.append(name)
-                problems.append(PictureProblem(name, 'unusable_picture', str(error)))
+                problems.append(PictureProblem.of(name, error))
         depths = {name: WorkingDepth(picture, self.sources[name], self.cameras[name])
                   for name, picture in frame_set.depths.items() if name in self.sources}
         return replace(frame_set, images=images, missing=tuple(missing), problems=tuple(problems),
                        depths=depths)
 
-    def _working_image(self, name: str, pixels: np.ndarray) -> np.ndarray:
+    def _working_image(self, name: str, picture: Picture | np.ndarray) -> np.ndarray:
         source, target = self.sources[name], self.cameras[name]
-        if pixels.shape != (source.height, source.width, 3):
-            raise InputError(
-                f"camera '{name}': image of {pixels.shape[1]}x{pixels.shape[0]} px, but its "
-                f'calibration is for {source.width}x{source.height}. Use the calibration of this '
-                f'image size.')
+        picture = RawPicture(picture) if isinstance(picture, np.ndarray) else picture
+        check_size(picture, source)
+        pixels = picture.decode()
         if source.distorted:
             if name not in self._maps:
                 # drawn at full size first, so that shrinking can average instead of skipping

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Order, data and threads of the whole suite."""
 import os
+import sys
 from pathlib import Path
 
 # Before torch and numba are imported: tests share small machines, and start processes themselves.
@@ -12,6 +13,7 @@ import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'test'))  # picture_bytes
 
 torch.set_num_threads(1)
 # No deadlines: they measure the machine. The same examples on every run: failures repeat.

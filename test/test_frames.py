@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frame sets: decoding, undistortion and resizing at the border."""
 import struct
+import tracemalloc
 
 import cv2
 import numpy as np
 import pytest
+from picture_bytes import jpeg, png, png_of, resized_jpeg
 
 from igs_ros.camera import Camera
 from igs_ros.errors import InputError
-from igs_ros.frames import EncodedPicture, FrameSet, Preparer, RawPicture
+from igs_ros.frames import EncodedDepth, EncodedPicture, FrameSet, Preparer, RawPicture
 
 K = np.array([[100.0, 0, 80], [0, 100, 60], [0, 0, 1]])
 
@@ -49,6 +51,56 @@ def test_wrong_size_is_missing_and_says_both_sizes():
     assert '160x100' in prepared.problems[0].text and '160x120' in prepared.problems[0].text
 
 
+@pytest.mark.parametrize('side', [10_000, 30_000, 60_000])
+def test_a_bomb_costs_its_picture_and_is_not_decoded(side, monkeypatch):
+    bomb = EncodedPicture(resized_jpeg(jpeg(ramp()), side, side), '/left/image')
+    monkeypatch.setattr(bomb.__class__, 'decode', lambda self: pytest.fail('decoded'))
+    prepared = Preparer(rig()).prepare(FrameSet(0, {'left': bomb, 'right': RawPicture(ramp())}))
+    assert list(prepared.images) == ['right'] and prepared.missing == ('left',)
+    problem, = prepared.problems
+    assert (problem.camera, problem.cause) == ('left', 'unusable_picture')
+    assert problem.text.startswith("camera 'left': ") and f'{side}x{side} px' in problem.text
+
+
+class Raising(RawPicture):
+    """A picture whose decoder fails as no decoder should."""
+
+    def decode(self):
+        raise self.pixels
+
+    def size(self):
+        return 160, 120
+
+
+@pytest.mark.parametrize('error', [cv2.error('inside'), MemoryError(), ZeroDivisionError('x')])
+def test_any_error_costs_one_picture(error):
+    prepared = Preparer(rig()).prepare(
+        FrameSet(0, {'left': Raising(error), 'right': RawPicture(ramp())}))
+    assert list(prepared.images) == ['right'] and prepared.missing == ('left',)
+    problem, = prepared.problems
+    assert problem.cause == 'unusable_picture'
+    assert problem.text == f"camera 'left': not decoded: {error!r}"
+
+
+def test_damage_has_a_cause_of_its_own():
+    cut = EncodedPicture(png(ramp())[:-30], '/left/image')
+    problem, = Preparer(rig()).prepare(FrameSet(0, {'left': cut})).problems
+    assert problem.cause == 'damaged_picture'
+    assert problem.text.startswith("camera 'left': /left/image: a damaged PNG of ")
+
+
+def test_depth_of_another_size_is_not_decoded():
+    bomb = EncodedDepth(png_of(10_000, 10_000, bits=16, color=0), 'd.png', 0.001)
+    prepared = Preparer(rig()).prepare(
+        FrameSet(0, {'left': RawPicture(ramp())}, depths={'left': bomb}))
+    tracemalloc.start()
+    with pytest.raises(InputError, match='depth of 10000x10000 px, but .* 160x120'):
+        prepared.depths['left'].decode()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 ** 6
+
+
 def test_unknown_cameras_are_ignored():
     prepared = Preparer(rig()).prepare(FrameSet(0, {'other': RawPicture(ramp())}))
     assert not prepared.images and not prepared.problems
@@ -75,11 +127,11 @@ def exif_turned(jpeg: bytes, orientation: int) -> bytes:
 
 
 def test_exif_does_not_turn_a_calibrated_picture():
-    jpeg = cv2.imencode('.jpg', ramp())[1].tobytes()
-    turned = exif_turned(jpeg, 6)
+    straight = jpeg(ramp())
+    turned = exif_turned(straight, 6)
     assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (160, 120, 3)
     np.testing.assert_array_equal(EncodedPicture(turned, 'cam.jpg').decode(),
-                                  EncodedPicture(jpeg, 'cam.jpg').decode())
+                                  EncodedPicture(straight, 'cam.jpg').decode())
 
 
 @pytest.mark.parametrize('k1', [0.1, -0.1])

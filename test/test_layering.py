@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'igs_ros'
 FILES = sorted(PACKAGE.rglob('*.py'))
 
-TYPES = {'errors', 'camera', 'files', 'frames', 'scene', 'view', 'config', 'timing', 'budget'}
+TYPES = {'errors', 'camera', 'files', 'frames', 'picture_files', 'scene', 'view', 'config',
+         'timing', 'budget'}
 PIPELINE = {'pipeline', 'live', 'offline', 'sessions', 'bench', 'training'}
 BORDER = {'cli', 'node'}  # everything else is a stage
 ROS = ('rclpy', 'rosidl', 'igs_ros.msg', 'message_filters', 'tf2_ros', 'launch', 'launch_ros')

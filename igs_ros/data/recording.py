@@ -11,7 +11,7 @@ from igs_ros.camera import Camera
 from igs_ros.data.points import Points
 from igs_ros.data.sources import DepthSource, Source
 from igs_ros.errors import InputError
-from igs_ros.frames import FrameSet, Picture
+from igs_ros.frames import FrameSet, Picture, check_size
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +118,13 @@ def checked(recording: Recording) -> Recording:
         raise InputError(f"{recording.path}: held_out names {', '.join(unknown)}; expected "
                          f"cameras of this rig: {', '.join(recording.cameras)}.")
     for name, camera in recording.cameras.items():
-        pixels = _first_picture(recording.sources[name]).decode()
-        if pixels.shape[:2] != (camera.height, camera.width):
+        picture = _first_picture(recording.sources[name])
+        try:
+            check_size(picture, camera)
+        except InputError as error:
             raise InputError(
-                f"{recording.sources[name].path}: camera '{name}': pictures of "
-                f'{pixels.shape[1]}x{pixels.shape[0]} px, but its calibration is for '
-                f'{camera.width}x{camera.height}. Use the calibration of this picture size.')
+                f"{recording.sources[name].path}: camera '{name}': {error}") from error
+        picture.decode()
     return recording
 
 

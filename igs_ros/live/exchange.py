@@ -19,7 +19,7 @@ from igs_ros.status import Status
 from igs_ros.timing import Drops, Timings
 
 log = logging.getLogger(__name__)
-_WARN_EVERY_S = 5.0
+_WARN_EVERY_S = 10.0
 Follow = Callable[[GaussianScene, FrameSet], Follower]
 
 
@@ -242,9 +242,9 @@ class Exchange:
         self.drops.add(cause)
         self.count(refinements_discarded=1)
 
-    def warn(self, message: str, **options) -> None:
-        """Log `message`, at most every few seconds for one origin (what stands before ':')."""
-        origin, now = message.split(':')[0], time.monotonic()
+    def warn(self, message: str, origin: str | None = None, **options) -> None:
+        """Log `message`, at most every few seconds for one origin (or what stands before ':')."""
+        origin, now = origin or message.split(':')[0], time.monotonic()
         with self._changed:
             due = now - self._warned.get(origin, -_WARN_EVERY_S) >= _WARN_EVERY_S
             if due:

@@ -99,7 +99,7 @@ class MotionClock:
             prepared = self._stages.preparer.prepare(frame_set)
         for problem in prepared.problems:
             self._exchange.drops.add(f'{problem.cause}:{problem.camera}')
-            self._exchange.warn(problem.text)
+            self._exchange.warn(problem.text, f'{problem.cause}:{problem.camera}')
         if not prepared.images:
             self._exchange.drops.add('no_picture')
             return None

@@ -62,6 +62,10 @@ class ImagePicture:
 
     message: Image
 
+    def size(self) -> tuple[int, int]:
+        """Width and height in px."""
+        return self.message.width, self.message.height
+
     def decode(self) -> np.ndarray:
         """uint8 RGB [H, W, 3]; a copy unless the message is rgb8 without row padding."""
         message = self.message

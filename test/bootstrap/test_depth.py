@@ -32,6 +32,9 @@ class Measured:
 
     depth: np.ndarray
 
+    def size(self):
+        return self.depth.shape[1], self.depth.shape[0]
+
     def decode(self):
         return self.depth
 

@@ -154,6 +154,6 @@ def test_a_folder_without_images_is_named(tmp_path):
 def test_pictures_of_another_size_than_the_calibration_are_refused(tmp_path):
     write_images(tmp_path / 'cam00', 0, 1)
     write_rig(tmp_path, [rig_entry(0, width=128)])
-    with pytest.raises(InputError, match="camera 'cam00': pictures of 64x48 px, but its "
+    with pytest.raises(InputError, match="camera 'cam00': a picture of 64x48 px, but its "
                                          'calibration is for 128x48'):
         open_recording(tmp_path)

@@ -102,13 +102,15 @@ def test_first_scene_waits_for_all_cameras_but_not_for_ever(rig, config, sets, c
         live.stop()
 
 
-def test_unusable_pictures_cost_nothing_but_themselves(live, sets):
+def test_unusable_pictures_cost_nothing_but_themselves(live, sets, caplog):
     begin(live, sets)
     broken = {name: EncodedPicture(b'not a picture', f'/{name}/image') for name in TRAIN}
     live.offer(replace(sets[1], images=broken))
     until(lambda: live.status().drops.get('no_picture'))
     drops = live.status().drops
     assert [drops[f'unusable_picture:{name}'] for name in TRAIN] == [1, 1, 1]
+    for name in TRAIN:
+        assert caplog.text.count(f"camera '{name}': ") == 1
     live.offer(replace(sets[2], images={**sets[2].images, 'cam00': broken['cam00']}))
     until(lambda: live.snapshot().stamp_ns == sets[2].stamp_ns)
     assert live.status().cameras_in_last_set == 2

@@ -2,10 +2,12 @@
 """The node as a process, fed over Fast DDS: the real line on a tiny scene, then bad input."""
 import json
 import time
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
+from picture_bytes import resized_jpeg
 
 from igs_ros.data import open_recording
 
@@ -223,7 +225,21 @@ def test_picture_size_that_disagrees_with_the_calibration(line, scene_kept):
 def test_corrupt_jpeg(line, scene_kept):
     stamp_ns = line.publish(cameras=['cam00', 'cam01'])
     line.publish(cameras=['cam03'], stamp_ns=stamp_ns, data=b'\xff\xd8\xff\xe0 broken')
-    one_line(line, 'WARN.*/cam03/image_raw/compressed: 11 bytes that are no readable JPEG.*Check')
+    one_line(line, "WARN.*camera 'cam03': /cam03/image_raw/compressed: a damaged JPEG of 11 bytes",
+             'damaged_picture:cam03')
+    assert line.client.until(lambda: line.shows(stamp_ns))
+
+
+def test_a_jpeg_bomb_costs_one_picture_of_one_camera(line, scene_kept):
+    small_jpeg = convert.jpeg_bytes(np.zeros((48, 64, 3), np.uint8), 90)
+    bomb = resized_jpeg(small_jpeg, 60000, 60000)
+    for _ in range(3):
+        stamp_ns = line.publish(cameras=['cam00', 'cam01'])
+        line.publish(cameras=['cam03'], stamp_ns=stamp_ns, data=bomb)
+        assert line.client.until(partial(line.shows, stamp_ns)), line.process.log.read_text()
+    assert line.status[-1].cameras_in_last_set == 2
+    one_line(line, "WARN.*camera 'cam03': .*60000x60000 px; expected at most 16384 px",
+             'unusable_picture:cam03')
 
 
 def test_unknown_encoding(line, scene_kept):
