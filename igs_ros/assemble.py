@@ -129,6 +129,11 @@ class FrameSetAssembler:
         return {f'{cause}:{camera}': count for cause in (*CAUSES, 'missing')
                 for camera, count in sorted(self.counts[cause].items()) if count}
 
+    def fates(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+        """By camera: frames that were used, those that came late, and all that were not used."""
+        unused = sum((self.counts[cause] for cause in CAUSES), Counter())
+        return dict(self.counts['used']), dict(self.counts['late']), dict(unused)
+
     def _admit(self, frame: Frame) -> bool:
         """Follow the camera's clock; False for a frame from before a jump of it."""
         camera = self._cameras[frame.camera]

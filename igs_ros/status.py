@@ -18,7 +18,19 @@ class State(IntEnum):
     WAITING = 0  # for the first usable frame set
     BOOTSTRAP = 1  # the first scene is being made
     STREAMING = 2  # the scene follows the cameras
-    FAILED = 3  # no first scene could be made; tried again with the next frame set
+    STALLED = 3  # there is a scene, and for too long it has not followed the cameras
+    FAILED = 4  # no first scene could be made (tried again), or a thread has died
+    HOLDING = 5  # there is a scene, and it is held: the pictures are not believed
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the pictures of one camera have fared that were looked at."""
+
+    bad: int = 0  # that could not be used
+    in_a_row: int = 0  # of them, since the last good one
+    text: str = ''  # what was wrong with the last one
+    at_s: float = 0.0  # when that was, on a steady clock
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,7 @@ class Status:
     gaussians: int = 0
     cameras_expected: int = 0
     cameras_in_last_set: int = 0
+    spread_s: float = 0.0  # between the first and the last stamp in the last frame set
     frame_sets_offered: int = 0
     frame_sets_processed: int = 0
     first_scenes: int = 0  # frame sets that became one
@@ -48,6 +61,7 @@ class Status:
     polished: int = 0  # polished scenes that were swapped in
     chain_breaks: int = 0
     progress: float = 0.0  # of the first scene, 0..1
+    decoding: dict[str, Decoding] = field(default_factory=dict)  # by camera that had a bad picture
     implausible: dict[str, str] = field(default_factory=dict)  # why, by camera not believed now
     held: str = ''  # why the scene is held, '' = it follows the cameras
     levels: dict[str, int] = field(default_factory=dict)  # rungs below full effort, by clock

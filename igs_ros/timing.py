@@ -90,19 +90,37 @@ class Sink(Protocol):
         ...
 
 
-class _Recorder:
-    """The sinks of one thread, and the path of the span that it is in."""
+class Recorder:
+    """The sinks of one thread, and the spans that it is in; any thread may ask `inside`."""
 
-    __slots__ = ('sinks', 'clock', 'path')
+    __slots__ = ('sinks', 'clock', 'path', '_open')
 
     def __init__(self, sinks: tuple[Sink, ...], clock: Callable[[], float]):
         self.sinks = sinks
         self.clock = clock
         self.path = ''
+        self._open: tuple[tuple[str, float], ...] = ()  # (path, start_s), outermost first
+
+    def enter(self, path: str, start_s: float) -> None:
+        """A span began."""
+        self.path = path
+        self._open += ((path, start_s),)
+
+    def leave(self, outside: str) -> None:
+        """The innermost span ended; outside: the path around it."""
+        self.path = outside
+        self._open = self._open[:-1]
+
+    def inside(self) -> tuple[str, float]:
+        """Path of the innermost span, and for how many s the outermost one lasts; '' and 0 in
+        none.
+        """
+        spans = self._open  # replaced as a whole, never changed
+        return (spans[-1][0], self.clock() - spans[0][1]) if spans else ('', 0.0)
 
 
 class _Here(threading.local):
-    recorder: _Recorder | None = None
+    recorder: Recorder | None = None
 
 
 _here = _Here()
@@ -113,11 +131,12 @@ def spans_to(*sinks: Sink, clock: Callable[[], float] = time.perf_counter):
     """Within the block, spans of this thread go to `sinks`, and no longer to those outside.
 
     clock: what they are measured by, s; benchmarks count CPU seconds, or wait for the device.
+    `as recorder` tells other threads where this one is.
     """
     outside = _here.recorder
-    _here.recorder = _Recorder(sinks, clock)
+    recorder = _here.recorder = Recorder(sinks, clock)
     try:
-        yield
+        yield recorder
     finally:
         _here.recorder = outside
 
@@ -134,8 +153,9 @@ class span:  # noqa: N801 (used as a statement)
         recorder = self._recorder = _here.recorder
         if recorder is not None:
             self._outside = recorder.path
-            recorder.path = f'{self._outside}/{self._name}' if self._outside else self._name
             self._start_s = recorder.clock()
+            recorder.enter(f'{self._outside}/{self._name}' if self._outside else self._name,
+                           self._start_s)
 
     def __exit__(self, *_) -> None:
         recorder = self._recorder
@@ -143,7 +163,7 @@ class span:  # noqa: N801 (used as a statement)
             end_s = recorder.clock()
             for sink in recorder.sinks:
                 sink.span(recorder.path, self._start_s, end_s)
-            recorder.path = self._outside
+            recorder.leave(self._outside)
 
 
 class Drops:

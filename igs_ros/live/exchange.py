@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from igs_ros.frames import FrameSet
+from igs_ros.frames import FrameSet, PictureProblem
+from igs_ros.health import Facts
 from igs_ros.motion import Follower, Moved
 from igs_ros.refine import Fitted, Refined
 from igs_ros.scene import GaussianScene
 from igs_ros.snapshot import Snapshot
-from igs_ros.status import Status
+from igs_ros.status import Decoding, State, Status
 from igs_ros.timing import Drops, Timings
 
 log = logging.getLogger(__name__)
@@ -59,9 +61,11 @@ class Exchange:
     """Boxes of one for frame sets, jobs and results: newer ones replace older ones.
 
     Also holds what is shown, the status, drops and times. Safe to use from any thread.
+    now: a steady clock, s.
     """
 
-    def __init__(self, cameras_expected: int):
+    def __init__(self, cameras_expected: int, now: Callable[[], float] = time.monotonic):
+        self._now = now
         self.timings, self.drops = Timings(), Drops()
         self._changed = threading.Condition()
         self._frame_set: FrameSet | None = None
@@ -74,6 +78,10 @@ class Exchange:
         self._snapshot: Snapshot | None = None
         self._status = Status(cameras_expected=cameras_expected)
         self._warned: dict[str, float] = {}
+        self._changed_s = now()  # state, message or progress
+        self._offered_s = 0.0  # when the newest frame set came
+        self._owed_s: float | None = None  # the first one since the scene last followed one
+        self._owed, self._lost, self._reason = 0, Counter(), ''
         self.stopping = False  # read anywhere, written by `stop`
         self.epoch = 0  # read anywhere, written by the motion clock
 
@@ -86,8 +94,11 @@ class Exchange:
             if self.stopping:
                 self.drops.add('called_off')
                 return
+            self._owed += 1
+            self._offered_s = self._now()
+            self._owed_s = self._offered_s if self._owed_s is None else self._owed_s
             if self._frame_set is not None:
-                self.drops.add('superseded')
+                self.lose('superseded')
             self._frame_set = frame_set
             self._changed.notify_all()
 
@@ -133,6 +144,14 @@ class Exchange:
                       'refined': int(self._result is not None)}
         return replace(status, queues=queues, stages=self.timings.snapshot(),
                        drops=self.drops.snapshot())
+
+    def facts(self) -> Facts:
+        """What the clocks have noted of their progress."""
+        with self._changed:
+            now, status = self._now(), self._status
+            return Facts(status.state, status.message, status.progress, now - self._changed_s,
+                         self._owed, 0.0 if self._owed_s is None else now - self._owed_s,
+                         dict(self._lost), self._reason, held=status.held)
 
     @property
     def idle(self) -> bool:
@@ -222,7 +241,12 @@ class Exchange:
     def update(self, **changes) -> None:
         """Change fields of the status."""
         with self._changed:
-            self._status = replace(self._status, **changes)
+            before, self._status = self._status, replace(self._status, **changes)
+            if {'state', 'message', 'progress'} & set(changes):
+                self._changed_s = self._now()
+            # a scene that is held on purpose owes nothing
+            if before.held or self._status.held or changes.get('state') == State.WAITING:
+                self._followed()
 
     def count(self, **more: int) -> Status:
         """Add to counters of the status."""
@@ -232,7 +256,42 @@ class Exchange:
     def _count(self, **more: int) -> Status:
         self._status = replace(self._status, **{
             name: getattr(self._status, name) + number for name, number in more.items()})
+        if 'frame_sets_processed' in more or 'first_scenes' in more:
+            self._followed()
         return self._status
+
+    def _followed(self) -> None:
+        """The scene is up to date but for the frame set that waits."""
+        waits = self._frame_set is not None
+        self._owed, self._owed_s = int(waits), self._offered_s if waits else None
+        self._lost, self._reason = Counter(), ''
+
+    def lose(self, cause: str, reason: str = '') -> None:
+        """Count a frame set, or a picture ('cause:camera'), that is lost for `cause`.
+
+        reason: for people, '' = the cause says it all.
+        """
+        self.drops.add(cause)
+        with self._changed:
+            self._lost[cause] += 1
+            self._reason = reason or self._reason
+
+    def looked_at(self, good: Collection[str], problems: Collection[PictureProblem]) -> None:
+        """Count the pictures of a frame set: cameras with a good one, and what the others had."""
+        with self._changed:
+            known = dict(self._status.decoding)
+            for name in good:
+                if name in known and known[name].in_a_row:
+                    known[name] = replace(known[name], in_a_row=0)
+            for problem in problems:
+                old = known.get(problem.camera, Decoding())
+                known[problem.camera] = Decoding(old.bad + 1, old.in_a_row + 1, problem.text,
+                                                 self._now())
+            self._status = replace(self._status, decoding=known)
+        for problem in problems:
+            cause = f'{problem.cause}:{problem.camera}'
+            self.lose(cause, problem.text)
+            self.warn(problem.text, cause)
 
     def discard(self, job: Job, cause: str) -> None:
         """Count a refinement that was thrown away for `cause` (key_*), or a polish."""

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from igs_ros.live.worker import Worker
+
 _AFTER_ERROR_S = 1.0
 
 
@@ -14,7 +16,8 @@ class Loop:
 
     `turn` returns the period in s: from when it was due until it is due again, however long it
     took (at once if it took longer). `wake` makes it come now. An unexpected error is handed to
-    `on_error` and costs one turn, never the thread.
+    `on_error` and costs one turn, never the thread. What is no `Exception` (SystemExit, say) ends
+    it all the same: `died_of` then says so.
     """
 
     def __init__(self, name: str, turn: Callable[[], float],
@@ -23,7 +26,17 @@ class Loop:
         self._on_error = on_error
         self._wanted = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=name)
+        self._thread = Worker(name, self._run)
+
+    @property
+    def name(self) -> str:
+        """Name of the thread."""
+        return self._thread.name
+
+    @property
+    def died_of(self) -> str:
+        """What the thread died of, '' = it has not."""
+        return self._thread.died_of
 
     def start(self) -> None:
         """Start the thread."""

@@ -86,24 +86,26 @@ class MotionClock:
             self._exchange.drops.add('called_off')
         except InputError as error:
             self._exchange.warn(str(error))
-            self._exchange.drops.add('unusable')
+            self._exchange.lose('unusable', str(error))
         except Exception as error:
             self._exchange.warn(f'internal error in the motion thread; the scene is kept: '
                                 f'{error!r}', exc_info=True)
+            self._exchange.lose('internal_error', repr(error))
+        except BaseException:  # ends the thread
             self._exchange.drops.add('internal_error')
+            raise
         return False
 
     def _prepared(self, frame_set: FrameSet) -> FrameSet | None:
         """The working pictures; None where no picture can be used."""
         with span('decode'):
             prepared = self._stages.preparer.prepare(frame_set)
-        for problem in prepared.problems:
-            self._exchange.drops.add(f'{problem.cause}:{problem.camera}')
-            self._exchange.warn(problem.text, f'{problem.cause}:{problem.camera}')
+        self._exchange.looked_at(prepared.images, prepared.problems)
         if not prepared.images:
-            self._exchange.drops.add('no_picture')
+            self._exchange.lose('no_picture')
             return None
-        self._exchange.update(cameras_in_last_set=len(prepared.images))
+        self._exchange.update(cameras_in_last_set=len(prepared.images),
+                              spread_s=prepared.spread_ns * 1e-9)
         return prepared
 
     def _update(self, frame_set: FrameSet) -> bool:
@@ -112,7 +114,7 @@ class MotionClock:
         if prepared is None:
             return False
         if prepared.stamp_ns == timeline.newest.stamp_ns:
-            exchange.drops.add('duplicate_stamp')
+            exchange.lose('duplicate_stamp')
             return False
         if prepared.stamp_ns < timeline.newest.stamp_ns:
             exchange.drops.add('time_jump')

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from igs_ros import raster
 from igs_ros.bootstrap import BootstrapReport
@@ -16,18 +16,20 @@ from igs_ros.camera import Camera
 from igs_ros.config import Config
 from igs_ros.data import Points
 from igs_ros.frames import FrameSet
+from igs_ros.health import STALL_AFTER_S, Facts, judge
 from igs_ros.live.exchange import Exchange
 from igs_ros.live.heartbeat import Heartbeat
 from igs_ros.live.motion_clock import MotionClock, Start
 from igs_ros.live.refine_clock import RefineClock
 from igs_ros.live.streams import Stream
 from igs_ros.live.views import draw
+from igs_ros.live.worker import Worker
 from igs_ros.machine import gpu_mb, rss_mb, yield_to_others
 from igs_ros.pipeline import Stages
 from igs_ros.raster import Rasterizer
 from igs_ros.snapshot import Snapshot
 from igs_ros.status import Status
-from igs_ros.timing import span, spans_to
+from igs_ros.timing import Recorder, span, spans_to
 from igs_ros.trace import Trace
 from igs_ros.view import View
 
@@ -41,20 +43,23 @@ class LivePipeline:
     config: settings; cameras: calibrated raw cameras that feed the scene; points: sparse `Points`
     for the first scene; now_ns: clock of the stamps; on_snapshot: called in the motion thread
     with every new snapshot, must not block; complete_wait_s: how long the first scene waits for a
-    frame set of all cameras before it is made from what there is; trace: takes what every thread
-    does, None = nobody wants to know.
+    frame set of all cameras before it is made from what there is; stall_after_s: how long the
+    scene may not follow the frame sets before the status says so (`igs_ros.health`); trace: takes
+    what every thread does, None = nobody wants to know.
     """
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera], *,
                  points: Points | None = None, now_ns: Callable[[], int] = time.time_ns,
                  on_snapshot: Callable[[Snapshot], None] | None = None,
-                 complete_wait_s: float = 5.0, trace: Trace | None = None):
+                 complete_wait_s: float = 5.0, stall_after_s: float = STALL_AFTER_S,
+                 trace: Trace | None = None):
         self._stages = Stages(config, cameras)
         # its own threads: views must not queue behind the work of refinement
         self._view_rasterizer = raster.choose(config.device, config.threads)
         self._now_ns = now_ns
         self._on_snapshot = on_snapshot
         self._trace = trace
+        self._stall_after_s = stall_after_s
         self._exchange = Exchange(len(cameras))
         self._sinks = (self._exchange.timings, *([trace] if trace else ()))
         self._budget = Budget(config)
@@ -67,8 +72,9 @@ class LivePipeline:
         self._refine_clock = RefineClock(self._stages.refiner, self._exchange, self._budget,
                                          streams['refine'], config.refine.polish_iterations)
         turns = {'motion': self._motion_clock.turn, 'refine': self._refine_clock.turn}
-        self._threads = [threading.Thread(target=self._run, args=(turn, streams[name]), name=name)
+        self._threads = [Worker(name, partial(self._run, name, turn, streams[name]))
                          for name, turn in turns.items()]
+        self._motion_recorder: Recorder | None = None
         self._heartbeat = Heartbeat(self.status)
 
     @property
@@ -140,11 +146,20 @@ class LivePipeline:
         """How long the newest run of a stage (by path) took; 0 before the first."""
         return self._exchange.timings.last_s(stage)
 
+    def facts(self) -> Facts:
+        """What is known of its progress, for `igs_ros.health.judge`."""
+        stage, stage_s = self._motion_recorder.inside() if self._motion_recorder else ('', 0.0)
+        died = {worker.name: worker.died_of for worker in (*self._threads, self._heartbeat.loop)
+                if worker.died_of}
+        return replace(self._exchange.facts(), stage=stage, stage_s=stage_s, dead=died)
+
     def status(self) -> Status:
         """How things stand now."""
         shown = self.snapshot()
-        status = replace(self._exchange.status(), levels=self._budget.levels,
-                         reduced=self._budget.reduced(), rss_mb=rss_mb(), gpu_mb=gpu_mb())
+        state, message = judge(self.facts(), self._stall_after_s)
+        status = replace(
+            self._exchange.status(), state=state, message=message, levels=self._budget.levels,
+            reduced=self._budget.reduced(), rss_mb=rss_mb(), gpu_mb=gpu_mb())
         if shown is None:
             return status
         return replace(
@@ -165,12 +180,13 @@ class LivePipeline:
         if self._on_snapshot is not None:
             self._on_snapshot(snapshot)
 
-    def _run(self, turn: Callable[[], bool], stream: Stream) -> None:
-        """Take turns until the end; an error costs one turn, never the thread."""
-        name = threading.current_thread().name
+    def _run(self, name: str, turn: Callable[[], bool], stream: Stream) -> None:
+        """Take turns until the end; an `Exception` costs one turn, never the thread."""
         if name == 'refine':
             yield_to_others()
-        with spans_to(*self._sinks), stream.current():
+        with spans_to(*self._sinks) as recorder, stream.current():
+            if name == 'motion':
+                self._motion_recorder = recorder
             while True:
                 try:
                     if not turn():

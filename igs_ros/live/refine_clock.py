@@ -54,6 +54,9 @@ class RefineClock:
             self._exchange.warn(f'internal error in the refine thread; the last key stays: '
                                 f'{error!r}', exc_info=True)
             self._exchange.discard(job, 'key_error')
+        except BaseException:  # ends the thread
+            self._exchange.discard(job, 'key_error')
+            raise
         finally:
             self._exchange.finish(result)
         return True

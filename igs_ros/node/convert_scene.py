@@ -2,12 +2,15 @@
 """The scene and its state as ROS messages: points, keys, updates, status."""
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
+from igs_ros.camera_watch import CameraReport, CameraState
 from igs_ros.codec.state import KeyArrays, UpdateArrays, key_from_message, update_from_message
-from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
+from igs_ros.msg import CameraStatus, GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node.convert import fill, nanoseconds, time_message
 from igs_ros.scene import SH_C0, GaussianScene
 from igs_ros.status import State, Status
@@ -16,7 +19,14 @@ __all__ = ['key_from_message', 'update_from_message']  # the way back, without R
 
 POINT_FIELDS = ('x', 'y', 'z', 'rgb', 'vx', 'vy', 'vz')  # float32 each
 _STATES = {State.WAITING: SceneStatus.WAITING, State.BOOTSTRAP: SceneStatus.BOOTSTRAP,
-           State.STREAMING: SceneStatus.STREAMING, State.FAILED: SceneStatus.FAILED}
+           State.STREAMING: SceneStatus.STREAMING, State.STALLED: SceneStatus.STALLED,
+           State.FAILED: SceneStatus.FAILED, State.HOLDING: SceneStatus.HOLDING}
+_CAMERA_STATES = {
+    CameraState.OK: CameraStatus.OK, CameraState.NEVER_SEEN: CameraStatus.NEVER_SEEN,
+    CameraState.SILENT: CameraStatus.SILENT, CameraState.REFUSED: CameraStatus.REFUSED,
+    CameraState.UNDECODABLE: CameraStatus.UNDECODABLE,
+    CameraState.OUT_OF_TIME: CameraStatus.OUT_OF_TIME,
+    CameraState.IMPLAUSIBLE: CameraStatus.IMPLAUSIBLE}
 
 
 def points_message(scene: GaussianScene, head: Header, min_opacity: float) -> PointCloud2:
@@ -62,28 +72,23 @@ def _filled(message, arrays: KeyArrays | UpdateArrays):
     return message
 
 
-def status_message(status: Status, drops: dict[str, int], stalled: str, head: Header,
-                   ) -> SceneStatus:
-    """The state of the pipeline; head: time of the report, world frame.
+def status_message(status: Status, drops: dict[str, int], cameras: Mapping[str, CameraReport],
+                   head: Header) -> SceneStatus:
+    """The state of the pipeline; head: time of the report (0 = not known), world frame.
 
-    drops: counts by cause of everything in front of the pipeline; stalled: why no frame sets
-    come, '' if they do.
+    drops: counts by cause of everything in front of the pipeline.
     """
     message = SceneStatus(header=head, state=_STATES[status.state], message=status.message)
-    if stalled and status.state in (State.WAITING, State.STREAMING):
-        message.message = stalled
-        if status.state == State.STREAMING:
-            message.state = SceneStatus.STALLED
-    elif status.state == State.BOOTSTRAP:
-        message.message = f'{status.message} {status.progress:.0%}'
+    message.cameras = [_camera_message(report) for report in cameras.values()]
     shown = status.sequence > 0
     if shown:
         message.scene_stamp = time_message(status.stamp_ns)
-    message.scene_age_s = (nanoseconds(head.stamp) - status.stamp_ns) * 1e-9 if shown else np.nan
+    now_ns = nanoseconds(head.stamp)
+    message.scene_age_s = (now_ns - status.stamp_ns) * 1e-9 if shown and now_ns else np.nan
     for name in ('scene_id', 'key_sequence', 'sequence', 'gaussians', 'cameras_expected',
                  'cameras_in_last_set', 'frame_sets_offered', 'frame_sets_processed',
-                 'keys_refined', 'refinements_discarded', 'polished', 'chain_breaks', 'rss_mb',
-                 'gpu_mb'):
+                 'keys_refined', 'refinements_discarded', 'polished', 'chain_breaks', 'spread_s',
+                 'rss_mb', 'gpu_mb'):
         setattr(message, name, getattr(status, name))
     for clock, level in status.levels.items():
         setattr(message, f'{clock}_level', level)
@@ -98,6 +103,14 @@ def status_message(status: Status, drops: dict[str, int], stalled: str, head: He
         if count:
             message.drop_causes.append(cause)
             message.drop_counts.append(count)
+    return message
+
+
+def _camera_message(report: CameraReport) -> CameraStatus:
+    message = CameraStatus(state=_CAMERA_STATES[report.state])
+    for name in ('name', 'topic', 'message', 'age_s', 'rate_hz', 'offset_s', 'received', 'used',
+                 'refused', 'unmatched', 'implausible', 'last_error', 'last_error_age_s'):
+        setattr(message, name, getattr(report, name))
     return message
 
 

@@ -89,6 +89,11 @@ class FilteredAssembler:
         return {f'unmatched:{camera}': count for camera, count in sorted(unused.items())} \
             | {f'late:{camera}': count for camera, count in sorted(late.items())}
 
+    def fates(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+        """By camera: frames that were used, those that came late, and all that were not used."""
+        with self._lock:
+            return dict(self._used), dict(self._late), dict(self._fed - self._used)
+
     def _collect(self, *stamped) -> None:
         frames = [item.frame for item in stamped]
         stamps = sorted(frame.stamp_ns for frame in frames)

@@ -5,12 +5,14 @@ Callbacks check headers and queue; nothing is decoded here.
 """
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -19,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from igs_ros.assemble import FrameSetAssembler
 from igs_ros.camera import Camera
+from igs_ros.camera_watch import CameraReport, CameraWatch, Judged
 from igs_ros.errors import InputError
 from igs_ros.frames import Frame, FrameSet
 from igs_ros.node.convert import (
@@ -30,9 +33,16 @@ from igs_ros.node.convert import (
 from igs_ros.node.filters import FilteredAssembler
 from igs_ros.node.logs import Complaints
 from igs_ros.node.params import NodeConfig
+from igs_ros.status import Status
 from igs_ros.timing import Drops
 
 _POLL_S = 0.02
+_NOT_BELIEVED = 'implausible_picture'  # the cause of such drops
+
+
+def steady_clock() -> Clock:
+    """For timers that must run when ROS time stands still, or has not begun."""
+    return Clock(clock_type=ClockType.STEADY_TIME)
 
 
 def topic_of(pattern: str, camera: str, setting: str) -> str:
@@ -65,9 +75,6 @@ class _Input:
     calibrated: Camera | None = None  # by CameraInfo
     in_use: Camera | None = None  # what `cameras` gave out
     changed: bool = False  # reported that another calibration came
-    stamp_ns: int | None = None  # of the last picture
-    seen_s: float | None = None  # when it came, on the clock of the process
-    away: bool = False  # warned that nothing comes
 
 
 class Inputs:
@@ -85,15 +92,15 @@ class Inputs:
         self._drops = Drops()
         self._complaints = Complaints(self._log.warning, self._drops)
         self._assembler = self._new_assembler(settings, rig)
+        self._lock = threading.Lock()  # of the assembler: others ask for its counts
         self._jumps = 0
-        self._start_s = self._last_set_s = time.monotonic()
         self._first_s: float | None = None  # when the first picture of all came
-        self.stalled = ''  # for people: what is missing while no frame sets come
         self._inputs = {}
         for name, camera in rig.items():
             self._subscribe(node, name, camera)
-        node.create_timer(_POLL_S, self._poll)
-        node.create_timer(min(1.0, settings.stall_after_s / 2), self._watch)
+        self._watch = CameraWatch({name: known.image_topic for name, known
+                                   in self._inputs.items()}, settings.stall_after_s)
+        node.create_timer(_POLL_S, self._poll, clock=steady_clock())
 
     @staticmethod
     def _new_assembler(settings: NodeConfig, rig: Mapping[str, Camera]):
@@ -115,7 +122,8 @@ class Inputs:
             image_topic += '/compressed'
         info_topic = topic_of(settings.camera_info_topic, name,
                               'parameter camera_info_topic')
-        self._inputs[name] = _Input(camera, image_topic, info_topic)
+        self._inputs[name] = _Input(camera, node.resolve_topic_name(image_topic),
+                                    node.resolve_topic_name(info_topic))
         kind = CompressedImage if settings.transport == 'compressed' else Image
         node.create_subscription(kind, image_topic, partial(self._on_picture, name), qos)
         node.create_subscription(CameraInfo, info_topic, partial(self._on_info, name), qos)
@@ -161,25 +169,29 @@ class Inputs:
     # -- pictures -------------------------------------------------------------------------------
 
     def _on_picture(self, name: str, message: Image | CompressedImage) -> None:
-        known = self._inputs[name]
-        stamp_ns = nanoseconds(message.header.stamp)
-        known.seen_s, known.stamp_ns = time.monotonic(), stamp_ns
+        topic, stamp_ns = self._inputs[name].image_topic, nanoseconds(message.header.stamp)
         if self._first_s is None:
-            self._first_s = known.seen_s
+            self._first_s = time.monotonic()
         try:
             if stamp_ns == 0:
-                raise InputError(f'{known.image_topic}: pictures with stamp 0; expected the time '
-                                 f'of exposure. Make the camera driver fill header.stamp.')
+                raise InputError(f'{topic}: pictures with stamp 0; expected the time of '
+                                 f'exposure. Make the camera driver fill header.stamp.')
             read = picture_from_compressed if isinstance(message, CompressedImage) \
                 else picture_from_image
-            picture = read(message, known.image_topic)
+            picture = read(message, topic)
         except InputError as error:
+            self._watch.refused(name, str(error))
             self._complaints.add('bad_message', name, str(error))
             return
-        self._hand_over(self._assembler.add(Frame(name, stamp_ns, picture)))
+        self._watch.came(name, stamp_ns)
+        with self._lock:
+            sets = self._assembler.add(Frame(name, stamp_ns, picture))
+        self._hand_over(sets)
 
     def _poll(self) -> None:
-        self._hand_over(self._assembler.poll())
+        with self._lock:
+            sets = self._assembler.poll()
+        self._hand_over(sets)
 
     def _hand_over(self, sets: list[FrameSet]) -> None:
         if self._assembler.jumps != self._jumps:
@@ -187,44 +199,29 @@ class Inputs:
             self._log.warning('stamps of the cameras jumped back (a looping bag?): waiting '
                               'pictures were dropped, the scene is kept')
         for frame_set in sets:
-            self._last_set_s = time.monotonic()
-            if self.stalled:
-                self.stalled = ''
-                self._log.info('frame sets are coming again')
             self._on_frame_set(frame_set)
 
-    # -- what is missing ------------------------------------------------------------------------
+    # -- how they do; from any thread -----------------------------------------------------------
 
     def waiting(self) -> int:
         """Pictures that wait for the others of their frame set."""
-        return sum(self._assembler.waiting().values())
+        with self._lock:
+            return sum(self._assembler.waiting().values())
 
     def drops(self) -> dict[str, int]:
         """Pictures and calibrations that were not used, by 'cause:camera'."""
-        return {**self._assembler.drops(), **self._drops.snapshot()}
+        with self._lock:
+            drops = self._assembler.drops()
+        return {**drops, **self._drops.snapshot()}
 
-    def _watch(self) -> None:
-        """Warn once about cameras, and about frame sets, that stay away."""
-        now, limit = time.monotonic(), self._settings.stall_after_s
-        if now - self._last_set_s > limit and not self.stalled:
-            self.stalled = f'no frame set for {limit:.0f} s: ' + '; '.join(
-                self._described(name, now) for name in self._inputs)
-            self._log.warning(f'{self.stalled}. Check the cameras, max_spread_s and min_cameras.')
-        for name, known in self._inputs.items():
-            away = now - (known.seen_s or self._start_s) > limit
-            if away and not known.away and not self.stalled:
-                self._log.warning(f'{self._described(name, now)}; frame sets go on without it. '
-                                  f'Check the camera, its topic and input_reliability.')
-            elif known.away and not away:
-                self._log.info(f"camera '{name}' is back")
-            known.away = away
-
-    def _described(self, name: str, now: float) -> str:
-        known = self._inputs[name]
-        if known.seen_s is None:
-            return f"camera '{name}': never a picture on {known.image_topic}"
-        return (f"camera '{name}': last picture on {known.image_topic} {now - known.seen_s:.1f} s "
-                f'ago, stamp {known.stamp_ns * 1e-9:.3f}')
+    def reports(self, status: Status) -> dict[str, CameraReport]:
+        """Every camera, with what the pipeline's `status` knows of it."""
+        with self._lock:
+            used, late, unmatched = self._assembler.fates()
+        not_believed = {name: status.drops.get(f'{_NOT_BELIEVED}:{name}', 0)
+                        for name in self._inputs}
+        return self._watch.report(Judged(used, late, unmatched, status.decoding,
+                                         status.implausible, not_believed))
 
 
 def _same_intrinsics(one: Camera, other: Camera) -> bool:

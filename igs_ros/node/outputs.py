@@ -26,6 +26,7 @@ from igs_ros.snapshot import Snapshot
 from igs_ros.view import View
 
 _LOOK_S = 0.2  # how often to look for new subscribers
+_OVERDUE = 3  # periods of the status
 
 
 def newest(durability=DurabilityPolicy.VOLATILE) -> QoSProfile:
@@ -156,7 +157,7 @@ class StateOutput:
 
     def _turn(self) -> float:
         snapshot = self._pipeline.snapshot() if self._pipeline else None
-        self._publish_status(snapshot)
+        self._publish_status()
         if snapshot is not None:
             self._publish_key(snapshot)
             self._publish_update(snapshot)
@@ -204,10 +205,16 @@ class StateOutput:
             snapshot.scene, convert.header(snapshot.stamp_ns, self._settings.world_frame),
             self._settings.points_min_opacity))
 
-    def _publish_status(self, snapshot: Snapshot | None) -> None:
+    def publish_overdue_status(self) -> None:
+        """From another thread: publish the status where the loop, dead or busy, does not."""
+        if time.monotonic() - self._status_s > _OVERDUE / self._settings.status_rate_hz:
+            self._publish_status()
+
+    def _publish_status(self) -> None:
         """At its rate, and with every new scene and change of state."""
         message = self._make_status()
-        state = (message.state, message.scene_id, message.sequence)
+        state = (message.state, message.scene_id, message.sequence,
+                 *(camera.state for camera in message.cameras))
         now = time.monotonic()
         if state == self._status_of and now - self._status_s < 1 / self._settings.status_rate_hz:
             return

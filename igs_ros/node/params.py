@@ -8,10 +8,11 @@ as well, nested ones with a dot (`bootstrap.iterations`). config/igs.yaml is wri
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 
 from igs_ros import config as config_module
@@ -65,7 +66,7 @@ class NodeConfig:
     calibration_wait_s: float = 3.0
     """How long after the first picture the rig file's intrinsics stand in for CameraInfo, s."""
     stall_after_s: float = 5.0
-    """Warn when a camera or the frame sets stay away for so long, s."""
+    """Say so when a camera, the frame sets or updates of the scene stay away for so long, s."""
     world_frame: str = 'map'
     """Frame of the rig file's extrinsics and of all outputs but the view, which is in view_frame.
     """
@@ -179,7 +180,24 @@ def declare(node) -> tuple[NodeConfig, Config]:
         except (InvalidParameterTypeException, ParameterException) as error:
             raise InputError(f'parameter {parameter.name}: {error}; expected a value like '
                              f'{declared!r}.') from error
+    for text in unknown(name for name in node._parameter_overrides
+                        if not node.has_parameter(name)):
+        node.get_logger().warning(text)
     return configs_from(values)
+
+
+def unknown(names: Iterable[str]) -> Iterator[str]:
+    """What to say of parameters that were given, but are none of this node's."""
+    known = [parameter.name for parameter in parameters()]
+    for name in sorted(names):
+        if name.startswith('qos_overrides.'):  # rclpy's own
+            continue
+        last = {one.split('.')[-1]: one for one in known}
+        near = difflib.get_close_matches(name, known, 1) \
+            or [last[one] for one in difflib.get_close_matches(name, last, 1)]
+        meant = f'; did you mean {near[0]}?' if near else '.'
+        yield (f"parameter '{name}' is none of this node's and is ignored{meant} "
+               f'config/igs.yaml lists them all.')
 
 
 def yaml_text() -> str:

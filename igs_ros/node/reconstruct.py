@@ -24,14 +24,16 @@ from igs_ros.config import Config
 from igs_ros.data.rig import read_rig
 from igs_ros.errors import InputError
 from igs_ros.frames import FrameSet
+from igs_ros.health import Facts, judge
 from igs_ros.live import LivePipeline
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
-from igs_ros.node.inputs import Inputs
-from igs_ros.node.logs import Complaints, RosHandler
+from igs_ros.node.inputs import Inputs, steady_clock
+from igs_ros.node.logs import Complaints, RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
 from igs_ros.node.signals import StopWish
+from igs_ros.node.watchdog import Watchdog
 from igs_ros.snapshot import Snapshot
 from igs_ros.status import Status
 from igs_ros.timing import Drops
@@ -55,16 +57,21 @@ class ReconstructNode(Node):
         self._pipeline: LivePipeline | None = None
         self._early: FrameSet | None = None  # the newest one from before the pipeline
         self._drops = Drops()
-        complaints = Complaints(self.get_logger().warning, self._drops)
+        self._complaints = Complaints(self.get_logger().warning, self._drops)
+        self._watchdog = Watchdog(self.get_logger(), self.settings.stall_after_s,
+                                  self._simulated_ns)
         self._inputs = Inputs(self, self.settings, {n: rig[n] for n in self._input_names(rig)},
                               self._on_frame_set)
         view_camera = first_view(self.settings, self.config, rig)
         self._rig = rig
         self._views = ViewOutput(self, self.settings, self.config.budget.view_hz, view_camera,
-                                 complaints)
+                                 self._complaints)
         self._states = StateOutput(self, self.settings, self._status)
         self.create_service(Trigger, '~/reset', self._on_reset)
-        self._starter = self.create_timer(_LOOK_S, self._start_when_calibrated)
+        self._starter = self.create_timer(_LOOK_S, self._start_when_calibrated,
+                                          clock=steady_clock())
+        self.create_timer(min(1.0, self.settings.stall_after_s / 2), self._look,
+                          clock=steady_clock())
 
     def start(self) -> None:
         """Start the threads of the outputs, and take the log of the core."""
@@ -110,7 +117,8 @@ class ReconstructNode(Node):
             return
         self._starter.cancel()
         pipeline = LivePipeline(self.config, cameras, points=self._points(), now_ns=self._now_ns,
-                                on_snapshot=self._on_snapshot)
+                                on_snapshot=self._on_snapshot,
+                                stall_after_s=self.settings.stall_after_s)
         pipeline.start()
         self._pipeline = pipeline
         # the view sees as its camera does, also where CameraInfo won over the rig file
@@ -135,7 +143,11 @@ class ReconstructNode(Node):
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
+    def _simulated_ns(self) -> int | None:
+        return self._now_ns() if self.get_clock().ros_time_is_active else None
+
     def _on_frame_set(self, frame_set: FrameSet) -> None:
+        self._watchdog.set_came()
         if self._pipeline is None:
             if self._early is not None:
                 self._drops.add('before_calibration')
@@ -155,13 +167,41 @@ class ReconstructNode(Node):
             self._pipeline.reset()
         return response
 
+    def on_error(self, error: Exception) -> None:
+        """A callback failed: that costs one message, once the node is at work."""
+        if self._pipeline is None:
+            raise error
+        self._complaints.add('internal_error', 'node', with_traceback(
+            'internal error in a callback; the node goes on, please report it', error))
+
+    # -- how it does ----------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """On a steady clock: what is missing; and the status, where its own thread fails."""
+        self._watchdog.look(self._inputs.reports(self._core_status()))
+        self._states.publish_overdue_status()
+
+    def _core_status(self) -> Status:
+        return Status(cameras_expected=self._expected) if self._pipeline is None \
+            else self._pipeline.status()
+
+    def _facts(self) -> Facts:
+        facts = Facts(message='waiting for calibrations') if self._pipeline is None \
+            else self._pipeline.facts()
+        dead = {loop.name: loop.died_of for loop in (self._views.loop, self._states.loop)
+                if loop.died_of}
+        return replace(facts, dead={**facts.dead, **dead}, missing=self._watchdog.missing,
+                       clock=self._watchdog.clock)
+
     def _status(self) -> SceneStatus:
-        status = Status(cameras_expected=self._expected, message='waiting for calibrations') \
-            if self._pipeline is None else self._pipeline.status()
-        status = replace(status, queues={'pictures': self._inputs.waiting(), **status.queues})
+        state, message = judge(self._facts(), self.settings.stall_after_s)
+        status = self._core_status()
+        status = replace(status, state=state, message=message,
+                         queues={'pictures': self._inputs.waiting(), **status.queues})
         drops = {**self._inputs.drops(), **self._drops.snapshot()}
-        return convert_scene.status_message(status, drops, self._inputs.stalled, convert.header(
-            self._now_ns(), self.settings.world_frame))
+        return convert_scene.status_message(
+            status, drops, self._inputs.reports(status),
+            convert.header(self._now_ns(), self.settings.world_frame))
 
 
 def first_view(settings: NodeConfig, config: Config, rig: dict[str, Camera]) -> Camera:
@@ -205,7 +245,12 @@ def main(arguments: list[str] | None = None) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop:
-            executor.spin_once(timeout_sec=0.2)
+            try:
+                executor.spin_once(timeout_sec=0.2)
+            except InputError:
+                raise
+            except Exception as error:
+                node.on_error(error)
         return 0
     except InputError as error:
         rclpy.logging.get_logger('igs').fatal(str(error))

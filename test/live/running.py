@@ -8,8 +8,8 @@ TRAIN = ('cam00', 'cam01', 'cam03')
 PATIENCE_S = 60.0
 
 
-def until(condition) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+def until(condition, patience_s=PATIENCE_S) -> None:
+    deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, 'waited in vain'
         time.sleep(0.01)

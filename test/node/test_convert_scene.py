@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from igs_ros.camera_watch import CameraReport, CameraState
 from igs_ros.codec.state import apply_update, key_arrays, scene_from, update_arrays
 from igs_ros.scene import GaussianScene
 from igs_ros.status import State, Status
@@ -15,7 +16,7 @@ from igs_ros.timing import StageTime
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
 
-from igs_ros.msg import SceneStatus  # noqa: E402
+from igs_ros.msg import CameraStatus, SceneStatus  # noqa: E402
 from igs_ros.node import convert, convert_scene  # noqa: E402
 
 
@@ -81,9 +82,10 @@ def status(**changes):
     return Status(**{'state': State.STREAMING, 'stamp_ns': 1_700_000_000_123_456_789,
                      'scene_id': 2, 'sequence': 9, 'key_sequence': 6, 'gaussians': 1234,
                      'cameras_expected': 3, 'cameras_in_last_set': 2, 'frame_sets_processed': 7,
-                     'keys_refined': 1, 'refinements_discarded': 4, 'chain_breaks': 5,
-                     'frame_sets_offered': 11, 'polished': 3, 'rss_mb': 512.0, 'gpu_mb': 64.0,
-                     'levels': {'motion': 2, 'refine': 1, 'view': 0}, 'reduced': 'half of all',
+                     'keys_refined': 1, 'spread_s': 0.25, 'refinements_discarded': 4,
+                     'chain_breaks': 5, 'frame_sets_offered': 11, 'polished': 3,
+                     'rss_mb': 512.0, 'gpu_mb': 64.0, 'reduced': 'half of all',
+                     'levels': {'motion': 2, 'refine': 1, 'view': 0},
                      'queues': {'frame_sets': 1, 'keys': 0},
                      'stages': {'motion': StageTime(8, 0.5, 0.25, 2.0, 0.75, 1.0, 1.5)},
                      'drops': {'superseded': 3, 'never': 0}, **changes})
@@ -91,13 +93,13 @@ def status(**changes):
 
 def test_status_carries_everything():
     head = convert.header(1_700_000_002_000_000_000, 'map')
-    message = sent(convert_scene.status_message(status(), {'late:cam01': 2}, '', head))
+    message = sent(convert_scene.status_message(status(), {'late:cam01': 2}, {}, head))
     assert message.state == SceneStatus.STREAMING and message.message == ''
     assert message.scene_age_s == pytest.approx(1.876543211, abs=1e-6)
     for name in ('scene_id', 'sequence', 'key_sequence', 'gaussians', 'cameras_expected',
                  'cameras_in_last_set', 'frame_sets_processed', 'keys_refined',
                  'refinements_discarded', 'chain_breaks', 'frame_sets_offered', 'polished',
-                 'rss_mb', 'gpu_mb'):
+                 'rss_mb', 'gpu_mb', 'spread_s'):
         assert getattr(message, name) == getattr(status(), name)
     assert (message.motion_level, message.refine_level, message.view_level) == (2, 1, 0)
     assert message.budget_reduced == 'half of all'
@@ -115,24 +117,36 @@ def test_status_carries_everything():
 def test_the_shown_stamp_can_be_told_from_the_status(age_ns):
     shown = 1_700_000_000_123_456_789
     head = convert.header(shown + age_ns, 'map')
-    message = sent(convert_scene.status_message(status(stamp_ns=shown), {}, '', head))
+    message = sent(convert_scene.status_message(status(stamp_ns=shown), {}, {}, head))
     assert convert_scene.shown_stamp_ns(message) == shown
 
 
-@pytest.mark.parametrize('state, stalled, expected, words', [
-    (State.WAITING, '', SceneStatus.WAITING, 'm'),
-    (State.WAITING, 'no frames', SceneStatus.WAITING, 'no frames'),
-    (State.BOOTSTRAP, '', SceneStatus.BOOTSTRAP, 'm 40%'),
-    (State.BOOTSTRAP, 'no frames', SceneStatus.BOOTSTRAP, 'm 40%'),
-    (State.STREAMING, 'no frames', SceneStatus.STALLED, 'no frames'),
-    (State.FAILED, 'no frames', SceneStatus.FAILED, 'm')])
-def test_states(state, stalled, expected, words):
-    message = convert_scene.status_message(
-        status(state=state, message='m', progress=0.4), {}, stalled, convert.header(5, 'map'))
-    assert (message.state, message.message) == (expected, words)
+@pytest.mark.parametrize('state', State)
+def test_states_have_the_same_names_in_the_message(state):
+    message = convert_scene.status_message(status(state=state, message='m'), {}, {},
+                                           convert.header(5, 'map'))
+    assert message.state == getattr(SceneStatus, state.name) == state
+    assert message.message == 'm'
+
+
+def test_every_camera_is_in_the_message_in_order():
+    reports = {name: CameraReport(name, f'/{name}/image', state, f'{name} is so', 0.5, 30.0,
+                                  -0.25, 9, 4, 3, 2, 1, 'broken', 7.0)
+               for name, state in zip('dcbaefg', CameraState, strict=True)}
+    message = sent(convert_scene.status_message(status(), {}, reports, convert.header(5, '')))
+    assert [camera.name for camera in message.cameras] == list('dcbaefg')
+    for camera, report in zip(message.cameras, reports.values(), strict=True):
+        assert camera.state == getattr(CameraStatus, report.state.name) == report.state
+        for name in CameraStatus.get_fields_and_field_types():
+            assert getattr(camera, name) == getattr(report, name), name
+
+
+def test_without_a_clock_the_age_is_unknown():
+    message = convert_scene.status_message(status(), {}, {}, convert.header(0, 'map'))
+    assert math.isnan(message.scene_age_s)
 
 
 def test_without_a_scene_its_age_is_unknown():
-    message = convert_scene.status_message(Status(), {}, '', convert.header(5, 'map'))
+    message = convert_scene.status_message(Status(), {}, {}, convert.header(5, 'map'))
     assert math.isnan(message.scene_age_s)
     assert convert_scene.shown_stamp_ns(message) is None
