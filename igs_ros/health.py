@@ -62,10 +62,11 @@ def _judged(facts: Facts, limit_s: float) -> tuple[State, str]:
         return stalled, facts.missing
     if has_scene and facts.held:
         return State.HOLDING, facts.held
-    if late and facts.lost and facts.state != State.FAILED:
+    if late and set(facts.lost) - {'superseded'} and facts.state != State.FAILED:
         return stalled, _in_vain(facts)
     if late and has_scene:
-        return stalled, f'no scene update for {facts.owed_s:.0f} s'
+        where = f'; motion is at {facts.stage}' if facts.stage else ''
+        return stalled, f'no scene update for {facts.owed_s:.0f} s{where}'
     return facts.state, facts.message
 
 

@@ -51,8 +51,10 @@ def test_a_stage_that_hangs_is_named():
 
 def test_a_slow_stage_that_always_ends_is_told_by_its_scene():
     """Short stages, no result: neither hung nor lost."""
-    facts = replace(STREAMING, owed_s=9.0, stage='update/motion', stage_s=1.0)
-    assert judge(facts) == (State.STALLED, 'no scene update for 9 s')
+    facts = replace(STREAMING, owed_s=9.0, stage='update/motion', stage_s=1.0,
+                    lost={'superseded': 4})
+    assert judge(facts) == (State.STALLED,
+                            'no scene update for 9 s; motion is at update/motion')
 
 
 def test_missing_frame_sets():

@@ -81,8 +81,9 @@ def test_a_stage_that_hangs_is_named(live, sets):
     motion = live._motion_clock._timeline._motion
     observe, motion.observe = motion.observe, lambda one: release.wait() and observe(one)
     try:
-        offer_until(live, sets[1:], stalled(live))
-        assert live.status().message.startswith('update/motion has been at work for')
+        offer_until(live, sets[1:], lambda: live.status().message.startswith(
+            'update/motion has been at work for'))
+        assert live.status().state == State.STALLED
     finally:
         release.set()
     offer_until(live, sets[1:], lambda: live.status().state == State.STREAMING)
