@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from igs_ros.errors import InputError, error_line
@@ -62,3 +64,25 @@ def read_text(path: Path, expected: str, limit: int = MAX_TEXT) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f'{path}: no text in UTF-8 ({error.reason} at byte {error.start}); '
                          f'expected {expected}. Save it as UTF-8.') from error
+
+
+def private_folder(name: str) -> Path | None:
+    """A folder below the temporary one that only this user can write, the same in every process.
+
+    None where there cannot be one. What somebody else may have put there first is not used.
+    """
+    try:
+        parent = Path(tempfile.gettempdir())
+        shared = parent.stat().st_mode
+        if shared & (stat.S_IWGRP | stat.S_IWOTH) and not shared & stat.S_ISVTX:
+            return None  # anybody may replace what lies there
+        folder = parent / f'{name}-{os.geteuid()}'
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() \
+                and not found.st_mode & 0o077:
+            return folder
+        return Path(tempfile.mkdtemp(prefix=f'{name}-'))  # 0700, and new
+    except OSError:
+        return None

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
-import tempfile
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import numba
 from numba.core import event
+
+from igs_ros.files import private_folder
 
 _LOG = logging.getLogger(__name__)
 _NO_PLACE = 'cannot cache function'  # how numba's RuntimeError begins
@@ -49,28 +48,6 @@ def on_compiling(tell: Callable[[], None]):
         yield
     finally:
         _hearing.remove(tell)
-
-
-def private_folder(name: str) -> Path | None:
-    """A folder below the temporary one that only this user can write, the same in every process.
-
-    None where there cannot be one. What somebody else may have put there first is not used.
-    """
-    try:
-        parent = Path(tempfile.gettempdir())
-        shared = parent.stat().st_mode
-        if shared & (stat.S_IWGRP | stat.S_IWOTH) and not shared & stat.S_ISVTX:
-            return None  # anybody may replace what lies there
-        folder = parent / f'{name}-{os.geteuid()}'
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        found = folder.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() \
-                and not found.st_mode & 0o077:
-            return folder
-        return Path(tempfile.mkdtemp(prefix=f'{name}-'))  # 0700, and new
-    except OSError:
-        return None
 
 
 @cache

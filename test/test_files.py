@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+import stat
+
 import pytest
 
 from igs_ros.errors import InputError
-from igs_ros.files import read_json, replaced
+from igs_ros.files import private_folder, read_json, replaced
 
 
 def test_a_file_is_replaced_completely_or_not_at_all(tmp_path):
@@ -33,3 +36,29 @@ def test_json_is_read(tmp_path):
     assert read_json(tmp_path / 'bom.json', 'this') == [1]
     (tmp_path / 'a.json').write_text('{"a": [1, 2.5, "x"]}')
     assert read_json(tmp_path / 'a.json', 'this') == {'a': [1, 2.5, 'x']}
+
+
+@pytest.mark.parametrize('planted', ['writable', 'link', 'file'])
+def test_what_others_may_have_planted_is_not_used(tmp_path, monkeypatch, planted):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    name = tmp_path / f'kernels-{os.geteuid()}'
+    if planted == 'writable':
+        name.mkdir()
+        name.chmod(0o777)
+    elif planted == 'link':
+        (tmp_path / 'elsewhere').mkdir()
+        name.symlink_to('elsewhere')
+    else:
+        name.touch()
+    folder = private_folder('kernels')
+    assert folder.parent == tmp_path and folder != name and not folder.is_symlink()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_where_anybody_may_rename_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    tmp_path.chmod(0o777)
+    assert private_folder('kernels') is None
+    tmp_path.chmod(0o1777)
+    assert private_folder('kernels') == tmp_path / f'kernels-{os.geteuid()}'
+    assert private_folder('kernels') == tmp_path / f'kernels-{os.geteuid()}'

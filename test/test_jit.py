@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from igs_ros import jit
-
 ROOT = Path(__file__).resolve().parents[1]
 ALL_OF_THEM = """
 import igs_ros.raster.cpu, igs_ros.loss, igs_ros.stereo, igs_ros.motion.lift
@@ -82,29 +80,3 @@ def test_without_any_place_they_are_compiled_anew(unwritable):
         assert ended.returncode == 0, ended.stderr[-2000:]
         assert ended.stdout.split() == ['compiled']
         assert ended.stderr.count('compiled anew in every process') == 1
-
-
-@pytest.mark.parametrize('planted', ['writable', 'link', 'file'])
-def test_what_others_may_have_planted_is_not_used(tmp_path, monkeypatch, planted):
-    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
-    name = tmp_path / f'kernels-{os.geteuid()}'
-    if planted == 'writable':
-        name.mkdir()
-        name.chmod(0o777)
-    elif planted == 'link':
-        (tmp_path / 'elsewhere').mkdir()
-        name.symlink_to('elsewhere')
-    else:
-        name.touch()
-    folder = jit.private_folder('kernels')
-    assert folder.parent == tmp_path and folder != name and not folder.is_symlink()
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-def test_a_folder_where_anybody_may_rename_is_not_used(tmp_path, monkeypatch):
-    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
-    tmp_path.chmod(0o777)
-    assert jit.private_folder('kernels') is None
-    tmp_path.chmod(0o1777)
-    assert jit.private_folder('kernels') == tmp_path / f'kernels-{os.geteuid()}'
-    assert jit.private_folder('kernels') == tmp_path / f'kernels-{os.geteuid()}'

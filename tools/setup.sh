@@ -80,4 +80,6 @@ if [ "$what" = all ]; then
   fi
   pip install ${constraint:+-c "$constraint"} "$wheel[$extras]"
 fi
+# For the checkout, which make demo and make test run; the installed copy compiles its own.
+PYTHONPATH=$PWD "$venv/bin/python" -m igs_ros.warm_up
 touch "$done_file"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_type_hints
 
 import tyro
 
@@ -223,6 +223,12 @@ class Bench:
     def main(self) -> int:
         """Run the chosen benchmark."""
         return self.what.main()
+
+
+def bench_names() -> tuple[str, ...]:
+    """Of all benchmarks, as the command line has them."""
+    choices, *_ = get_args(get_type_hints(Bench, include_extras=True)['what'])
+    return tuple(subcommand.name for _, subcommand in map(get_args, get_args(choices)))
 
 
 def _report(results: dict, print_table: Callable[[dict], None], as_json: bool) -> None:

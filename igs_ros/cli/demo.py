@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from igs_ros.cli.ros import require_ros
 from igs_ros.config import Config
-from igs_ros.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,6 @@ class Demo:
 
     def main(self) -> int:
         """Run the demo; 1 when fewer frames than three quarters could be scored."""
-        try:
-            from igs_ros.node.demo import run  # imports rclpy
-        except ImportError as error:
-            raise InputError(f'the demo needs rclpy and igs_ros.msg ({error}); expected a built '
-                             f'package. Run `make demo`, or see `igs check`.') from error
+        require_ros(own_rmw=True)
+        from igs_ros.node.demo import run  # imports rclpy
         return run(self)

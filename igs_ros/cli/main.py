@@ -4,15 +4,14 @@
   igs run DATA --out OUT      reconstruct a recording offline and score it
   igs play DATA               publish a recording on camera topics
   igs demo --out OUT          player and node on the recording that ships, scored
-  igs bench raster            time the rasteriser
-  igs bench quality DATA...   score motion models side by side
-  igs bench motion            time the motion models on a made-up world
-  igs bench live DATA         loop a recording live: do memory and latency hold?
+  igs bench WHAT              measure a part: BENCHES
   igs prepare DATA --out DIR  make a recording ready for training
   igs train --out OUT         learn the weights of a motion network
-  igs check                   say what this machine can run
+  igs check                   say what this machine can run, and what is wrong
+  igs --version
 
-Each command has its own --help.
+Each command has its own --help. Completion of commands and options, for bash (or zsh, tcsh):
+  igs --tyro-print-completion bash > ~/.local/share/bash-completion/completions/igs
 
 Exit codes:
   0    done
@@ -25,12 +24,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 
 import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
-from igs_ros.cli.bench import Bench
+from igs_ros import __version__
+from igs_ros.cli.bench import Bench, bench_names
 from igs_ros.cli.check import Check
 from igs_ros.cli.demo import Demo
 from igs_ros.cli.play import Play
@@ -45,10 +46,14 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format='%(message)s', handlers=[
         RichHandler(console=Console(stderr=True), show_path=False, show_time=False)])
     logging.getLogger('matplotlib').setLevel(logging.WARNING)
+    if (sys.argv[1:] if arguments is None else arguments) == ['--version']:
+        print(f'igs {__version__}')
+        sys.exit(0)
     command = tyro.extras.subcommand_cli_from_dict(
         {'run': Run, 'play': Play, 'demo': Demo, 'bench': Bench, 'prepare': Prepare,
          'train': Train, 'check': Check},
-        prog='igs', description=__doc__, args=arguments)
+        prog='igs', args=arguments,
+        description=__doc__.replace('BENCHES', _wrapped(bench_names())))
     try:
         code = command.main()
     except InputError as error:
@@ -57,6 +62,11 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
+
+
+def _wrapped(names: tuple[str, ...]) -> str:
+    return textwrap.fill(', '.join(names), 98, initial_indent=' ' * 46,
+                         subsequent_indent=' ' * 30).strip()
 
 
 if __name__ == '__main__':

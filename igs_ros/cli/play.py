@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from igs_ros.cli.ros import require_ros
 from igs_ros.errors import InputError
 
 
@@ -59,9 +60,6 @@ class Play:
 
     def main(self) -> int:
         """Play; the exit code."""
-        try:
-            from igs_ros.node.play import play  # imports rclpy
-        except ImportError as error:
-            raise InputError(f'the player needs rclpy and igs_ros.msg ({error}); expected a built '
-                             f'package. See `igs check`.') from error
+        require_ros()
+        from igs_ros.node.play import play  # imports rclpy
         return play(self)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from igs_ros import raster
 from igs_ros.cli.demo import Demo
+from igs_ros.cli.ros import own_wheels
 from igs_ros.codec.ply import read_points
 from igs_ros.data import open_recording, test_view, train_views
 from igs_ros.errors import InputError
@@ -72,8 +73,8 @@ def _middleware() -> None:
     # apart from the small ids that people use; above 101 ports would meet Linux's ephemeral ones
     os.environ['ROS_DOMAIN_ID'] = os.environ.get(DOMAIN_VARIABLE) or str(60 + os.getpid() % 40)
     # raw views in one piece; one name only, with both set Fast DDS refuses the file
-    profiles = 'FASTRTPS_DEFAULT_PROFILES_FILE' if os.environ.get('ROS_DISTRO') == 'jazzy' \
-        else 'FASTDDS_DEFAULT_PROFILES_FILE'
+    older = os.environ.get('ROS_DISTRO') == 'jazzy' and not own_wheels()
+    profiles = 'FASTRTPS_DEFAULT_PROFILES_FILE' if older else 'FASTDDS_DEFAULT_PROFILES_FILE'
     for name, value in (('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST'),
                         (profiles, str(shipped('config/fastdds_shm_64mb.xml')))):
         os.environ.setdefault(name, value)

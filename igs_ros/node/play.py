@@ -14,6 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from igs_ros.cli.ros import exit_without_ros
+
+if __name__ == '__main__':
+    exit_without_ros('play')  # the import below may end the process
+
 import rclpy
 import tyro
 from rclpy.executors import SingleThreadedExecutor

@@ -11,6 +11,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from igs_ros.cli.ros import exit_without_ros
+
+if __name__ == '__main__':
+    exit_without_ros('reconstruct')  # the import below may end the process
+
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node

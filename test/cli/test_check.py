@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-import importlib.util
-import sys
+import os
+from pathlib import Path
 
 import pytest
 import torch
 
+from igs_ros import __version__
 from igs_ros.cli.main import main
 from igs_ros.motion.agm.net import AgmNet
 
@@ -73,10 +74,49 @@ def test_run_without_weights_is_one_error(capsys, tmp_path, workbench):
     assert 'motion agm needs weights' in capsys.readouterr().err
 
 
-def test_missing_torch_is_a_line_of_the_table(capsys, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, 'find_spec',
-                        lambda name, *rest: None if name == 'torch' else find(name, *rest))
-    monkeypatch.setitem(sys.modules, 'torch', None)  # `import torch` now raises ImportError
+@pytest.fixture
+def hidden(tmp_path, monkeypatch):
+    """hide(module, code): a module of that name comes first, in processes to come."""
+    def hide(module, code):
+        folder = tmp_path / 'hides'
+        folder.mkdir(exist_ok=True)
+        (folder / f'{module}.py').write_text(code)
+        entries = [str(folder), *filter(None, [os.environ.get('PYTHONPATH')])]
+        monkeypatch.setenv('PYTHONPATH', os.pathsep.join(entries))
+    return hide
+
+
+def test_missing_torch_is_a_line_of_the_table(capsys, hidden):
+    hidden('torch', "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
     code, text = check(capsys)
-    assert code == 1 and 'torchisnotinstalled:pipinstalltorch' in words(text)
+    assert code == 1 and 'tensors: torch: is not installed: pip install torch\n' in text
+
+
+def test_a_part_that_cannot_be_imported_is_named_with_its_error(capsys, hidden):
+    hidden('av', "raise ImportError('libavcodec.so.62: cannot open')")
+    code, text = check(capsys)
+    assert code == 1
+    assert 'av: ImportError: libavcodec.so.62: cannot open: pip install av\n' in text
+
+
+def test_a_part_that_ends_the_process_does_not_hide_the_others(capsys, hidden):
+    hidden('plyfile', "import os, sys; print('no such CPU', file=sys.stderr); os._exit(132)")
+    code, text = check(capsys)
+    assert code == 1
+    assert 'plyfile: its import ends the process with code 132: no such CPU' in text
+    assert 'matplotlib' in text and 'rclpy' in text  # which come after it
+
+
+def test_versions_and_folders_are_there(capsys):
+    import numba
+    _, text = check(capsys)
+    assert f'numba{numba.__version__}' in words(text)
+    assert words(str(Path(numba.__file__).parent)) in words(text)
+    assert f'igs_ros {__version__}, Python' in text
+
+
+def test_a_gpu_that_is_asked_for_must_do(capsys):
+    if torch.cuda.is_available():
+        pytest.skip('this machine has a GPU')
+    code, text = check(capsys, '--device', 'cuda')
+    assert code == 1 and 'torch finds no CUDA GPU' in text

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command itself: readable help and the exit codes that it promises."""
+import re
+
 import pytest
 
+from igs_ros import __version__
 from igs_ros.cli import main as module
+from igs_ros.cli.bench import bench_names
 
 
 def called(monkeypatch, outcome, capsys):
@@ -23,11 +27,34 @@ def test_help_has_one_line_per_command(capsys):
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert ended.value.code == 0
     for start in ('igs run DATA --out OUT ', 'igs play DATA ', 'igs demo --out OUT ',
-                  'igs bench raster ', 'igs bench quality ', 'igs prepare DATA ',
-                  'igs train --out OUT ', 'igs check ', '0  ', '1  ', '2  ',
-                  '130  '):
+                  'igs bench WHAT ', 'igs prepare DATA ', 'igs train --out OUT ', 'igs check ',
+                  'igs --version', '0  ', '1  ', '2  ', '130  '):
         assert sum(line.startswith(start) for line in lines) == 1, start
     assert all(line.count('igs ') <= 1 for line in lines if line.startswith('igs '))
+
+
+def test_both_helps_list_the_same_benches(capsys):
+    with pytest.raises(SystemExit):
+        module.main(['bench', '--help'])
+    usage = re.search(r'\{([a-z,\s]+)\}', capsys.readouterr().out)[1]
+    names = ''.join(usage.split()).split(',')
+    assert len(names) >= 7 and tuple(names) == bench_names()
+    with pytest.raises(SystemExit):
+        module.main(['--help'])
+    assert ', '.join(names) in ' '.join(capsys.readouterr().out.split())
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        module.main(['--version'])
+    assert ended.value.code == 0 and capsys.readouterr().out == f'igs {__version__}\n'
+
+
+@pytest.mark.parametrize('shell', ['bash', 'zsh'])
+def test_completion_is_there(shell, capsys):
+    with pytest.raises(SystemExit) as ended:
+        module.main(['--tyro-print-completion', shell])
+    assert not ended.value.code and 'bootstrap-iterations' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('outcome, code', [
