@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class OutputError(InputError):
+    """A file that cannot be written: the message names it, what the system said, what to do."""
+
+
 class Cancelled(Exception):
     """Work that nobody wants any more: the caller asked for it to stop."""
 

@@ -2,17 +2,37 @@
 """Files that are there completely or not at all, whenever the process is killed; JSON files."""
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from igs_ros.errors import InputError, error_line
+from igs_ros.errors import InputError, OutputError, error_line
 
 MAX_TEXT = 16_000_000  # bytes of a text file: parsed, it takes up to 30 times as much
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DRAFT = re.compile(r'\..+\.(\d+)\.draft(\.[^.]+)?')
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within the block, what the system says against it is an `OutputError` about `path`."""
+    try:
+        yield
+    except OSError as error:
+        remedy = 'Make room there' if error.errno in _FULL else 'Check path and permissions'
+        raise OutputError(f'{path}: cannot be written ({error.strerror or error}). {remedy}, or '
+                          f'write elsewhere.') from error
+
+
+def draft_of(path: Path) -> Path:
+    """Where this process writes what is to become `path`; `sweep` knows the name."""
+    return path.with_name(f'.{path.stem}.{os.getpid()}.draft{path.suffix}')
 
 
 @contextmanager
@@ -20,19 +40,77 @@ def replaced(path: Path, synced: bool = True) -> Iterator[Path]:
     """A path to write to, beside `path`; at the end of the block it takes the place of `path`.
 
     Its suffix is that of `path`, whose folder is made if it is not there. When the block raises,
-    `path` is as it was. Not `synced`, it survives a kill, but maybe no power cut: for many files.
+    `path` is as it was; an `OSError` becomes an `OutputError`. Not `synced`, it survives a kill,
+    but maybe no power cut: for many files. A device or a pipe is written to as it is.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    with writing(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = draft_of(path)
+        try:
+            yield draft
+            draft.chmod(0o644)  # safetensors makes its files private
+            if synced:
+                with open(draft, 'rb+') as file:
+                    os.fsync(file.fileno())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def checked_folder(folder: Path) -> None:
+    """Make `folder` and prove that it can be written to, before the work; raises `OutputError`.
+
+    Drafts that killed processes left in it are removed.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f'{folder}: is no folder; expected one to write to. Name another.')
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        probe = draft_of(folder / 'probe')
+        try:
+            probe.write_bytes(b'.')  # an empty file fits on a full disk
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def checked_file(path: Path) -> None:
+    """Prove that `replaced` can write `path`, before the work; raises `OutputError`."""
+    if path.is_dir():
+        raise OutputError(f'{path}: is a folder; expected a file to write. Name a file in it.')
+    if not path.exists() or path.is_file():
+        checked_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the drafts that processes which are gone left in `folder`, not below it.
+
+    For the start of a process: what carries its own number is older than itself.
+    """
+    for path in folder.iterdir():
+        draft = _DRAFT.fullmatch(path.name)
+        if draft and not _may_write(int(draft[1])):
+            path.unlink(missing_ok=True)
+
+
+def _may_write(pid: int) -> bool:
+    """Whether another process of ours has that number now."""
+    if pid == os.getpid():
+        return False
     try:
-        yield draft
-        draft.chmod(0o644)  # safetensors makes its files private
-        if synced:
-            with open(draft, 'rb+') as file:
-                os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True  # somebody else's, who knows
+    try:
+        command = Path(f'/proc/{pid}/cmdline').read_bytes()
+    except OSError:
+        return True
+    return not command or b'python' in command or b'igs' in command
 
 
 def read_json(path: Path, expected: str):

@@ -2,10 +2,12 @@
 """What machine this is, for results and benchmarks."""
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
 import threading
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -36,6 +38,34 @@ def rss_mb() -> float:
     except (OSError, IndexError, ValueError):
         return float('nan')
     return pages * resource.getpagesize() / 2 ** 20
+
+
+class _Mallinfo2(ctypes.Structure):
+    """`struct mallinfo2` of glibc (mallinfo(3)), bytes."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        'arena', 'ordblks', 'smblks', 'hblks', 'hblkhd', 'usmblks', 'fsmblks', 'uordblks',
+        'fordblks', 'keepcost')]
+
+
+@cache
+def _libc() -> ctypes.CDLL | None:
+    """The C library, None where it is not glibc 2.33 or newer."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallinfo2.restype = _Mallinfo2
+        return libc
+    except (OSError, AttributeError):
+        return None
+
+
+def heap_mb() -> tuple[float, float]:
+    """What `malloc` has handed out, and what it holds free for later, MB; NaN without glibc."""
+    libc = _libc()
+    if libc is None:
+        return float('nan'), float('nan')
+    heap = libc.mallinfo2()
+    return (heap.uordblks + heap.hblkhd) / 2 ** 20, heap.fordblks / 2 ** 20
 
 
 def gpu_mb() -> float:

@@ -5,6 +5,7 @@ The same pipeline object as in the node, so every number measured here is a numb
 """
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,21 +17,24 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from igs_ros import __version__, metrics, motion
 from igs_ros.bootstrap import BootstrapReport
 from igs_ros.camera import Camera
-from igs_ros.codec.ply import write_scene
 from igs_ros.codec.state import key_arrays, serialized_size, update_arrays
 from igs_ros.config import Config
-from igs_ros.data import open_recording, test_view, train_views
+from igs_ros.data import Recording, open_recording, test_view, train_views
 from igs_ros.detail import detail_summary, frame_detail
+from igs_ros.errors import OutputError
+from igs_ros.files import checked_file
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.machine import machine, peak_rss_mb
 from igs_ros.motion_error import MotionScorer
 from igs_ros.raster import Rasterizer, render_view
 from igs_ros.run_files import RunFiles
+from igs_ros.scene import GaussianScene
 from igs_ros.sessions import LiveSession, LockstepSession, Playlist, Shown, Skipped, Unscored
 from igs_ros.snapshot import Snapshot
 from igs_ros.timing import Timings, spans_to, spending
 from igs_ros.trace import Trace
 
+log = logging.getLogger(__name__)
 WORLD_FRAME = 'map'  # only its length counts here: it is part of the serialised message
 
 
@@ -52,17 +56,50 @@ class Request:
 def run(request: Request) -> dict:
     """Run and write everything below `request.out`; returns results.json.
 
-    Raises `InputError` for recordings and options that do not fit together.
+    Raises `InputError` for recordings and options that do not fit together, and `OutputError` for
+    files that cannot be written: what can be told before the work, then; else when all others are
+    written and the scores are logged.
     """
-    started = time.perf_counter()
     recording = open_recording(request.data)
+    if request.profile:
+        checked_file(request.profile)
+    files = RunFiles(request.out, recording.rate_hz) if request.out else None
+    trace = Trace() if request.profile else None
+    try:
+        try:
+            results, scene = _results(request, recording, files, trace)
+        except BaseException:
+            if files:
+                files.abandon()
+            raise
+        if files:
+            _finish(files, results, scene)
+    finally:
+        if trace:
+            trace.write(request.profile)
+    return results
+
+
+def _finish(files: RunFiles, results: dict, scene: GaussianScene) -> None:
+    title = (f"{results['scene']}, {results['motion']} motion, key interval "
+             f"{results['config']['key_interval']}")
+    try:
+        files.finish(results, title, scene)
+    except OutputError:
+        log.warning('%s', summary_text(results))
+        raise
+
+
+def _results(request: Request, recording: Recording, files: RunFiles | None, trace: Trace | None,
+             ) -> tuple[dict, GaussianScene]:
+    """results.json, and the last scene."""
+    started = time.perf_counter()
     test = test_view(recording, request.test_view)
     train = train_views(recording, test, request.train_views)
     watched = test or train[0]
     playlist = Playlist(recording, train, (watched,), request.first, request.last)
-    files = RunFiles(request.out, recording.rate_hz) if request.out else None
     session_type = LiveSession if request.live else LockstepSession
-    timings, trace = Timings(), Trace() if request.profile else None
+    timings = Timings()
     with session_type(playlist, request.config, trace) as session, _progress() as progress, \
             spans_to(timings, *([trace] if trace else ())):
         judge = Judge(recording.cameras[watched], test is not None, request.config.width,
@@ -97,12 +134,7 @@ def run(request: Request) -> dict:
         results['detail'] = _detail(rows, judge, motion_scorer, timings)
     if request.live:
         results['live'] = {'skipped': skipped, 'unscored': unscored, **session.figures()}
-    if trace:
-        trace.write(request.profile)
-    if files:
-        write_scene(request.out / 'final.ply', session.snapshot.scene)
-        files.finish(results)
-    return results
+    return results, session.snapshot.scene
 
 
 def _detail(rows: list[dict], judge: Judge, motion_scorer: MotionScorer, timings: Timings) -> dict:

@@ -5,6 +5,8 @@ results.json is checked and written by `igs_ros.results`.
 """
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
+from igs_ros.files import draft_of, replaced, writing
 from igs_ros.metrics import as_float
 from igs_ros.view import View
 
@@ -40,11 +43,12 @@ class VideoWriter:
     """H.264 4:2:0 in MP4, playable in browsers; use it as a context manager.
 
     The size is that of the first picture; odd sizes lose the last row or column, which 4:2:0
-    cannot hold.
+    cannot hold. `path` is there when the video is complete. Writing raises `OutputError`.
     """
 
     def __init__(self, path: str | Path, fps: float, crf: int = 18):
         self.path = Path(path)
+        self._draft = draft_of(self.path)
         self.rate = Fraction(fps).limit_denominator(1001)
         self.crf = crf
         self._container = None
@@ -53,26 +57,43 @@ class VideoWriter:
     def write(self, picture: np.ndarray) -> None:
         """Append a picture [H, W, 3] sRGB, uint8 or float 0..1; all of one size."""
         height, width = (size - size % 2 for size in picture.shape[:2])
-        if self._stream is None:
-            self._open(width, height)
-        assert (width, height) == (self._stream.width, self._stream.height), picture.shape
         pixels = np.ascontiguousarray(_uint8(picture)[:height, :width])
         frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
+        with writing(self.path):
+            if self._stream is None:
+                self._open(width, height)
+            assert (width, height) == (self._stream.width, self._stream.height), picture.shape
+            self._mux(frame)
 
     def close(self) -> None:
         """Finish the file; nothing is left behind when no picture was written."""
         if self._container is None:
             return
-        for packet in self._stream.encode():
+        try:
+            with writing(self.path):
+                self._mux(None)
+                self._container.close()
+                os.replace(self._draft, self.path)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Leave nothing behind of what is not finished."""
+        if self._container is None:
+            return
+        container, self._container = self._container, None
+        with contextlib.suppress(OSError):  # the end of the file, on a disk that is full
+            container.close()
+        self._draft.unlink(missing_ok=True)
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        """Encode a picture; None: all that the encoder still holds."""
+        for packet in self._stream.encode(frame):
             self._container.mux(packet)
-        self._container.close()
-        self._container = None
 
     def _open(self, width: int, height: int) -> None:
         # the index goes to the front, so that a browser starts before it has everything
-        self._container = av.open(str(self.path), 'w', options={'movflags': 'faststart'})
+        self._container = av.open(str(self._draft), 'w', options={'movflags': 'faststart'})
         stream = self._container.add_stream('libx264', rate=self.rate,
                                             options={'crf': str(self.crf)})
         stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
@@ -84,8 +105,8 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, error: type[BaseException] | None, *_) -> None:
+        self.discard() if error else self.close()
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +152,12 @@ def error_picture(truth: np.ndarray, rendered: np.ndarray) -> np.ndarray:
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write [H, W, 3] sRGB, uint8 or float 0..1, as PNG or JPEG; raises `OSError`."""
-    if not cv2.imwrite(str(path), cv2.cvtColor(_uint8(picture), cv2.COLOR_RGB2BGR)):
-        raise OSError(f'{path}: cannot be written')
+    """Write [H, W, 3] sRGB, uint8 or float 0..1, as PNG or JPEG; raises `OutputError`."""
+    path = Path(path)
+    # imwrite would not say what the system says, and not notice a disk that is full
+    _, data = cv2.imencode(path.suffix, cv2.cvtColor(_uint8(picture), cv2.COLOR_RGB2BGR))
+    with replaced(path, synced=False) as draft:
+        draft.write_bytes(data.tobytes())
 
 
 def quality_plot(frames: Sequence[dict], path: str | Path, title: str) -> None:
@@ -163,7 +187,8 @@ def quality_plot(frames: Sequence[dict], path: str | Path, title: str) -> None:
     times.xaxis.get_major_locator().set_params(integer=True)
     for axes in (scores, times):
         axes.grid(alpha=0.3)
-    figure.savefig(str(path), dpi=110)
+    with replaced(Path(path), synced=False) as draft:
+        figure.savefig(draft, dpi=110)
 
 
 def _plottable(frames, name) -> np.ndarray:

@@ -11,6 +11,8 @@ import json
 import math
 from pathlib import Path
 
+from igs_ros.files import replaced
+
 DIGITS = 6  # significant digits kept of a float
 
 
@@ -89,12 +91,13 @@ def validate_results(results: dict) -> None:
 
 def write_results(path: str | Path, results: dict) -> None:
     """Check `results` and write them as JSON: fields in the order of the contract, floats to six
-    significant digits, NaN and infinite ones as null.
+    significant digits, NaN and infinite ones as null. Raises `OutputError`.
     """
     validate_results(results)
     ordered = _ordered(results, {**CONTRACT, **OPTIONAL})
     text = json.dumps(_plain(ordered), indent=1, allow_nan=False)
-    Path(path).write_text(text + '\n', encoding='utf-8')
+    with replaced(Path(path)) as draft:
+        draft.write_text(text + '\n', encoding='utf-8')
 
 
 def _check(value, kind, where: str) -> None:

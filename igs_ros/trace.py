@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
+from igs_ros.files import replaced
+
 EVENTS = 200_000  # kept at most, newest: some 30 MB in memory and in the file
 
 
@@ -48,7 +50,7 @@ class Trace:
 
     def write(self, path: str | Path) -> None:
         """Write the newest events; `otherData.events_left_out` says how many older ones are not
-        in the file.
+        in the file. Raises `OutputError`.
         """
         with self._lock:
             events, threads, left_out = list(self._events), dict(self._threads), self._left_out
@@ -59,7 +61,8 @@ class Trace:
         rows += [self._row(pid, *event) for event in events]
         content = {'traceEvents': rows, 'displayTimeUnit': 'ms',
                    'otherData': {'events_left_out': left_out}}
-        Path(path).write_text(json.dumps(content), encoding='utf-8')
+        with replaced(Path(path)) as draft:
+            draft.write_text(json.dumps(content), encoding='utf-8')
 
     def _row(self, pid: int, kind: str, name: str, start_s: float, value, ident: int) -> dict:
         row = {'ph': kind, 'name': name, 'pid': pid, 'tid': ident,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Order, data and threads of the whole suite."""
+import contextlib
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -11,6 +13,8 @@ os.environ.setdefault('NUMBA_NUM_THREADS', '2')
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
+
+from igs_ros.results import CONTRACT, FRAME  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'test'))  # picture_bytes
@@ -46,3 +50,33 @@ def test_data() -> Path:
 def workbench() -> Path:
     """The recording that ships with the package."""
     return ROOT / 'recordings' / 'workbench'
+
+@pytest.fixture
+def results() -> dict:
+    """What the contract of results.json allows, of two frames."""
+    frame = {name: 1 for name in FRAME} | {'kind': 'key', 'psnr': 24.123456789}
+    return {
+        'summary': {name: 1.0 for name in CONTRACT['summary']} | {
+            'frames_scored': 2,
+            'step_s': dict.fromkeys(('max', 'mean', 'p50', 'p95', 'p99'), 0.5)},
+        'scene': 'C_small', 'version': '0.1.0', 'device': 'cpu', 'machine': 'box', 'threads': 2,
+        'seed': 0, 'test_view': 'cam02', 'train_views': ('cam00', 'cam01'),
+        'config': {'motion': 'static', 'none': None},
+        'bootstrap': {name: 1 for name in CONTRACT['bootstrap']} | {
+            'method': 'points', 'stopped_by': 'iterations'},
+        'frames': [dict(frame), dict(frame)],
+    }
+
+
+@pytest.fixture
+def full_disk():
+    """`with full_disk(size):` no file of this process grows beyond that, as on a full disk."""
+    @contextlib.contextmanager
+    def limited(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    return limited

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from igs_ros.errors import InputError
-from igs_ros.files import private_folder, read_json, replaced
+from igs_ros.errors import InputError, OutputError
+from igs_ros.files import checked_file, checked_folder, private_folder, read_json, replaced
 
 
 def test_a_file_is_replaced_completely_or_not_at_all(tmp_path):
@@ -62,3 +65,65 @@ def test_a_folder_where_anybody_may_rename_is_not_used(tmp_path, monkeypatch):
     tmp_path.chmod(0o1777)
     assert private_folder('kernels') == tmp_path / f'kernels-{os.geteuid()}'
     assert private_folder('kernels') == tmp_path / f'kernels-{os.geteuid()}'
+
+
+def test_what_the_system_says_becomes_one_message(tmp_path, full_disk):
+    path = tmp_path / 'state.bin'
+    path.write_text('old')
+    with pytest.raises(OutputError, match=r'state\.bin: cannot be written \(File too large\)\. '
+                                          'Make room there'), \
+            full_disk(1000), replaced(path) as draft:
+        draft.write_bytes(b'x' * 2000)
+    assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_is_written_to_and_not_replaced():
+    with pytest.raises(OutputError, match=r'/dev/full: .*No space left.*Make room'), \
+            replaced(Path('/dev/full')) as draft:
+        draft.write_text('x')
+    assert Path('/dev/full').is_char_device()
+    checked_file(Path('/dev/full'))
+
+
+def test_outputs_are_checked_before_the_work(tmp_path):
+    checked_file(tmp_path / 'deep' / 'trace.json')
+    checked_folder(tmp_path / 'out' / 'renders')
+    assert not any((tmp_path / 'deep').iterdir()) and not any((tmp_path / 'out/renders').iterdir())
+    (tmp_path / 'file').write_text('kept')
+    for check, path, said in (
+            (checked_folder, tmp_path / 'file', 'is no folder'),
+            (checked_folder, tmp_path / 'file' / 'out', 'Not a directory'),
+            (checked_file, tmp_path / 'file' / 'trace.json', 'is no folder'),
+            (checked_file, tmp_path / 'deep', 'is a folder'),
+            (checked_folder, Path('/proc/out'), 'No such file')):  # nobody may, root neither
+        with pytest.raises(OutputError, match=said):
+            check(path)
+    assert (tmp_path / 'file').read_text() == 'kept'
+
+
+def test_a_folder_without_room_is_noticed(tmp_path, full_disk):
+    with pytest.raises(OutputError, match='Make room'), full_disk(0):
+        checked_folder(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_only_drafts_of_processes_that_are_gone_are_swept(tmp_path):
+    gone = subprocess.Popen([sys.executable, '-c', ''])
+    gone.wait()
+    ours = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)
+    other = subprocess.Popen(['sleep', '60'])
+    while not Path(f'/proc/{other.pid}/cmdline').read_bytes():
+        pass  # it is about to begin
+    try:
+        stay = [f'.checkpoint.{ours.pid}.draft.pt', f'.config.{gone.pid}.json', '.draft.pt',
+                f'checkpoint.{gone.pid}.draft.pt', f'.checkpoint.{os.getppid()}x.draft.pt']
+        go = [f'.checkpoint.{gone.pid}.draft.pt', f'.a.b.{other.pid}.draft.png',
+              f'.video.{os.getpid()}.draft.mp4', f'.key.{10 ** 12}.draft']
+        for name in (*stay, *go):
+            (tmp_path / name).write_text('')
+        checked_folder(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(stay)
+    finally:
+        ours.communicate(b'\n')
+        other.kill()
+        other.wait()

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`igs run` as a whole: files, contract, options that do not fit."""
 import json
+import os
 import shutil
+import signal
 import threading
 from dataclasses import replace
 
@@ -13,7 +15,7 @@ from igs_ros.cli.main import main
 from igs_ros.codec.ply import read_scene
 from igs_ros.config import BootstrapConfig, Config, RefineConfig
 from igs_ros.errors import InputError
-from igs_ros.offline import Request, run
+from igs_ros.offline import Judge, Request, run
 from igs_ros.results import validate_results
 
 SMALL = Config(width=96, max_gaussians=2000, motion='static', key_interval=2,
@@ -102,6 +104,83 @@ def test_points_are_read_only_if_wanted(finished, workbench, tmp_path):
     assert run(Request(recording, None, config, last=2))['frames']
     with pytest.raises(InputError, match='points3d.ply'):
         run(Request(recording, None, SMALL, last=2))
+
+
+def ended(workbench, out, *arguments):
+    """Exit code of a small `igs run`."""
+    with pytest.raises(SystemExit) as stopped:
+        main(['run', str(workbench), '--out', str(out), '--frames', '1:4', *FLAGS, *arguments])
+    return stopped.value.code
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_results(finished, workbench, tmp_path, capsys,
+                                                       full_disk):
+    with full_disk(40_000):
+        assert ended(workbench, tmp_path) == 2
+    validate_results(json.loads((tmp_path / 'results.json').read_text()))
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith(f'igs: {tmp_path}/final.ply: cannot be written (File too large). Make')
+    assert not (tmp_path / 'final.ply').exists()
+    assert not [path for path in tmp_path.rglob('*') if '.draft' in path.name]
+
+
+def test_scores_are_said_when_even_results_cannot_be_kept(finished, workbench, tmp_path, capsys,
+                                                          caplog, full_disk):
+    with full_disk(1_000):
+        assert ended(workbench, tmp_path) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith('igs: ')
+    assert caplog.text.count('frames scored: psnr') == 1 and 'did not end' not in caplog.text
+    assert not [path for path in tmp_path.rglob('*') if path.is_file()]
+
+
+def test_the_trace_of_a_run_that_fails_is_kept(finished, workbench, tmp_path, monkeypatch):
+    (tmp_path / 'results.json').write_text('{"scene": 0, "bootstrap": 0, "frames": []}')
+    monkeypatch.setattr('igs_ros.offline.MotionScorer.summary', lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(Request(workbench, tmp_path, SMALL, last=3, profile=tmp_path / 'trace.json'))
+    assert json.loads((tmp_path / 'trace.json').read_text())['traceEvents']
+    assert not (tmp_path / 'results.json').exists(), 'of another run than the renders'
+    assert (tmp_path / 'previous_run' / 'results.json').exists()
+
+
+@pytest.mark.parametrize('stop', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so_and_leaves_nothing_half_done(
+        finished, workbench, tmp_path, monkeypatch, capsys, stop):
+    frame = Judge.frame
+
+    def stopping(self, shown):
+        if shown.index == 3:
+            os.kill(os.getpid(), stop)
+        return frame(self, shown)
+    monkeypatch.setattr('igs_ros.offline.Judge.frame', stopping)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert ended(workbench, tmp_path, '--profile', str(tmp_path / 'trace.json')) == 130
+    assert capsys.readouterr().err.strip().splitlines()[-1] == 'igs: interrupted'
+    assert sorted(path.name for path in tmp_path.rglob('*')) == [
+        'first_scene.png', 'frame_0002.png', 'renders', 'trace.json']
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@pytest.mark.parametrize('arguments, said', [
+    (['--out', '{tmp}/file'], '/file: is no folder'),
+    (['--out', '{tmp}/file/out'], '/file/out: cannot be written (Not a directory)'),
+    (['--out', '/proc/out'], '/proc/out: cannot be written (No such file or directory)'),
+    (['--out', '{tmp}/out', '--profile', '{tmp}/file/trace.json'], '/file: is no folder'),
+    (['--out', '{tmp}/out', '--profile', '{tmp}'], 'is a folder; expected a file'),
+    (['--out', '{tmp}/foreign'], 'results.json: not written by'),
+])
+def test_outputs_are_checked_before_the_work(workbench, tmp_path, capsys, monkeypatch, arguments,
+                                             said):
+    monkeypatch.setattr('igs_ros.offline._results', lambda *_: pytest.fail('too late'))
+    (tmp_path / 'file').write_text('kept')
+    (tmp_path / 'foreign').mkdir()
+    (tmp_path / 'foreign' / 'results.json').write_text('{}')
+    with pytest.raises(SystemExit) as stopped:
+        main(['run', str(workbench), *(word.format(tmp=tmp_path) for word in arguments)])
+    assert stopped.value.code == 2
+    line, = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith('igs: ') and said in line
+    assert (tmp_path / 'file').read_text() == 'kept'
 
 
 @pytest.mark.parametrize('arguments, words', [

@@ -7,6 +7,7 @@ import pytest
 
 from igs_ros import report
 from igs_ros.camera import Camera
+from igs_ros.errors import OutputError
 from igs_ros.view import View
 
 CAMERA = Camera('cam00', 96, 64, [[80, 0, 48], [0, 80, 32], [0, 0, 1]], np.eye(4))
@@ -97,8 +98,25 @@ def test_a_contact_sheet_has_four_labelled_panels_per_row(tmp_path, known):
 
 
 def test_a_picture_that_cannot_be_written_raises(tmp_path):
-    with pytest.raises(OSError, match='nowhere'):
-        report.write_picture(tmp_path / 'nowhere' / 'p.png', smooth_picture())
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(OutputError, match=r'p\.png: cannot be written \(File exists\)'):
+        report.write_picture(tmp_path / 'file' / 'p.png', smooth_picture())
+
+
+def test_a_video_is_there_when_it_is_complete(tmp_path):
+    path = tmp_path / 'video.mp4'
+    path.write_text('old')
+    with pytest.raises(RuntimeError), report.VideoWriter(path, 10) as video:
+        video.write(smooth_picture())
+        assert path.read_text() == 'old'
+        raise RuntimeError('interrupted')
+    assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+    with report.VideoWriter(path, 10) as video:
+        video.write(smooth_picture())
+    assert path.stat().st_size > 500 and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OutputError, match='gone/video.mp4'), \
+            report.VideoWriter(tmp_path / 'gone' / 'video.mp4', 10) as video:
+        video.write(smooth_picture())
 
 
 def frames(scored):

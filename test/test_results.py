@@ -20,23 +20,6 @@ SUMMARY = ['frames_scored', 'psnr', 'ssim', 'psnr_moving', 'psnr_keys', 'psnr_fi
            'state_bytes_mean', 'peak_rss_mb', 'wall_s']
 
 
-@pytest.fixture
-def results():
-    frames = [{name: 1 for name in FRAME} | {'kind': 'key', 'psnr': 24.123456789}
-              for _ in range(2)]
-    return {
-        'summary': {name: 1.0 for name in SUMMARY} | {
-            'frames_scored': 2,
-            'step_s': dict.fromkeys(('max', 'mean', 'p50', 'p95', 'p99'), 0.5)},
-        'scene': 'C_small', 'version': '0.1.0', 'device': 'cpu', 'machine': 'box', 'threads': 2,
-        'seed': 0, 'test_view': 'cam02', 'train_views': ('cam00', 'cam01'),
-        'config': {'motion': 'static', 'none': None},
-        'bootstrap': {name: 1 for name in BOOTSTRAP} | {'method': 'points',
-                                                        'stopped_by': 'iterations'},
-        'frames': frames,
-    }
-
-
 def test_the_file_has_the_fields_of_the_contract_in_its_order(tmp_path, results):
     write_results(tmp_path / 'results.json', results)
     text = (tmp_path / 'results.json').read_text()

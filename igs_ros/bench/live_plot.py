@@ -6,6 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from igs_ros.files import replaced
+
 
 def plot(results: dict, path: Path) -> None:
     """Draw the rows of `igs_ros.bench.live.run` to a PNG or SVG file."""
@@ -37,4 +39,5 @@ def plot(results: dict, path: Path) -> None:
         axes.legend(loc='upper right', ncols=3)
     for axes in (memory, ages, paces, rungs):
         axes.grid(alpha=0.3)
-    figure.savefig(str(path), dpi=110)
+    with replaced(path) as draft:
+        figure.savefig(draft, dpi=110)

@@ -115,7 +115,7 @@ def _first_scene(plan: Plan, recording: Path, config: Config, folder: Path) -> t
                 config.sh_degree, config.width, config.device, config.seed, __version__,
                 sources_digest())
     out = folder / hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
-    if not (out / 'results.json').is_file():
+    if not (out / 'final.ply').is_file():  # written after results.json
         run(Request(recording, out, config, first=plan.first, last=plan.first + 1))
     return json.loads((out / 'results.json').read_text()), out / 'final.ply'
 

@@ -23,8 +23,10 @@ Exit codes:
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import textwrap
+import threading
 
 import tyro
 from rich.console import Console
@@ -39,6 +41,9 @@ from igs_ros.cli.prepare import Prepare
 from igs_ros.cli.run import Run
 from igs_ros.cli.train import Train
 from igs_ros.errors import InputError
+from igs_ros.signals import interrupts
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -54,14 +59,43 @@ def main(arguments: list[str] | None = None) -> None:
          'train': Train, 'check': Check},
         prog='igs', args=arguments,
         description=__doc__.replace('BENCHES', _wrapped(bench_names())))
+    before, threading.excepthook = threading.excepthook, _thread_failed
+    try:
+        with interrupts():
+            code = _code_of(command)
+    finally:
+        threading.excepthook = before
+    sys.exit(code)
+
+
+def _code_of(command) -> int:
+    """Run a subcommand; its exit code, after one line about why it did not end well."""
     try:
         code = command.main()
+        sys.stdout.flush()  # a disk that is full, or a reader that has gone, is said here
+        return code or 0
     except InputError as error:
         print(f'igs: {error}', file=sys.stderr)
-        code = 2
+        return 2
     except KeyboardInterrupt:
-        code = 130
-    sys.exit(code or 0)
+        print('igs: interrupted', file=sys.stderr)
+        return 130
+    except OSError as error:
+        log.debug('', exc_info=True)
+        where = error.filename or 'the standard output, or a file'
+        print(f'igs: {where}: {error.strerror or error}. Check the path, its permissions and the '
+              f'room on its disk.', file=sys.stderr)
+        if error.filename is None:
+            sys.stdout = open(os.devnull, 'w')  # Python flushes it once more when it ends
+        return 2
+
+
+def _thread_failed(args: threading.ExceptHookArgs) -> None:
+    """What a thread of a library cannot write (TensorBoard's), the main thread is told as well."""
+    if isinstance(args.exc_value, OSError):
+        log.error('%s: %s', args.thread and args.thread.name, args.exc_value)
+    else:
+        threading.__excepthook__(args)
 
 
 def _wrapped(names: tuple[str, ...]) -> str:

@@ -9,12 +9,15 @@ from typing import Annotated
 
 import tyro
 
+from igs_ros.signals import StopWish
 from igs_ros.training.config import TrainConfig, checked_training
 
 
 @dataclass(frozen=True)
 class Train:
     """Learn the weights of a motion network; the same command goes on with a killed run.
+
+    Ctrl-C and SIGTERM finish the step in hand and save it; a second one ends at once.
 
     Learns from procedural scenes, from --recordings that `igs prepare` made ready, or from
     --igs-data in the authors' layout. docs/training.md goes through it.
@@ -26,16 +29,20 @@ class Train:
     """Settings of the run."""
 
     def main(self) -> int:
-        """Train; 1 when a loss is not finite."""
+        """Train; 1 when a loss is not finite, 130 when stopped by Ctrl-C or SIGTERM."""
         from igs_ros.training import require_extra  # heavy: not for --help
         require_extra()
-        from igs_ros.training.trainer import Diverged, Trainer
+        from igs_ros.training.trainer import Diverged, Stopped, Trainer
         trainer = Trainer(checked_training(self.config), self.out)
         try:
-            trained = trainer.run()
+            trained = trainer.run(StopWish)
         except Diverged as error:
             print(f'igs: {error}', file=sys.stderr)
             return 1
+        except Stopped as stopped:
+            if trainer.accelerator.is_main_process:
+                print(f'igs: {stopped}', file=sys.stderr)
+            return 130
         if trainer.accelerator.is_main_process:
             scores = ', '.join(f'{name} {value:.4g}' for name, value in trained.scores.items())
             print(f'{trained.steps} steps, weights in {trained.weights}'

@@ -23,6 +23,7 @@ from igs_ros.errors import InputError
 from igs_ros.msg import SceneStatus
 from igs_ros.node.demo_report import DemoRun, report
 from igs_ros.node.observer import Observer
+from igs_ros.run_files import RunFiles
 from igs_ros.shipped import shipped, workbench
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def run(demo: Demo) -> int:
     if points.is_file():
         read_points(points)  # says now what is wrong with it; the node would go on without
     device = raster.choose(demo.config().device, demo.threads).device.type
-    demo.out.mkdir(parents=True, exist_ok=True)
+    files = RunFiles(demo.out, recording.rate_hz)
     table = demo.out / 'stamps.json'
     table.unlink(missing_ok=True)
     _middleware()
@@ -60,7 +61,7 @@ def run(demo: Demo) -> int:
     method = 'points' if points.is_file() else 'images'
     done = DemoRun(recording, test, train, method, device, table, observer,
                    time.monotonic() - started)
-    share = report(done, demo)
+    share = report(done, demo, files)
     return 0 if share >= LEAST_SHARE_SCORED else 1
 
 

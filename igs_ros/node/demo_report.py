@@ -19,7 +19,6 @@ from igs_ros.data import Recording
 from igs_ros.frames import Preparer
 from igs_ros.machine import machine
 from igs_ros.node.observer import Observer, Processed, Seen
-from igs_ros.results import write_results
 from igs_ros.run_files import RunFiles
 from igs_ros.view import View
 
@@ -38,16 +37,19 @@ class DemoRun:
     wall_s: float
 
 
-def report(run: DemoRun, demo: Demo) -> float:
-    """Write the files, print the table; the share of the frames after the first that scored."""
+def report(run: DemoRun, demo: Demo, files: RunFiles) -> float:
+    """Write the files, print the table; the share of the frames after the first that scored.
+
+    Raises `OutputError` when something cannot be written, after the table.
+    """
     table = json.loads(run.table.read_text())['frames']
     stamps = {row['index']: row['stamp_ns'] for row in table if not row['repeated']}
-    files = RunFiles(demo.out, _rate_hz(stamps.values()) or run.recording.rate_hz)
+    files.rate_hz = _rate_hz(stamps.values()) or run.recording.rate_hz
     joined = _joined(run, stamps, files)
     results = _results(run, demo, joined)
-    files.pictures(joined.rows, f'{run.recording.name} over ROS 2, unseen camera {run.test}')
-    write_results(demo.out / 'results.json', results)
-    _print(results, demo.out)
+    _print(results)
+    files.finish(results, f'{run.recording.name} over ROS 2, unseen camera {run.test}')
+    Console().print(f'See {demo.out}/video.mp4, contact.png, quality.png, results.json')
     return len(joined.rows) / max(1, run.recording.frames_total - 1)
 
 
@@ -161,7 +163,7 @@ def _results(run: DemoRun, demo: Demo, joined: _Joined) -> dict:
             'drops': dict(zip(status.drop_causes, map(int, status.drop_counts), strict=True))}}
 
 
-def _print(results: dict, out: Path) -> None:
+def _print(results: dict) -> None:
     summary, live = results['summary'], results['live']
     latency = live['latency_s']
     table = Table(title=f"{results['scene']}: camera {results['test_view']}, which the "
@@ -185,4 +187,3 @@ def _print(results: dict, out: Path) -> None:
     for cause, count in Counter(row['cause'] for row in live['unscored']).items():
         which = [row['index'] for row in live['unscored'] if row['cause'] == cause]
         console.print(f'not scored: {count} frames {which}: {cause}')
-    console.print(f'See {out}/video.mp4, contact.png, quality.png, results.json')

@@ -31,12 +31,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from igs_ros.cli.play import Play as PlayOptions
 from igs_ros.data import Recording, open_recording, test_view, train_views
 from igs_ros.errors import InputError
+from igs_ros.files import checked_file, replaced
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert
 from igs_ros.node.ahead import EncodedFrames
 from igs_ros.node.convert_scene import shown_stamp_ns
 from igs_ros.node.inputs import topic_of
-from igs_ros.node.signals import StopWish
+from igs_ros.signals import StopWish
 
 _SAY_EVERY_S = 10.0
 _CONNECT_S = 10.0  # discovery of the reconstruction's subscriptions
@@ -57,9 +58,10 @@ class _Played:
         self.frames[-1]['shown'] = shown
 
     def write(self, path: Path, recording: Recording, cameras: Iterable[str]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({'recording': str(recording.path), 'scene': recording.name,
-                                    'cameras': list(cameras), 'frames': self.frames}, indent=1))
+        content = {'recording': str(recording.path), 'scene': recording.name,
+                   'cameras': list(cameras), 'frames': self.frames}
+        with replaced(path) as draft:
+            draft.write_text(json.dumps(content, indent=1))
 
 
 class Interrupted(Exception):
@@ -221,9 +223,12 @@ def _play(player: Player, options: PlayOptions, frames: EncodedFrames, recording
 def play(options: PlayOptions, ros_arguments: list[str] | None = None) -> int:
     """Play as `options` say, in a ROS context of its own; the exit code.
 
-    Raises `InputError` for a recording, options or a reconstruction that cannot be used.
+    Raises `InputError` for a recording, options or a reconstruction that cannot be used, and
+    `OutputError` for the table.
     """
     options.rate_hz()
+    if options.table is not None:
+        checked_file(options.table)
     recording = open_recording(options.data)
     cameras = tuple(options.cameras) or train_views(recording, test_view(recording))
     frames = EncodedFrames(recording, cameras, options.frames)

@@ -37,8 +37,8 @@ from igs_ros.node.inputs import Inputs, steady_clock
 from igs_ros.node.logs import Complaints, RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
-from igs_ros.node.signals import StopWish
 from igs_ros.node.watchdog import Watchdog
+from igs_ros.signals import StopWish
 from igs_ros.snapshot import Snapshot
 from igs_ros.status import Status
 from igs_ros.timing import Drops

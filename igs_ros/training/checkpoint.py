@@ -37,9 +37,14 @@ def plan(config: TrainConfig, steps: int, samples_per_step: int) -> dict:
 
 
 def save(folder: Path, state: State) -> None:
-    """Write `folder`/checkpoint.pt in place of the one before."""
-    with replaced(folder / NAME) as path:
-        torch.save(vars(state), path)
+    """Write `folder`/checkpoint.pt in place of the one before; raises `OutputError`."""
+    with replaced(folder / NAME) as path, path.open('wb') as file:
+        try:
+            torch.save(vars(state), file)
+        except RuntimeError as error:  # its archive writer hides what the system says
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(folder: Path, wanted: Mapping, device: torch.device) -> State | None:

@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from igs_ros.codec.ply import write_scene
+from igs_ros.codec.ply import read_scene, write_scene
 from igs_ros.config import Config, settings
 from igs_ros.data import Recording, open_recording, test_view, train_views
 from igs_ros.errors import InputError
-from igs_ros.files import replaced
+from igs_ros.files import checked_folder, replaced
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.metrics import psnr
 from igs_ros.pipeline import Stages
@@ -26,6 +26,7 @@ from igs_ros.raster import render_view
 from igs_ros.training.prepared import (
     INDEX,
     camera_entries,
+    is_whole,
     key_path,
     picture_path,
     read_index,
@@ -52,16 +53,19 @@ class Request:
 
 
 def prepare(request: Request) -> dict:
-    """Make ready what is not yet there, with a progress bar; returns the index.
+    """Make ready what is not yet there, or damaged, with a progress bar; returns the index.
 
     Raises `InputError` for recordings and options that do not fit together, or to what is in
-    `request.out` already.
+    `request.out` already, and `OutputError`.
     """
     if request.every < 1:
         raise InputError(f'--every {request.every}: expected at least 1 frame.')
     recording = open_recording(request.data)
     train = train_views(recording, test_view(recording, request.test_view), request.train_views)
     preparer = Preparer(recording.cameras, request.config.width or None)
+    for folder in (request.out, key_path(request.out, 0).parent,
+                   *(picture_path(request.out, name, 0).parent for name in recording.cameras)):
+        checked_folder(folder)
     index = _index(request, recording, train, preparer)
     done = {entry['frame'] for entry in index['keys']}
     maker = _KeyMaker(request.config, recording, train, preparer)
@@ -131,14 +135,28 @@ def _index(request: Request, recording: Recording, train: tuple[str, ...],
         raise InputError(f'{request.out / INDEX}: made with other {", ".join(changed)}; expected '
                          f'the same to go on. Repeat them, or take another --out.')
     found['keys'] = [entry for entry in found['keys']
-                     if key_path(request.out, entry['frame']).is_file()]
+                     if _is_scene(key_path(request.out, entry['frame']))]
     return found
+
+
+def _is_scene(path: Path) -> bool:
+    try:
+        read_scene(path)
+    except InputError as error:
+        log.warning('%s It is made anew.', error)
+        return False
+    return True
 
 
 def _with_pictures(out: Path, frame: int, frame_set: FrameSet, preparer: Preparer, needed: bool,
                    ) -> FrameSet | None:
-    """Write the working pictures that are not there; the prepared set if it is `needed`."""
-    missing = [name for name in frame_set.images if not picture_path(out, name, frame).is_file()]
+    """Write the working pictures that are not there, or damaged; the prepared set if it is
+    `needed`.
+    """
+    missing = [name for name in frame_set.images if not is_whole(picture_path(out, name, frame))]
+    for path in (picture_path(out, name, frame) for name in missing):
+        if path.is_file():
+            log.warning('%s: damaged; it is made anew', path)
     if not missing and not needed:
         return None
     prepared = preparer.prepare(frame_set if needed else frame_set.only(missing))

@@ -7,6 +7,8 @@ DIR/index.json says what it was made of; DIR/pictures/CAMERA/000010.png are the 
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from igs_ros.scene import GaussianScene
 
 INDEX = 'index.json'
 _FORMAT = 1
+_PNG = b'\x89PNG\r\n\x1a\n'
 _WHAT = 'what `igs prepare` writes'
 
 
@@ -70,6 +73,28 @@ def key_path(folder: Path, frame: int) -> Path:
 def picture_path(folder: Path, camera: str, frame: int) -> Path:
     """Where a working picture lies."""
     return folder / 'pictures' / camera / f'{frame:06d}.png'
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a PNG file has all its chunks, with the checksums that they carry, up to the last.
+
+    Nothing is decoded: 1 ms for 1 MB. https://www.w3.org/TR/png-3/#5Chunk-layout
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    at, kind = len(_PNG), b''
+    if not data.startswith(_PNG):
+        return False
+    while kind != b'IEND':
+        length, kind = struct.unpack_from('>I4s', data, at) if at + 12 <= len(data) else (0, b'')
+        end = at + 8 + length
+        if not kind or end + 4 > len(data) \
+                or zlib.crc32(data[at + 4:end]) != int.from_bytes(data[end:end + 4], 'big'):
+            return False
+        at = end + 4
+    return True
 
 
 def read_prepared(folder: Path) -> Prepared:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from accelerate.utils import gather_object
 
 from igs_ros import raster
 from igs_ros.errors import InputError
+from igs_ros.files import checked_folder
 from igs_ros.training import checkpoint, models, order, sources
 from igs_ros.training.config import TrainConfig
 from igs_ros.training.journal import Journal
@@ -36,6 +38,10 @@ class Diverged(ArithmeticError):
     """A loss or gradient is not finite; the message names step and samples."""
 
 
+class Stopped(Exception):
+    """Somebody asked the run to stop; the message says where it is and how to go on."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """How a run ended."""
@@ -49,11 +55,13 @@ class Trainer:
     """One run of one process.
 
     config: checked; out: folder of the run, which is gone on with where it holds a checkpoint.
-    Raises `InputError` for data, weights, devices and checkpoints that do not fit.
+    Raises `InputError` for data, weights, devices and checkpoints that do not fit, and
+    `OutputError` where `out` cannot be written to.
     """
 
     def __init__(self, config: TrainConfig, out: Path):
         config = _with_precision(config)
+        checked_folder(out)
         self.config, self.out = config, out
         # fp16: scaling the loss is the accelerator's part, computing in it the model's
         scaled = 'fp16' if config.precision == 'fp16' else 'no'
@@ -77,15 +85,22 @@ class Trainer:
         self._loss, self._stepper = self.accelerator.prepare(
             LossOfSample(self.model, self.rasterizer, config.loss), self._optimizer)
 
-    def run(self) -> Trained:
-        """Train to the end; raises `Diverged` and leaves the last checkpoint as it is."""
+    def run(self, stop_wish: Callable[[], AbstractContextManager] = contextlib.nullcontext,
+            ) -> Trained:
+        """Train to the end.
+
+        stop_wish: entered for the steps; what it gives is true when the run is to stop. Then the
+        step in hand is finished and saved, and `Stopped` raised.
+
+        Raises `Diverged`, and leaves the last checkpoint as it is; `OutputError`.
+        """
         journal = Journal(self.out, self.done) if self.accelerator.is_main_process else None
         with contextlib.closing(journal) if journal else contextlib.nullcontext():
-            scores = self._run(journal)
+            scores = self._run(journal, stop_wish)
         self.accelerator.wait_for_everyone()
         return Trained(self.done, self.out / 'weights', scores)
 
-    def _run(self, journal: Journal | None) -> dict[str, float]:
+    def _run(self, journal: Journal | None, stop_wish) -> dict[str, float]:
         """All steps that are left; the scores of the last validation.
 
         journal: None in all processes but the main one.
@@ -98,18 +113,22 @@ class Trainer:
         if self.done == 0:
             self._validate(held_out, journal)
         samples = self._samples()
-        with progress_bar(main) as progress, contextlib.closing(samples):
+        with progress_bar(main) as progress, contextlib.closing(samples), stop_wish() as stop:
             bar = progress.add_task('training', total=self.steps, completed=self.done, note='')
             while self.done < self.steps:
-                values = self._step([next(samples) for _ in range(self.config.batch)])
+                batch = [next(samples) for _ in range(self.config.batch)]
+                values, stopping = self._step(batch, stop)
                 self.done += 1
                 if journal:
                     journal.scalars('train', self.done, values)
                 progress.update(bar, advance=1, note=f"loss {values['loss']:.4f}")
-                if self._due(self.config.validate_every):
+                if self._due(self.config.validate_every) and not stopping:
                     scores = self._validate(held_out, journal)
-                if self._due(self.config.checkpoint_every):
+                if self._due(self.config.checkpoint_every) or stopping:
                     self._save(journal)
+                if stopping and self.done < self.steps:
+                    raise Stopped(f'stopped after step {self.done} of {self.steps}, which is '
+                                  f'saved in {self.out}; the same command goes on.')
         return scores
 
     def _samples(self):
@@ -119,8 +138,10 @@ class Trainer:
             self.accelerator.num_processes))
         return order.in_order(self._train, wanted, self.config.workers)
 
-    def _step(self, batch: Sequence[tuple[int, Sample]]) -> dict[str, float]:
-        """One optimiser step; means over the samples of all processes."""
+    def _step(self, batch: Sequence[tuple[int, Sample]], stop) -> tuple[dict[str, float], bool]:
+        """One optimiser step; means over the samples of all processes, and whether one of these
+        is to stop.
+        """
         config = self.config
         total: dict[str, torch.Tensor] = {}
         for place, (number, sample) in enumerate(batch):
@@ -132,7 +153,9 @@ class Trainer:
                 self.accelerator.backward(loss / len(batch))
             for name, value in {'loss': loss.detach(), **terms}.items():
                 total[name] = total.get(name, 0) + value / len(batch)
-        means = self._mean_of_processes(total)
+        means = self._mean_of_processes({**total, 'stop': torch.full_like(
+            total['loss'], bool(stop))})
+        stopping = means.pop('stop') > 0
         self._stop_unless(math.isfinite(means['loss']), 'loss', batch)
         norm = self.accelerator.clip_grad_norm_(self.model.module.parameters(),
                                                 config.optimizer.clip_norm)
@@ -144,7 +167,7 @@ class Trainer:
         lr = self._schedule.get_last_lr()[0]
         if not self._stepper.step_was_skipped:
             self._schedule.step()
-        return {**means, 'gradient_norm': float(norm), 'lr': lr}
+        return {**means, 'gradient_norm': float(norm), 'lr': lr}, stopping
 
     def _mean_of_processes(self, values: dict[str, torch.Tensor]) -> dict[str, float]:
         stacked = torch.stack([value.float() for value in values.values()])

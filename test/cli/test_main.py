@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command itself: readable help and the exit codes that it promises."""
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from igs_ros import __version__
 from igs_ros.cli import main as module
 from igs_ros.cli.bench import bench_names
+from igs_ros.errors import OutputError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def called(monkeypatch, outcome, capsys):
@@ -59,12 +66,25 @@ def test_completion_is_there(shell, capsys):
 
 @pytest.mark.parametrize('outcome, code', [
     (0, 0), (None, 0), (1, 1), (module.InputError('camera left: no pictures'), 2),
+    (OutputError('out: no room'), 2), (OSError(28, 'No space left', '/x/y'), 2),
     (KeyboardInterrupt(), 130)])
 def test_exit_codes(monkeypatch, capsys, outcome, code):
     ended, err = called(monkeypatch, outcome, capsys)
     assert ended == code
-    if code == 2:
-        assert err.strip() == 'igs: camera left: no pictures'
+    said = {module.InputError: 'camera left: no pictures', OutputError: 'out: no room',
+            OSError: '/x/y: No space left. Check the path, its permissions and the room on its '
+                     'disk.', KeyboardInterrupt: 'interrupted'}
+    if code > 1:
+        assert err.strip() == f'igs: {said[type(outcome)]}'
+
+
+def test_an_output_that_takes_nothing_is_one_line():
+    with open('/dev/full', 'w') as full:
+        done = subprocess.run([sys.executable, '-m', 'igs_ros.cli.main', 'check'], stdout=full,
+                              stderr=subprocess.PIPE, text=True, timeout=300,
+                              env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith('igs: the standard output, or a file: ')
 
 
 def test_unknown_options_are_unusable_input(capsys):

@@ -14,6 +14,7 @@ from igs_ros.msg import SceneStatus  # noqa: E402
 from igs_ros.node.demo_report import DemoRun, _rate_hz, report  # noqa: E402
 from igs_ros.node.observer import Observer, Processed, Seen  # noqa: E402
 from igs_ros.results import validate_results  # noqa: E402
+from igs_ros.run_files import RunFiles  # noqa: E402
 
 S = 1_000_000_000
 
@@ -45,7 +46,7 @@ def test_results_keep_the_contract_and_name_what_was_not_scored(workbench, tmp_p
         {'index': 0, 'stamp_ns': 1, 'repeated': True}, *rows]}))
     seen = watched(recording, 4, lost=(3,), superseded=(1,))
     run = DemoRun(recording, 'cam02', ('cam00', 'cam01'), 'points', 'cpu', table, seen, 60.0)
-    share = report(run, Demo(out=tmp_path))
+    share = report(run, Demo(out=tmp_path), RunFiles(tmp_path, recording.rate_hz))
     assert share == 2 / 19  # of the frames after the first
     results = json.loads((tmp_path / 'results.json').read_text())
     validate_results(results)
@@ -73,7 +74,7 @@ def test_a_single_frame_has_no_rate(workbench, tmp_path):
     recording = open_recording(workbench)
     run = DemoRun(recording, 'cam02', ('cam00',), 'images', 'cpu', table, watched(recording, 0),
                   1.0)
-    assert report(run, Demo(out=tmp_path)) == 0
+    assert report(run, Demo(out=tmp_path), RunFiles(tmp_path, recording.rate_hz)) == 0
     results = json.loads((tmp_path / 'results.json').read_text())
     validate_results(results)
     assert results['frames'] == [] and results['live']['scene_updates_per_s'] is None

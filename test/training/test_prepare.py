@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small recording, prepared with few steps of optimisation, and learned from."""
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,13 @@ from igs_ros.errors import InputError
 from igs_ros.training import prepare as module
 from igs_ros.training.config import DataConfig, Views
 from igs_ros.training.prepare import Request, prepare
-from igs_ros.training.prepared import camera_entries, key_path, read_index, read_prepared
+from igs_ros.training.prepared import (
+    camera_entries,
+    key_path,
+    picture_path,
+    read_index,
+    read_prepared,
+)
 from igs_ros.training.recordings import RecordingSource
 
 FRAMES = 5
@@ -89,6 +96,35 @@ def test_goes_on_where_it_was_stopped(done, recording, tmp_path, monkeypatch):
     key_path(tmp_path, 2).unlink()
     prepare(Request(recording, tmp_path, CONFIG, every=2))
     assert made == [0, 2, 2, 4, 2], 'only what was gone'
+
+
+def test_what_is_damaged_is_made_anew(done, recording, tmp_path, caplog):
+    """Pictures emptied, cut and with a byte changed, and a scene that was cut."""
+    out, _ = done
+    folder = shutil.copytree(out, tmp_path / 'out')
+    damaged = [picture_path(folder, 'cam01', 0), picture_path(folder, 'cam01', 1),
+               picture_path(folder, 'cam02', 3), key_path(folder, 2)]
+    whole = [path.read_bytes() for path in damaged]
+    changed = bytearray(whole[2])
+    changed[len(changed) // 2] ^= 1
+    for path, data in zip(damaged, (b'', whole[1][:-9], bytes(changed), whole[3][:2000]),
+                          strict=True):
+        path.write_bytes(data)
+    (folder / 'keys' / f'.000002.{2 ** 30}.draft.ply').write_text('left by a killed process')
+    untouched = picture_path(folder, 'cam03', 3).stat().st_mtime_ns
+    prepare(Request(recording, folder, CONFIG, every=2))
+    assert [path.read_bytes() for path in damaged] == whole
+    assert all(str(path) in caplog.text for path in damaged) and caplog.text.count('anew') == 4
+    assert picture_path(folder, 'cam03', 3).stat().st_mtime_ns == untouched
+    assert not [path for path in folder.rglob('*') if '.draft' in path.name]
+
+
+def test_where_it_cannot_write_is_one_line(recording, tmp_path, capsys):
+    (tmp_path / 'pictures').write_text('')
+    with pytest.raises(SystemExit) as ended:
+        main(['prepare', str(recording), '--out', str(tmp_path)])
+    line, = capsys.readouterr().err.strip().splitlines()
+    assert ended.value.code == 2 and 'pictures/cam00: cannot be written (Not a directory)' in line
 
 
 def test_is_not_mixed_with_something_else(done, recording):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole runs of the published network on a prepared recording, tiny in everything else."""
+import contextlib
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import torch
 from ball_world import picture_path, prepared_folder
 
 from igs_ros.cli.main import main
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, OutputError
 from igs_ros.motion.agm import weights
 from igs_ros.training import checkpoint
 from igs_ros.training.config import (
@@ -29,7 +31,7 @@ for package in ('accelerate', 'tensorboard'):
 
 from igs_ros.training import trainer  # noqa: E402
 from igs_ros.training.journal import read_curve  # noqa: E402
-from igs_ros.training.trainer import Diverged, Trainer  # noqa: E402
+from igs_ros.training.trainer import Diverged, Stopped, Trainer  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -121,6 +123,75 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(whole, config, tmp_path):
     found, wanted = (weights.load(out / 'weights').state_dict() for out in (tmp_path, whole[0]))
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert Trainer(config, tmp_path).run().steps == 4, 'a run that is done stays so'
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_saves_its_step_and_goes_on_as_if_nothing_had_been(
+        whole, config, tmp_path, monkeypatch, capsys, number):
+    """Between two checkpoints, at step 3."""
+    arguments = command(config, tmp_path, checkpoint_every=100)
+    (tmp_path / f'.checkpoint.{2 ** 30}.draft.pt').write_text('left by a killed process')
+    step = Trainer._step
+
+    def stopped(self, *given):
+        if self.done == 2:
+            os.kill(os.getpid(), number)
+        return step(self, *given)
+    monkeypatch.setattr(Trainer, '_step', stopped)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f'igs: stopped after step 3 of 4, which is saved in {tmp_path}; the same command goes on.')
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert not list(tmp_path.glob('.*'))
+    monkeypatch.undo()
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert not ended.value.code and losses(tmp_path) == losses(whole[0])
+    found, wanted = (weights.load(out / 'weights').state_dict() for out in (tmp_path, whole[0]))
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.fixture(scope='session')
+def half(config, tmp_path_factory):
+    """A run that was stopped after step 2 of 4."""
+    out = tmp_path_factory.mktemp('half')
+    run = Trainer(replace(config, validation_samples=0), out)
+
+    class Wish(contextlib.nullcontext):
+        def __bool__(self):
+            return run.done == 1
+    with pytest.raises(Stopped, match='after step 2 of 4'):
+        run.run(lambda: Wish(Wish()))
+    return out
+
+
+def test_a_checkpoint_that_cannot_be_written_says_why(tmp_path, full_disk):
+    state = checkpoint.State(1, {}, {'w': torch.zeros(10_000)}, {}, {}, None)
+    checkpoint.save(tmp_path, state)
+    saved = (tmp_path / checkpoint.NAME).read_bytes()
+    with pytest.raises(OutputError, match=r'checkpoint\.pt: .*File too large.*Make room'), \
+            full_disk(20_000):
+        checkpoint.save(tmp_path, state)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [saved]
+
+
+@pytest.mark.parametrize('size', [3_000_000, 300], ids=['weights', 'journal'])
+def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(
+        half, config, tmp_path, capsys, full_disk, size):
+    folder = shutil.copytree(half, tmp_path / 'out')
+    saved = (folder / checkpoint.NAME).read_bytes()
+    with pytest.raises(SystemExit) as ended, full_disk(size):
+        main(command(config, folder, validation_samples=0))
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    last = err.strip().splitlines()[-1]
+    assert last.startswith(f'igs: {folder}') and 'File too large). Make room' in last
+    assert 'Traceback' not in err  # of TensorBoard's thread
+    assert (folder / checkpoint.NAME).read_bytes() == saved
+    assert not [path for path in folder.rglob('*') if '.draft' in path.name]
 
 
 @pytest.mark.slow

@@ -105,15 +105,18 @@ def load(folder: str | Path, double_division: bool = True) -> AgmNet:
 
 
 def save(net: AgmNet, folder: Path) -> None:
-    """Write `net` below `folder` as two .safetensors files that `load` finds, each atomically."""
-    from safetensors.torch import save_file
+    """Write `net` below `folder` as two .safetensors files that `load` finds, each atomically.
+
+    Raises `OutputError`.
+    """
+    from safetensors.torch import save as as_bytes  # `save_file` hides what the system says
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     flow = {k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)}
     own = {k: v for k, v in state.items() if not k.startswith(_PREFIX)}
     with replaced(folder / f'{_GMFLOW}.safetensors') as path:
-        save_file(flow, path)
+        path.write_bytes(as_bytes(flow))
     with replaced(folder / 'igs' / _OWN_EPOCH / _AGM[1]) as path:
-        save_file(own, path, {_DIVISION: str(net.double_division)})
+        path.write_bytes(as_bytes(own, {_DIVISION: str(net.double_division)}))
 
 
 def _double_division(path: Path) -> bool | None:

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import os, signal, time
-from igs_ros.node import signals
+from igs_ros import signals
 stop = signals.StopWish()
 assert not stop
 os.kill(os.getpid(), signal.{first})
