@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo    the main job on the recording that ships with the package, results in demo_out/
 # make test    the whole test suite
+# make test-jazzy   the node with the OpenCV and numpy of Ubuntu 24.04 (Python 3.10 to 3.12)
 # make fuzz    every fuzzer with 10,000 cases; SEED=... repeats a run, CASES=... for more or fewer
 # make venv    only the virtual environment; make lint; make clean
 # Another Python: make PYTHON=python3.12; other folders: VENV=/path (no spaces), OUT=/path
@@ -17,7 +18,7 @@ DEPENDENCIES := pyproject.toml setup.py $(wildcard constraints/*) tools/setup.sh
 PACKAGED := CMakeLists.txt package.xml tools/ros_wheels.cmake tools/backend.py $(shell find \
   msg igs_ros scripts launch config recordings -type f ! -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: demo test fuzz venv lint clean
+.PHONY: demo test test-jazzy fuzz venv lint clean
 
 demo: venv
 	$(CHECKOUT) $(BIN)/python -m igs_ros.cli.main demo --out "$(OUT)"
@@ -30,6 +31,12 @@ test: venv
 fuzz: venv
 	IGS_FUZZ_CASES=$(or $(CASES),10000) IGS_FUZZ_SEED=$(SEED) $(CHECKOUT) $(BIN)/python -m pytest -q test/fuzz
 
+# The node with Ubuntu 24.04's OpenCV 4.6 and numpy 1, on a Python that they know: 3.10 to 3.12.
+test-jazzy:
+	$(MAKE) venv VENV=.venv-jazzy
+	.venv-jazzy/bin/python -I -m pip --disable-pip-version-check install -q -r constraints/jazzy.txt
+	$(CHECKOUT) .venv-jazzy/bin/python -m pytest test/node test/codec test/data test/test_frames.py
+
 lint: venv
 	$(BIN)/ruff check .
 
@@ -41,5 +48,5 @@ $(VENV)/.installed: $(DEPENDENCIES) $(PACKAGED)
 	@tools/setup.sh "$(VENV)" "$(PYTHON)" $(if $(filter $(DEPENDENCIES),$?),all,package)
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo_out .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-jazzy build *.egg-info demo_out .pytest_cache .ruff_cache .hypothesis
 	find igs_ros test launch tools -name __pycache__ -prune -exec rm -rf {} +

@@ -168,6 +168,7 @@ REQUIRES = [
     'numba',
     'numpy',
     'opencv-python-headless',
+    'pillow',
     'plyfile',
     'pyyaml',
     'rich',

@@ -20,7 +20,7 @@ from igs_ros.files import private_folder
 
 _LOG = logging.getLogger(__name__)
 _NO_PLACE = 'cannot cache function'  # how numba's RuntimeError begins
-COMPILING = 'compiling kernels, once per machine: about 30 s'
+COMPILING = 'compiling kernels (once, about 30 s)'
 _hearing: list[Callable[[], None]] = []
 
 
@@ -70,7 +70,7 @@ def _use_private_folder() -> bool:
 
 @cache
 def _say_once() -> None:
-    _LOG.info(COMPILING)
+    _LOG.info('%s', COMPILING)
 
 
 class _Compiles(event.Listener):

@@ -87,7 +87,7 @@ def test_a_workspace_has_all_that_pip_installs():
     """rosdep and requirements-ros.txt together are REQUIRES of setup.py."""
     known = {'python3-matplotlib': 'matplotlib', 'python3-numpy': 'numpy', 'python3-rich': 'rich',
              'python3-opencv': 'opencv-python-headless', 'python3-scipy': 'scipy',
-             'python3-yaml': 'pyyaml'}
+             'python3-pil': 'pillow', 'python3-yaml': 'pyyaml'}
     rosdep = {e.text for e in XML.iter('exec_depend') if e.text.startswith('python3-')}
     assert rosdep == known.keys()
     source = re.search(r'^REQUIRES = (\[.*?^\])', (ROOT / 'setup.py').read_text(), re.M | re.S)

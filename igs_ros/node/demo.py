@@ -133,9 +133,9 @@ def _watch(executor, observer: Observer, processes: dict, timeout_s: float, fram
     """Listen until the player has ended well: ''. Else who died, or that time ran out."""
     node, player = processes['reconstruct'], processes['play']
     deadline = time.monotonic() + timeout_s
-    with Progress(TextColumn('{task.description:>36}'), BarColumn(), TimeElapsedColumn(),
+    with Progress(TextColumn('{task.description:>46}'), BarColumn(20), TimeElapsedColumn(),
                   console=Console(stderr=True)) as progress:
-        task = progress.add_task('starting', total=frames)
+        task = progress.add_task('starting the node and the player', total=None)
         while player.poll() is None:
             executor.spin_once(timeout_sec=0.1)
             _tell(progress, task, observer, frames)
@@ -147,7 +147,7 @@ def _watch(executor, observer: Observer, processes: dict, timeout_s: float, fram
                 return f'not done after {timeout_s:.0f} s ({state}); see --timeout'
         if player.returncode != 0:
             return f'the player ended with code {player.returncode}; its lines above say why'
-        progress.update(task, description='done', completed=frames)
+        progress.update(task, description='played', total=frames, completed=frames)
     end = time.monotonic() + SETTLE_S
     while time.monotonic() < end:
         executor.spin_once(timeout_sec=0.1)
@@ -158,12 +158,13 @@ def _tell(progress: Progress, task, observer: Observer, frames: int) -> None:
     status = observer.status
     if status is None:
         return
-    if status.state == SceneStatus.STREAMING:
-        shown = min(status.frame_sets_processed, frames)
-        progress.update(task, description=f'streaming, {status.gaussians} Gaussians',
-                        completed=shown)
-    else:
-        progress.update(task, description=status.message[:36])
+    if not status.sequence:  # how far it is stands in the message; nothing is played yet
+        progress.update(task, description=status.message[:46], total=None)
+        return
+    shown = min(status.frame_sets_processed, frames)
+    streaming = f'streaming, {status.gaussians} Gaussians'
+    progress.update(task, total=frames, completed=shown, description=streaming
+                    if status.state == SceneStatus.STREAMING else status.message[:46])
 
 
 def _nothing_to_score(observer: Observer, table: Path) -> str:

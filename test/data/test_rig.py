@@ -14,7 +14,7 @@ from igs_ros.errors import InputError
 def test_the_demo_recording_projects_its_points_onto_their_colours(workbench):
     recording = open_recording(workbench)
     assert list(recording.cameras) == ['cam00', 'cam01', 'cam02', 'cam03']
-    assert (recording.name, recording.frames_total, recording.rate_hz) == ('C_small', 20, 30)
+    assert (recording.name, recording.frames_total, recording.rate_hz) == ('workbench', 20, 30)
     assert recording.held_out == ('cam02',)
     points = recording.points()
     first = next(recording.frame_sets())

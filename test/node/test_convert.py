@@ -143,6 +143,21 @@ def test_views_become_messages():
     assert np.abs(decoded.astype(int) - smooth).mean() < 2
 
 
+def test_colour_is_kept_where_it_is_asked_for(monkeypatch):
+    """OpenCV before 4.7 (Ubuntu 24.04 has 4.6) cannot; the pictures are the same."""
+    rgb = np.zeros((32, 48, 3), np.uint8)
+    rgb[:, 1::2] = 255, 0, 0  # half of it is gone where colour is halved
+
+    def decoded(*options):
+        data = np.frombuffer(convert.jpeg_bytes(rgb, 95, *options), np.uint8)
+        return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+    full, half = decoded(True), decoded()
+    assert np.abs(full - rgb).mean() < 3 < 20 < np.abs(half - rgb).mean()
+    for name in ('', '_420', '_444'):
+        monkeypatch.delattr(cv2, f'IMWRITE_JPEG_SAMPLING_FACTOR{name}', raising=False)
+    assert np.array_equal(decoded(True), full) and np.array_equal(decoded(), half)
+
+
 # --- cameras and poses -----------------------------------------------------------------------
 
 
