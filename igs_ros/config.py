@@ -141,6 +141,10 @@ class Config:
     early_key: float = 0.0
     """Share of the pixels (0..1) whose change between two frame sets makes a key frame at once (a
     cut, a light that goes on); 0 = off. Live, the key waits for the one in the making."""
+    hold_s: float = 20.0
+    """Implausible pictures (dark, covered, another scene, another camera's) are not fitted; what
+    lasts is believed after so long (s of the stamps), a change of light after a tenth of it. 0 =
+    every picture is believed."""
     max_gaussians: int = 30000
     """Bound of the scene at all times."""
     sh_degree: int = 1
@@ -170,7 +174,7 @@ BOUNDS = {
     'refine.densify_threshold': (0, math.inf), 'refine.prune_opacity': (0, 1),
     'budget.update_hz': (0, 1000), 'budget.view_hz': (0.01, 1000),
     'budget.refine_s': (0, math.inf),
-    'key_interval': (0, math.inf), 'early_key': (0, 1),
+    'key_interval': (0, math.inf), 'early_key': (0, 1), 'hold_s': (0, math.inf),
     'max_gaussians': (1, math.inf), 'sh_degree': (0, 3),
     'width': (0, math.inf), 'threads': (1, 1024), 'seed': (0, 2 ** 31 - 1)}
 """Least and largest value of every number above (a test finds one that is left out)."""

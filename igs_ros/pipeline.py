@@ -2,7 +2,8 @@
 """The main path: frame sets in, a live Gaussian scene out.
 
     first frame set  -> bootstrap                        -> the first key scene
-    every frame set  -> motion: the key scene, moved to it
+    every frame set  -> plausibility: pictures that cannot be are left out, or the scene is held
+                     -> motion: the key scene, moved to it
     every k-th       -> refine: the moved scene becomes the next key scene
 
 `Pipeline` walks that line in lockstep, one frame set after the other: it never looks at a clock,
@@ -12,7 +13,7 @@ stages at their own pace. Both hand out `Snapshot`s.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -22,6 +23,7 @@ from igs_ros.camera import Camera
 from igs_ros.config import Config
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.motion import MotionModel, Moved
+from igs_ros.plausibility import Checked, PlausibilityCheck
 from igs_ros.refine import Refined, Refiner
 from igs_ros.scene import GaussianScene
 from igs_ros.schedule import KeySchedule
@@ -29,6 +31,8 @@ from igs_ros.snapshot import Snapshot
 from igs_ros.timeline import Timeline
 from igs_ros.timing import Spent, span, spending
 from igs_ros.warm_up import Progress, warm_up
+
+_NOTHING_SPENT = Spent(0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,8 @@ class Step:
     refinement: Spent  # zeros for candidates
     refined: Refined | None
     problems: tuple[str, ...]  # pictures that could not be used, and refinements that diverged
+    implausible: Mapping[str, str] = field(default_factory=dict)  # why, by camera left out
+    held: str = ''  # why nothing was made of the frame set and the scene stays; '' = it moved
 
 
 class Stages:
@@ -84,7 +90,8 @@ class Pipeline:
         self.stages = Stages(config, cameras)
         self._schedule = KeySchedule(config.key_interval, config.key_frames,
                                      config.early_key)
-        self._steps = 0
+        self._plausibility = PlausibilityCheck(config.hold_s)
+        self._steps = 0  # frame sets that moved the scene
         self._keys = 0
         self._timeline: Timeline | None = None
 
@@ -104,25 +111,41 @@ class Pipeline:
         self.stages.warm_up(*([progress] if progress else []))
         with span('bootstrap'):
             first = self.stages.first_scene(prepared, points, progress)
+        self._plausibility.check(prepared)  # what comes next is compared with it
         self._timeline = Timeline(self.stages.new_motion, first.scene, prepared)
         return first
 
     def step(self, frame_set: FrameSet) -> Step:
-        """Bring the scene to `frame_set`; when it is due, it is refined, too."""
+        """Bring the scene to `frame_set`; when it is due, it is refined, too.
+
+        Implausible pictures are left out; where too few are left, the scene stays as it is.
+        """
         with span('update'):
             with span('decode'):
                 prepared = self.stages.preparer.prepare(frame_set)
-            early = self._schedule.sudden(prepared, self._timeline.newest)
+            with span('plausibility'):
+                checked = self._plausibility.check(prepared)
+            problems = [*(problem.text for problem in prepared.problems), *checked.notes]
+            if checked.held:
+                return self._step('candidate', checked, problems)
+            prepared = checked.frame_set
+            early = self._schedule.sudden(prepared, self._timeline.newest, checked.resumed)
             with spending() as motion_spent, span('motion'):
-                moved = self._timeline.advance(prepared)
+                moved = self._timeline.advance(prepared, checked.resumed)
         self._steps += 1
         is_key = self._schedule.due(self._steps) or early
-        refined, problems = None, [problem.text for problem in prepared.problems]
+        refined = None
         with spending() as refine_spent:
             if is_key:
                 refined = self._refine(moved, prepared, problems)
-        return Step('key' if is_key else 'candidate', self.snapshot, motion_spent(),
-                    refine_spent() if is_key else Spent(0.0, 0.0), refined, tuple(problems))
+        return self._step('key' if is_key else 'candidate', checked, problems, motion_spent(),
+                          refine_spent() if is_key else _NOTHING_SPENT, refined)
+
+    def _step(self, kind: str, checked: Checked, problems: list[str],
+              motion: Spent = _NOTHING_SPENT, refinement: Spent = _NOTHING_SPENT,
+              refined: Refined | None = None) -> Step:
+        return Step(kind, self.snapshot, motion, refinement, refined, tuple(problems),
+                    checked.implausible, checked.held)
 
     def _refine(self, moved: Moved, frame_set: FrameSet, problems: list[str]) -> Refined | None:
         self._keys += 1

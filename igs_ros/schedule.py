@@ -26,11 +26,14 @@ class KeySchedule:
             return number in self._numbers
         return self._interval > 0 and number % self._interval == 0
 
-    def sudden(self, frame_set: FrameSet, before: FrameSet) -> bool:
+    def sudden(self, frame_set: FrameSet, before: FrameSet, resumed: bool = False) -> bool:
         """Whether so much changed since the frame set `before` that a key must come now.
 
-        Both prepared. A cut, a light that goes on: motion has nothing to follow there.
+        Both prepared. A cut, a light that goes on: motion has nothing to follow there. resumed:
+        the sets between them were held; a key comes unless there are to be none.
         """
+        if resumed and (self._interval or self._numbers):
+            return True
         return self._early > 0 and changed_share(frame_set.images, before.images) > self._early
 
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 from igs_ros.timing import StageTime
 
 LOST_SETS = ('superseded', 'no_picture', 'duplicate_stamp', 'incomplete_first', 'unusable',
-             'internal_error', 'called_off')
+             'held', 'internal_error', 'called_off')
 """Causes of drops, each of which is one frame set that was never shown."""
 
 

@@ -43,18 +43,19 @@ class Timeline:
         """The frame set processed last."""
         return self._newest
 
-    def advance(self, frame_set: FrameSet) -> Moved:
+    def advance(self, frame_set: FrameSet, resumed: bool = False) -> Moved:
         """Move the key to `frame_set` (prepared) and show it.
 
         When the stamps go back (a looping bag), the scene as shown goes on as a key that was
-        seen just before, and velocities are unknown for one step: the loop is no motion.
+        seen just before, and velocities are unknown for one step: the loop is no motion. They
+        are unknown, too, where frame sets before this one were held (`resumed`).
         """
         jumped = frame_set.stamp_ns < self._newest.stamp_ns
         if jumped:
             self._jump_before(frame_set.stamp_ns)
         self._motion.observe(frame_set)
         moved = self._follower.move_to(frame_set)
-        if jumped:
+        if jumped or resumed:
             moved = replace(moved, scene=moved.scene.replaced(velocities=None))
         self._period_ns = max(1, frame_set.stamp_ns - self._newest.stamp_ns)
         self._newest = frame_set

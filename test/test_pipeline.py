@@ -120,7 +120,8 @@ def test_diverging_refinement_is_reported_and_dropped(recording, monkeypatch):
 
 def test_a_key_comes_early_when_much_changes_at_once(recording):
     """The third frame set is dark: a light went out."""
-    config = replace(SMALL, key_interval=0, early_key=0.5, refine=RefineConfig(iterations=2))
+    config = replace(SMALL, key_interval=0, early_key=0.5, hold_s=0.0,
+                     refine=RefineConfig(iterations=2))
     pipeline = Pipeline(config, {name: recording.cameras[name] for name in TRAIN})
     sets = list(recording.frame_sets(0, 5, cameras=TRAIN))
     pipeline.start(sets[0], recording.points())

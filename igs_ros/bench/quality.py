@@ -64,7 +64,7 @@ def _compare(plan: Plan, arms: Sequence[Arm], recording: Path, seed: int) -> Ite
     config = replace(plan.config, seed=seed)
     times: dict[str, float] = {}  # CPU seconds per frame by arm
     with tempfile.TemporaryDirectory() as folder:
-        first, scene = _first_scene(plan, recording, config, plan.keep or Path(folder))
+        first, scene = first_scene(plan, recording, config, plan.keep or Path(folder))
         ready = replace(config, bootstrap=BootstrapConfig(method=str(scene)))
         for arm in arms:
             result = _run_arm(plan, recording, arm, ready, times)
@@ -109,8 +109,11 @@ def _corrected(result: dict, wanted: float) -> int:
     return max(1, round(iterations * max(0.0, 1 + missing / max(optimised, 1e-9))))
 
 
-def _first_scene(plan: Plan, recording: Path, config: Config, folder: Path) -> tuple[dict, Path]:
-    """results.json and PLY of the first scene, made now or found in `folder`."""
+def first_scene(plan: Plan, recording: Path, config: Config, folder: Path) -> tuple[dict, Path]:
+    """results.json and PLY of the first scene, made now or found in `folder`.
+
+    plan: says at which frame; `folder` may keep it for other runs.
+    """
     decisive = (str(recording.resolve()), plan.first, config.bootstrap, config.max_gaussians,
                 config.sh_degree, config.width, config.device, config.seed, __version__,
                 sources_digest())

@@ -130,6 +130,39 @@ class BenchLive:
 
 
 @dataclass(frozen=True)
+class BenchFaults:
+    """Inject faults into the cameras of recordings: is each noticed, does the scene heal?"""
+
+    recordings: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of recordings; each is played forth and back, and held in memory."""
+    scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
+    """Settings of all runs; --set hold_s=0 shows what happens when every picture is believed."""
+    faults: tuple[str, ...] = ()
+    """Which faults; none given = all. The table says what each one is."""
+    other: Path | None = None
+    """Recording that is the other scene; without, the pictures upside down in other colours."""
+    test_view: str | None = None
+    """The unseen camera; without, the one that the recording holds out."""
+    frames: str = '0:'
+    """Frames A:B, 0-based, half-open; frame A is the first scene."""
+    keep: Path | None = None
+    """Folder that keeps the first scenes, so that another run need not make them again."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
+
+    def main(self) -> int:
+        """Run the benchmark."""
+        from igs_ros.bench import faults  # heavy imports: not for --help
+        if not self.recordings:
+            raise InputError('igs bench faults: no recording given; expected their folders.')
+        first, last = frame_range(self.frames)
+        plan = faults.Plan(self.recordings, self.scene.config(), self.faults, self.other,
+                           self.test_view, first, last, self.keep)
+        _report(faults.measure(plan), faults.print_table, self.json)
+        return 0
+
+
+@dataclass(frozen=True)
 class BenchMotion:
     """Time one candidate of every motion model that is there, by part, on a made-up world."""
 
@@ -215,6 +248,7 @@ class Bench:
         Annotated[BenchRaster, tyro.conf.subcommand('raster', prefix_name=False)]
         | Annotated[BenchQuality, tyro.conf.subcommand('quality', prefix_name=False)]
         | Annotated[BenchBootstrap, tyro.conf.subcommand('bootstrap', prefix_name=False)]
+        | Annotated[BenchFaults, tyro.conf.subcommand('faults', prefix_name=False)]
         | Annotated[BenchMotion, tyro.conf.subcommand('motion', prefix_name=False)]
         | Annotated[BenchRefine, tyro.conf.subcommand('refine', prefix_name=False)]
         | Annotated[BenchNeighbors, tyro.conf.subcommand('neighbors', prefix_name=False)]

@@ -16,6 +16,7 @@ from igs_ros.live.exchange import Exchange, Result
 from igs_ros.live.streams import Stream
 from igs_ros.motion import MotionModel
 from igs_ros.pipeline import Stages
+from igs_ros.plausibility import Checked, PlausibilityCheck
 from igs_ros.schedule import KeySchedule
 from igs_ros.snapshot import Snapshot, new_scene_id
 from igs_ros.status import State
@@ -47,6 +48,7 @@ class MotionClock:
         config = stages.config
         self._schedule = KeySchedule(config.key_interval, config.key_frames, config.early_key)
         self._sudden = False  # a key must come as soon as it can
+        self._plausibility = PlausibilityCheck(config.hold_s)
         self._polishes = config.refine.polish_iterations > 0
         self._timeline: Timeline | None = None
         self._model: MotionModel | None = None  # of the timeline
@@ -116,12 +118,17 @@ class MotionClock:
         if prepared.stamp_ns == timeline.newest.stamp_ns:
             exchange.lose('duplicate_stamp')
             return False
+        checked = self._plausible(prepared)
+        if checked.held:
+            exchange.drops.add('held')
+            return False
+        prepared = checked.frame_set
         if prepared.stamp_ns < timeline.newest.stamp_ns:
             exchange.drops.add('time_jump')
             exchange.epoch += 1
-        self._sudden |= self._schedule.sudden(prepared, timeline.newest)
+        self._sudden |= self._schedule.sudden(prepared, timeline.newest, checked.resumed)
         with span('motion'):
-            moved = timeline.advance(prepared)
+            moved = timeline.advance(prepared, checked.resumed)
         self._show()
         processed = exchange.count(frame_sets_processed=1).frame_sets_processed
         if self._schedule.due(processed) or self._sudden:
@@ -130,6 +137,18 @@ class MotionClock:
         if self._polishes:
             exchange.offer_spare(moved, timeline.fitted, prepared, timeline.follow)
         return True
+
+    def _plausible(self, prepared: FrameSet) -> Checked:
+        """The set without its implausible pictures, which are told and counted."""
+        exchange = self._exchange
+        with span('plausibility'):
+            checked = self._plausibility.check(prepared)
+        for note in checked.notes:
+            exchange.warn(note)
+        for name in checked.implausible:
+            exchange.drops.add(f'implausible:{name}')
+        exchange.update(implausible=dict(checked.implausible), held=checked.held)
+        return checked
 
     # -- the first scene ----------------------------------------
 
@@ -174,6 +193,8 @@ class MotionClock:
             raise
         self.first_report = first.report
         exchange.count(first_scenes=1)
+        self._plausibility = PlausibilityCheck(self._stages.config.hold_s)
+        self._plausibility.check(prepared)  # what comes next is compared with it
         self._timeline = Timeline(self._new_motion, first.scene, prepared, new_scene_id())
         self._show()
         exchange.update(state=State.STREAMING, message='', progress=1.0)
@@ -191,7 +212,7 @@ class MotionClock:
         self._sudden = False
         self._exchange.epoch += 1
         self._exchange.update(state=State.WAITING, message='reset: waiting for a frame set',
-                              progress=0.0)
+                              progress=0.0, implausible={}, held='')
         self._exchange.show(None)
 
     # -- keys and what is shown ----------------------------------------

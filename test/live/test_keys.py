@@ -31,7 +31,8 @@ def darkened(frame_set: FrameSet) -> FrameSet:
 
 
 def test_a_light_that_goes_out_makes_a_key_at_once_or_as_soon_as_it_can(rig, config, sets):
-    live = LivePipeline(replace(config, key_interval=0, key_frames='2', early_key=0.5), rig)
+    live = LivePipeline(replace(config, key_interval=0, key_frames='2', early_key=0.5,
+                                hold_s=0.0), rig)
     refine, proceed = live._stages.refiner.refine, threading.Event()
 
     def slow(*arguments, **options):
@@ -57,3 +58,43 @@ def test_a_light_that_goes_out_makes_a_key_at_once_or_as_soon_as_it_can(rig, con
     finally:
         proceed.set()
         live.stop()
+
+
+def dark(frame_set: FrameSet) -> FrameSet:
+    return FrameSet(frame_set.stamp_ns, {name: picture.decode() // 200
+                                         for name, picture in frame_set.images.items()})
+
+
+def test_dark_pictures_hold_the_scene_and_the_first_good_ones_make_a_key(rig, config, sets):
+    live = LivePipeline(replace(config, key_frames='9'), rig)
+    live.start()
+    try:
+        begin(live, sets)
+        follow(live, sets[1])
+        shown = live.snapshot()
+        for number, frame_set in enumerate(sets[2:5], 1):
+            live.offer(dark(frame_set))
+            until(lambda: live.status().drops.get('held', 0) == number)  # noqa: B023
+            status = live.status()
+            assert set(status.implausible) == set(rig) and 'dark' in status.held
+            assert live.snapshot() is shown
+            assert all(status.drops[f'implausible:{name}'] == number for name in rig)
+        assert status.sets_lost == 3 and status.frame_sets_processed == 1
+        follow(live, sets[5])
+        settle(live)
+        status = live.status()
+        assert not status.held and not status.implausible
+        assert status.keys_asked == 1 and status.keys_refined == 1
+    finally:
+        live.stop()
+
+
+def test_a_reset_forgets_what_was_implausible(live, sets):
+    begin(live, sets)
+    live.offer(dark(sets[1]))
+    until(lambda: live.status().held)
+    live.reset()
+    until(lambda: not live.status().held)
+    begin(live, sets[2:])
+    follow(live, sets[3])
+    assert not live.status().held and 'implausible:cam00' in live.status().drops
