@@ -3,15 +3,10 @@
 import atexit
 import hashlib
 import os
-import re
-import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools import Distribution, setup
@@ -20,63 +15,13 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / 'tools'))
-from preflight import ament_prefixes, sourced, stop  # noqa: E402
+from build_tools import find_tools, ros_prefixes, run_logged  # noqa: E402
+from preflight import sourced  # noqa: E402
 
 XML = ElementTree.parse(HERE / 'package.xml').getroot()
 NAME, VERSION = XML.findtext('name'), XML.findtext('version')
 # A sourced ROS 2 brings its own rclpy and generators; elsewhere they are wheels.
 SOURCED = sourced()
-# What CMakeLists.txt asks for; the hook tools/ros_wheels.cmake needs a newer one.
-CMAKE = (3, 20) if SOURCED else (3, 24)
-LINES = 25  # of a failed command's output that are shown
-
-
-def ros_prefixes():
-    """The sourced ROS 2, else the environment that holds the ROS wheels."""
-    if SOURCED:
-        return ament_prefixes()
-    spec = find_spec('rosidl_adapter')
-    if spec is None:
-        stop('no ROS 2 is sourced and its generator wheels are not installed: '
-             'use `make venv`, or pip without --no-build-isolation')
-    # <prefix>/lib/pythonX.Y/site-packages/rosidl_adapter/__init__.py
-    return [str(Path(spec.origin).parents[4])]
-
-
-def build_tools():
-    """Paths of cmake and ninja: those of the wheels, which no PATH need name, else the system's.
-
-    ninja is None where there is none: CMake takes make then.
-    """
-    folders = []
-    for module, name in ('cmake', 'CMAKE_BIN_DIR'), ('ninja', 'BIN_DIR'):
-        try:
-            folders.append(getattr(import_module(module), name))
-        except (ImportError, AttributeError):
-            pass  # the system's
-    path = os.pathsep.join([*filter(None, folders), os.environ.get('PATH', os.defpath)])
-    cmake, ninja = (shutil.which(tool, path=path) for tool in ('cmake', 'ninja'))
-    wanted = 'pip install cmake ninja, or use pip without --no-build-isolation'
-    if cmake is None:
-        stop(f'cmake is missing: {wanted}')
-    said = subprocess.run([cmake, '--version'], capture_output=True, text=True).stdout
-    version = re.search(r'version (\d+)\.(\d+)', said)
-    if version is None or tuple(map(int, version.groups())) < CMAKE:
-        stop(f'{cmake} is too old or does not run, {".".join(map(str, CMAKE))} or newer is '
-             f'needed: {wanted}')
-    return cmake, ninja
-
-
-def run_logged(command, env, log):
-    """Run a command; if it fails, end with the last lines of its output and where all of it is."""
-    with log.open('a', errors='replace') as file:
-        file.write(f'$ {shlex.join(command)}\n')
-        file.flush()
-        failed = subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT).returncode
-    if failed:
-        atexit.unregister(shutil.rmtree)  # the log stays
-        print('\n'.join(log.read_text(errors='replace').splitlines()[-LINES:]), file=sys.stderr)
-        stop(f'{" ".join(command[:2])} ended with {failed}; all it said is in {log}')
 
 
 def is_loaded(relative, site):
@@ -89,8 +34,8 @@ class CMakeBuild(build_ext):
 
     def run(self):
         """Fill build_lib and data_files from the staging folder."""
-        prefixes = ros_prefixes()
-        program, ninja = build_tools()
+        prefixes = ros_prefixes(SOURCED)
+        program, ninja = find_tools(SOURCED)
         # Another ROS, interpreter or place gets a build folder of its own, never a stale CMake
         # cache.
         key = repr((str(HERE), prefixes, sys.executable, bool(ninja))).encode()

@@ -17,7 +17,7 @@ done
 printf '#!/bin/sh\nexec "%s" "$@"\n' "$python" > "$folder/python3"
 chmod +x "$folder/python3"
 
-for name in $(env | sed -n 's/^\(ROS_[A-Z_]*\|RMW_[A-Z_]*\|[A-Z]*_PREFIX_PATH\|PYTHONPATH\)=.*/\1/p'); do
+for name in $(env | sed -n 's/^\(_\?ROS_[A-Z_]*\|RMW_[A-Z_]*\|[A-Z]*_PREFIX_PATH\|PYTHONPATH\)=.*/\1/p'); do
   unset "$name"
 done
 unset LD_LIBRARY_PATH VIRTUAL_ENV

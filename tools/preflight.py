@@ -71,15 +71,15 @@ def check(platform=None, version=None):
     """End with one line where neither the ROS wheels nor a sourced ROS 2 can serve."""
     platform = platform or sysconfig.get_platform()
     version = version or sys.version_info[:2]
+    if not PYTHONS[0] <= version <= PYTHONS[1]:
+        stop(f'this is Python {version[0]}.{version[1]}, 3.10 to 3.14 will do (Debian 12 '
+             'and 13, Ubuntu 22.04 and 24.04 have one); another one: make PYTHON=python3.12')
     if sourced():
         return
     if platform != 'linux-x86_64' or not is_glibc():
         stop(f'there are ROS 2 wheels for Linux with glibc on x86-64 only, this is {platform}: '
              'install ROS 2, source it (. /opt/ros/DISTRIBUTION/setup.sh), then call this again; '
              'see docs/install.md')
-    if not PYTHONS[0] <= version <= PYTHONS[1]:
-        stop(f'Python {version[0]}.{version[1]} has no ROS 2 wheels, 3.10 to 3.14 have: take '
-             'another one (make PYTHON=python3.12), or source a ROS 2')
 
 
 def requirements():

@@ -47,6 +47,11 @@ if ! lock fcntl.LOCK_NB; then
 fi
 
 [ -x "$venv/bin/python" ] && has pip || "$python" -m venv "$venv"
+# RECORD is what pip writes last: where it is lacking an earlier set-up was killed half way, and
+# pip would take what is there of the package for all of it.
+for info in "$venv"/lib/python*/site-packages/*.dist-info; do
+  [ -e "$info/RECORD" ] || rm -rf "$info"
+done
 
 # --- the package's own wheel, before anything heavy. No build isolation: the generators are
 # installed once and not again for each build. ---
@@ -74,9 +79,10 @@ if [ "$what" = all ]; then
     extras=dev,cuda
   elif ! has torch; then
     constraint=constraints/cpu.txt
-    cpu_torch || say "there is no CPU build of $torch to be had for $("$python" --version). Taking the usual one, with CUDA's" \
-      "libraries: about 3.1 GB to download, 5.9 GB in $venv. To stop it: Ctrl-C; then call make with PYTHON=python3.11," \
-      "or put a torch of your own into $venv ($venv/bin/pip install torch ...) and call make again."
+    cpu_torch || say "no CPU build of $torch for $("$python" --version) can be had from here." \
+      "The usual one is taken, with CUDA's libraries: 3.1 GB to download, 5.9 GB in $venv." \
+      "To stop: Ctrl-C. Instead: another Python (make clean; make PYTHON=python3.11), or a torch" \
+      "of your own first ($venv/bin/pip install TORCH), then call this again."
   fi
   pip install ${constraint:+-c "$constraint"} "$wheel[$extras]"
 fi
