@@ -15,6 +15,8 @@ import numpy as np
 from igs_ros.errors import InputError, shown
 
 MAX_SIDE_PX = 16384  # of pictures; what claims to be larger is damaged or means harm
+FOCAL = (0.01, 1000.0)  # lengths in picture sides: a view of 177 degrees, one of 0.06
+MAX_DISTORTION = 100.0  # size of a coefficient
 MAX_NAME = 128  # bytes: names become folders, files and topics
 
 
@@ -42,9 +44,9 @@ class Camera:
     def _check(self):
         require_name(self.name)
         who = f"camera '{self.name}'"
-        if self.width < 1 or self.height < 1:
-            raise InputError(f'{who}: image size {self.width}x{self.height}; expected at least '
-                             f'1x1. Check the calibration.')
+        if not (1 <= self.width <= MAX_SIDE_PX and 1 <= self.height <= MAX_SIDE_PX):
+            raise InputError(f'{who}: image size {self.width}x{self.height}; expected 1 to '
+                             f'{MAX_SIDE_PX} px a side. Check the calibration.')
         if self.K.shape != (3, 3) or not np.isfinite(self.K).all() or self.K[0, 0] <= 0 \
                 or self.K[1, 1] <= 0:
             raise InputError(f'{who}: intrinsics K = {self.K.tolist()}; expected a finite 3x3 '
@@ -58,9 +60,21 @@ class Camera:
         if abs(self.K[0, 1]) > 1e-9 * self.K[0, 0]:
             raise InputError(f'{who}: intrinsics with skew {self.K[0, 1]}; expected none. '
                              f'Calibrate with a pinhole model without skew.')
-        if self.distortion.shape != (5,) or not np.isfinite(self.distortion).all():
-            raise InputError(f'{who}: distortion {self.distortion.tolist()}; expected five finite '
-                             f'plumb_bob values k1 k2 p1 p2 k3.')
+        sides = np.array([self.width, self.height])
+        focal, middle = np.diag(self.K)[:2], self.K[:2, 2]
+        if (focal < FOCAL[0] * sides).any() or (focal > FOCAL[1] * sides).any():
+            raise InputError(f'{who}: focal lengths {focal.tolist()} px for pictures of '
+                             f'{self.width}x{self.height}; expected {FOCAL[0]:g} to {FOCAL[1]:g} '
+                             f'times their sides. Check the calibration: K is in pixels.')
+        if (middle < 0).any() or (middle > sides).any():
+            raise InputError(f'{who}: principal point {middle.tolist()} outside its pictures of '
+                             f'{self.width}x{self.height} px; expected it inside. Check the '
+                             f'calibration.')
+        # NaN compares false
+        if self.distortion.shape != (5,) or not (np.abs(self.distortion) <= MAX_DISTORTION).all():
+            raise InputError(f'{who}: distortion {shown(self.distortion.tolist())}; expected five '
+                             f'finite plumb_bob values k1 k2 p1 p2 k3 of at most '
+                             f'{MAX_DISTORTION:g}. Calibrate this camera again.')
         pose = self.camera_from_world
         rotation = pose[:3, :3] if pose.shape == (4, 4) else np.zeros((3, 3))
         rigid = (np.isfinite(pose).all() and np.linalg.det(rotation) > 0

@@ -76,6 +76,15 @@ def test_undistortion_shows_the_world_where_the_pinhole_says():
     ({'camera_from_world': np.diag([1.0, 1, -1, 1])}, 'rigid'),
     ({'distortion': np.zeros(8)}, 'plumb_bob'),
     ({'K': K + np.array([[0, 5.0, 0], [0, 0, 0], [0, 0, 0]])}, 'skew'),
+    ({'width': 16385}, 'image size 16385x.*expected 1 to 16384 px a side'),
+    ({'width': 2 ** 32 - 1, 'height': 2 ** 32 - 1}, 'image size 4294967295x4294967295'),
+    ({'K': np.diag([0.01, 300, 1])}, r'focal lengths \[0.01, 300.0\] px'),
+    ({'K': np.diag([300, 1e9, 1])}, r'focal lengths \[300.0, 1000000000.0\] px'),
+    ({'K': K + np.array([[0, 0, 200.0], [0, 0, 0], [0, 0, 0]])}, r'principal point \[365.2'),
+    ({'K': K - np.array([[0, 0, 0], [0, 0, 120.0], [0, 0, 0]])}, 'principal point .* outside its'),
+    ({'distortion': np.array([1e6, 0, 0, 0, 0])}, 'k1 k2 p1 p2 k3 of at most 100'),
+    ({'distortion': np.full(5, np.nan)}, 'plumb_bob'),
+    ({'distortion': np.zeros(10 ** 6)}, r'distortion \[0.0, .{,120}\.\.\.\]; expected five'),
 ])
 def test_unusable_calibration_names_the_camera(changes, words):
     with pytest.raises(InputError, match=words) as error:

@@ -18,8 +18,8 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from igs_ros.camera import Camera
-from igs_ros.errors import InputError
+from igs_ros.camera import MAX_SIDE_PX, Camera
+from igs_ros.errors import InputError, shown
 from igs_ros.frames import EncodedPicture, Picture
 from igs_ros.view import View
 
@@ -88,9 +88,12 @@ def picture_from_image(message: Image, topic: str) -> Picture:
     Raises `InputError` naming `topic` when the message cannot be a picture.
     """
     if message.encoding not in ENCODINGS:
-        raise InputError(f"{topic}: images with encoding '{message.encoding}'; expected one of "
-                         f'{", ".join(ENCODINGS)}. Set the driver to one of these, or publish '
+        raise InputError(f'{topic}: images with encoding {shown(message.encoding)}; expected one '
+                         f'of {", ".join(ENCODINGS)}. Set the driver to one of these, or publish '
                          f'compressed images.')
+    if max(message.width, message.height) > MAX_SIDE_PX:
+        raise InputError(f'{topic}: an image of {message.width}x{message.height} px; expected at '
+                         f'most {MAX_SIDE_PX} px a side. Check the camera driver.')
     row = message.width * ENCODINGS[message.encoding]
     expected = message.step * (message.height - 1) + row
     if not row or not message.height or message.step < row or len(message.data) < expected:
@@ -109,7 +112,7 @@ def picture_from_compressed(message: CompressedImage, topic: str) -> Picture:
     """
     codec = message.format.split(';')[-1].split()[:1]  # as in 'rgb8; jpeg compressed bgr8'
     if codec and codec[0].lower() not in _FORMATS:
-        raise InputError(f"{topic}: compressed images of format '{message.format}'; expected "
+        raise InputError(f'{topic}: compressed images of format {shown(message.format)}; expected '
                          f'jpeg or png. Set the image transport to compressed.')
     return EncodedPicture(message.data.tobytes(), topic)
 
@@ -204,9 +207,28 @@ def _distortion(message: CameraInfo, topic: str) -> np.ndarray:
         distortion = np.zeros(5)
         distortion[:min(len(given), 5)] = given[:5]
         return distortion
-    raise InputError(f"{topic}: distortion model '{message.distortion_model}' with {len(given)} "
-                     f'coefficients; expected plumb_bob with 4 or 5. Calibrate with that model, '
-                     f'or publish rectified images with their CameraInfo.')
+    raise InputError(f'{topic}: distortion model {shown(message.distortion_model)} with '
+                     f'{len(given)} coefficients; expected plumb_bob with 4 or 5. Calibrate with '
+                     f'that model, or publish rectified images with their CameraInfo.')
+
+
+def held_against(camera: Camera, rig_camera: Camera, topic: str) -> str:
+    """What is doubtful about `camera`, calibrated by `topic`, beside that of the rig file.
+
+    '' where nothing is; one line where focal lengths differ by more than a tenth. Raises
+    `InputError` naming `topic` for pictures of another size.
+    """
+    came, expected = ((c.width, c.height) for c in (camera, rig_camera))
+    if came != expected:
+        raise InputError(f'{topic}: a calibration for pictures of {came[0]}x{came[1]} px, but the '
+                         f"rig file's are {expected[0]}x{expected[1]}; the rig file's intrinsics "
+                         f'stay. Set the driver to that size, or make a rig file of this one.')
+    came, expected = (np.diag(c.K)[:2] for c in (camera, rig_camera))
+    if (np.abs(came - expected) <= 0.1 * expected).all():
+        return ''
+    return (f"{topic}: focal lengths {came.round(2).tolist()} px differ from the rig file's "
+            f'{expected.round(2).tolist()} by more than 10 %; those of the topic are taken. Check '
+            f'which calibration belongs to this camera.')
 
 
 def info_message(camera: Camera, head: Header) -> CameraInfo:
@@ -228,7 +250,7 @@ def camera_from_world_of(message: PoseStamped, world_frame: str, topic: str) -> 
     or without a rotation.
     """
     if message.header.frame_id not in ('', world_frame):
-        raise InputError(f"{topic}: a pose in frame '{message.header.frame_id}'; expected "
+        raise InputError(f'{topic}: a pose in frame {shown(message.header.frame_id)}; expected '
                          f"'{world_frame}' (parameter world_frame). Transform it before sending.")
     at, turn = message.pose.position, message.pose.orientation
     try:

@@ -26,6 +26,7 @@ from igs_ros.errors import InputError
 from igs_ros.frames import Frame, FrameSet
 from igs_ros.node.convert import (
     camera_from_info,
+    held_against,
     nanoseconds,
     picture_from_compressed,
     picture_from_image,
@@ -152,12 +153,15 @@ class Inputs:
         try:
             camera = camera_from_info(message, known.info_topic, name,
                                       known.rig_camera.camera_from_world)
+            doubt = held_against(camera, known.rig_camera, known.info_topic)
         except InputError as error:
             self._complaints.add('bad_camera_info', name, str(error))
             return
         reference = known.in_use or known.calibrated
         if reference is None:
             known.calibrated = camera
+            if doubt:
+                self._log.warning(doubt)
         elif not known.changed and not _same_intrinsics(camera, reference):
             known.changed = True
             what = 'the calibration changed while running; the first one stays in use' \

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages <-> core types against OpenCV, scipy and arithmetic done by hand."""
+import array
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -211,11 +214,55 @@ def k_with(index, value):
     ({'distortion_model': 'plumb_bob', 'd': [0.1] * 3}, 'with 3 coefficients'),
     ({'distortion_model': '', 'd': [0.1]}, "model '' with 1 coeff"),
     ({'d': [np.nan] * 5}, 'finite plumb_bob'),
+    ({'d': [1e9] * 5}, 'finite plumb_bob'),
+    ({'d': [0.1] * 10 ** 6}, 'with 1000000 coefficients'),
+    ({'distortion_model': 'x\n' * 10 ** 6}, r"distortion model 'x\\nx\\n.{,100} with 5 coeff"),
+    ({'width': 60000, 'height': 60000}, '60000x60000; expected 1 to 16384 px a side'),
+    ({'width': 2 ** 32 - 1}, '4294967295x48'),
+    ({'k': k_with(0, 0.01)}, r'focal lengths \[0.01, '),
+    ({'k': k_with(4, 1e9)}, r'focal lengths .* 1000000000.0\] px'),
+    ({'k': k_with(2, 640.0)}, r'principal point \[640.5, .* outside its pictures of 64x48'),
+    ({'k': k_with(5, -30.0)}, 'principal point'),
     ({'binning_x': 2}, 'binning 2x0'),
 ])
 def test_camera_infos_that_cannot_be_used_name_their_topic(changes, words):
     with pytest.raises(InputError, match=f'^/cam7/camera_info: .*{words}'):
         convert.camera_from_info(info(**changes), '/cam7/camera_info', 'cam7', np.eye(4))
+
+
+def with_focal(factor):
+    return replace(camera(), K=camera().K * np.where(np.eye(3) == 1, [[1], [factor], [1]], 1))
+
+
+def test_camera_info_is_held_against_the_rig_file():
+    rig, far = camera(), with_focal(1.2)
+    for factor in (0.91, 1.0, 1.09):
+        assert convert.held_against(with_focal(factor), rig, '/cam7/camera_info') == ''
+    doubt = convert.held_against(far, rig, '/cam7/camera_info')
+    for words in ('/cam7/camera_info: focal lengths', str(np.diag(far.K)[:2].round(2).tolist()),
+                  str(np.diag(rig.K)[:2].round(2).tolist()), 'more than 10 %'):
+        assert words in doubt
+    with pytest.raises(InputError, match='^/cam7/camera_info: .*32x24 px, but .*64x48; the rig'):
+        convert.held_against(rig.resized(32), rig, '/cam7/camera_info')
+
+
+@pytest.mark.parametrize('width, height, step', [
+    (2 ** 32 - 1, 2 ** 32 - 1, 2 ** 32 - 1), (2 ** 32 - 1, 1, 0), (65536, 65536, 3 * 65536),
+    (64, 48, 2 ** 32 - 1), (64, 2 ** 32 - 1, 0), (64, 16384, 192)])
+def test_images_whose_fields_contradict_each_other_are_refused(width, height, step):
+    message = Image(width=width, height=height, step=step, encoding='rgb8',
+                    data=array.array('B', bytes(64 * 48 * 3)))
+    with pytest.raises(InputError, match=f'^/t: an .*image of {width}x{height} px'):
+        convert.picture_from_image(message, '/t')
+
+
+def test_texts_of_messages_are_shown_short():
+    for message, read in ((Image(encoding='x\n' * 10 ** 6), convert.picture_from_image),
+                          (CompressedImage(format='x\n' * 10 ** 6),
+                           convert.picture_from_compressed)):
+        with pytest.raises(InputError) as error:
+            read(message, '/t')
+        assert str(error.value).isprintable() and len(str(error.value)) < 400
 
 
 def test_region_of_interest_is_refused_unless_it_is_the_whole_picture():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which calibration counts, and what is said of one that comes late or changes."""
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,8 +22,8 @@ def camera(name, focal=30.0):
                   np.eye(4))
 
 
-def info(focal):
-    return convert.info_message(camera('any', focal), convert.header(1, ''))
+def info(focal, width=32):
+    return convert.info_message(camera('any', focal).resized(width), convert.header(1, ''))
 
 
 @pytest.fixture
@@ -58,6 +59,37 @@ def test_camera_info_wins_over_the_rig_file_and_stays(inputs):
         inputs._on_info('a', info(focal))
     assert inputs.cameras()['a'].K[0, 0] == 40
     assert inputs.drops() == {'changed_camera_info:a': 1}  # said once
+
+
+def test_camera_info_of_another_size_is_refused(inputs):
+    for _ in range(3):
+        inputs._on_info('a', info(30.0, width=64))
+    picture(inputs, 'a', 1000)
+    used = inputs.cameras()
+    assert (used['a'].width, used['a'].K[0, 0]) == (32, 30)
+    assert inputs.drops() == {'bad_camera_info:a': 3}
+    inputs._on_info('a', info(30.0))  # once in use, a right one is compared as any other
+    assert inputs.drops() == {'bad_camera_info:a': 3}
+
+
+def test_camera_info_comes_again_right(inputs):
+    inputs._on_info('a', info(30.0, width=64))
+    inputs._on_info('a', info(31.0))
+    picture(inputs, 'a', 1000)
+    assert inputs.cameras()['a'].K[0, 0] == 31
+
+
+def test_camera_info_far_from_the_rig_file_is_taken_and_told_once(inputs, monkeypatch):
+    told = []
+    monkeypatch.setattr(inputs, '_log', SimpleNamespace(warning=told.append))
+    for _ in range(3):
+        inputs._on_info('a', info(40.0))
+        inputs._on_info('b', info(32.0))
+    line, = told
+    assert line.startswith('/a/camera_info: focal lengths [40.0, 40.0] px')
+    assert '[30.0, 30.0]' in line
+    picture(inputs, 'a', 1000)
+    assert inputs.cameras()['a'].K[0, 0] == 40
 
 
 def test_camera_info_that_comes_too_late_is_compared_with_what_is_in_use(inputs):

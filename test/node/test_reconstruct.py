@@ -2,6 +2,7 @@
 """The node as a process, fed over Fast DDS: the real line on a tiny scene, then bad input."""
 import json
 import time
+from dataclasses import replace
 from functools import partial
 
 import cv2
@@ -208,10 +209,20 @@ def test_intrinsics_of_zero_or_nan(line, scene_kept, value, shown):
 
 
 def test_changed_calibration(line, scene_kept):
-    changed = line.recording.cameras['cam00'].resized(240)
+    camera = line.recording.cameras['cam00']
+    changed = replace(camera, K=camera.K + np.diag([5.0, 5.0, 0.0]))
     line.client.publish('/cam00/camera_info', convert.info_message(changed, convert.header(1, '')))
     one_line(line, 'WARN.*/cam00/camera_info: the calibration changed.*Restart',
              'changed_camera_info:cam00')
+
+
+def test_calibration_for_another_size(line, scene_kept):
+    message = convert.info_message(line.recording.cameras['cam03'].resized(240),
+                                   convert.header(1, 'cam03'))
+    for _ in range(3):
+        line.client.publish('/cam03/camera_info', message)
+    one_line(line, "WARN.*/cam03/camera_info: a calibration for pictures of 240x180 px, but the "
+             "rig file's are 480x360; the rig file's intrinsics stay", 'bad_camera_info:cam03')
 
 
 def test_picture_size_that_disagrees_with_the_calibration(line, scene_kept):
