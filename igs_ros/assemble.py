@@ -8,8 +8,8 @@ camera (its head) is looked at. The frames that belong together are found in thr
 2. cut: a frame set may be formed by heads of two instants where a camera lost a picture. If the
    later part of the window would sit closer to the next frames of the earlier part (already
    there, or foreseen from the camera's period), the earlier part is an instant of its own;
-3. emission: when every camera either takes part or has already moved on to a later instant, or
-   when the first frame of the set has waited for `max_wait_s`.
+3. emission: when every camera takes part, has already moved on to a later instant, or is not
+   expected (`_expected`), or when the first frame of the set has waited for `max_wait_s`.
 
 Stamps are nanoseconds of the cameras' clock; waiting is measured on a clock of its own.
 """
@@ -26,6 +26,9 @@ from igs_ros.frames import Frame, FrameSet
 
 CAUSES = ('late', 'superseded', 'incomplete', 'jump')
 _CLEARLY_CLOSER = 0.75  # evenly phased free-running cameras fit any grouping about equally well
+_AWAY_WAITS = 3  # a camera is away after so many times max_wait_s without a frame,
+_AWAY_PERIODS = 4  # and so many periods of its own,
+_AWAY_UNKNOWN_S = 1.0  # and where its period is not known, after so long
 _JUMP_SETTLES_S = 1.0  # by then every camera's frames from before a jump have come in
 
 
@@ -42,6 +45,9 @@ class _Camera:
     frames: list[_Waiting] = field(default_factory=list)  # by stamp, oldest first, bounded
     newest_ns: int | None = None  # greatest stamp since the last jump
     steps_ns: deque = field(default_factory=lambda: deque(maxlen=5))  # between the last stamps
+    # times of arrival minus stamps, of the last frames: how long they are on their way
+    ways_s: deque = field(default_factory=lambda: deque(maxlen=5))
+    seen_s: float | None = None  # when the last frame came
     before_jump_ns: int | None = None  # stamps from here on predate a jump of another camera
 
     def head_ns(self) -> int:
@@ -51,14 +57,24 @@ class _Camera:
         """Stamp of the frame after the head: the waiting one, else the foreseen one."""
         if len(self.frames) > 1:
             return self.frames[1].frame.stamp_ns
-        return self.head_ns() + median_low(self.steps_ns) if self.steps_ns else None
+        return self.head_ns() + self.period_ns() if self.steps_ns else None
+
+    def period_ns(self) -> int | None:
+        """Of its newest frames; None before the second."""
+        return median_low(self.steps_ns) if self.steps_ns else None
+
+
+def usual_min_cameras(cameras: int) -> int:
+    """Fewest pictures that are worth a frame set: half of the cameras (docs/engine.md)."""
+    return (cameras + 1) // 2
 
 
 class FrameSetAssembler:
     """Joins the frames of `cameras` into frame sets with increasing stamps.
 
     max_spread_s: greatest difference of the stamps in one set; max_wait_s: how long the first
-    frame of a set waits for the others; min_cameras: sets of fewer cameras are dropped; queue:
+    frame of a set waits for the others, but for cameras that have been away for a while, or whose
+    frames always come later than that; min_cameras: sets of fewer cameras are dropped; queue:
     waiting frames per camera; jump_s: a stamp further behind its camera's newest one means that
     the clock was set back (a looping bag); now: seconds, monotonic.
 
@@ -91,6 +107,8 @@ class FrameSetAssembler:
         self._now = now
         self._last_ns: int | None = None  # stamp of the last emitted set
         self._jumped_s = 0.0
+        self._begun_s: float | None = None  # when the first frame of all came
+        self._finished_s: float | None = None  # when the last instant was done with
         self.counts = {cause: Counter() for cause in (*CAUSES, 'missing', 'used')}
         self.jumps = 0
 
@@ -136,10 +154,13 @@ class FrameSetAssembler:
 
     def _admit(self, frame: Frame) -> bool:
         """Follow the camera's clock; False for a frame from before a jump of it."""
-        camera = self._cameras[frame.camera]
+        camera, now = self._cameras[frame.camera], self._now()
+        camera.seen_s = now
+        if self._begun_s is None:
+            self._begun_s = now
         if camera.before_jump_ns is not None:
             # bounded in time: this camera's clock may not have been set back at all
-            fresh = self._now() - self._jumped_s < _JUMP_SETTLES_S
+            fresh = now - self._jumped_s < _JUMP_SETTLES_S
             if fresh and frame.stamp_ns >= camera.before_jump_ns:
                 self.counts['jump'][frame.camera] += 1
                 return False
@@ -152,6 +173,7 @@ class FrameSetAssembler:
                 camera.steps_ns.append(step)
         if camera.newest_ns is None or frame.stamp_ns > camera.newest_ns:
             camera.newest_ns = frame.stamp_ns
+        camera.ways_s.append(now - frame.stamp_ns * 1e-9)
         return True
 
     def _jump(self, frame: Frame, newest_ns: int) -> None:
@@ -166,6 +188,7 @@ class FrameSetAssembler:
         for name, camera in self._cameras.items():
             self.counts['jump'][name] += len(camera.frames)
             camera.frames.clear()
+            camera.ways_s.clear()
             camera.newest_ns = None
             if name != frame.camera:
                 camera.before_jump_ns = (newest_ns + frame.stamp_ns) // 2
@@ -221,8 +244,24 @@ class FrameSetAssembler:
         return window[:place] if closer else window
 
     def _settled(self, members: list[str]) -> bool:
-        """Whether no camera outside `members` can still send a frame of that instant."""
-        return all(name in members or camera.frames for name, camera in self._cameras.items())
+        """Whether no camera outside `members` can still send a frame of that instant in time."""
+        return all(name in members or camera.frames or not self._expected(camera, members)
+                   for name, camera in self._cameras.items())
+
+    def _expected(self, camera: _Camera, members: list[str]) -> bool:
+        """Whether waiting for `camera` can be of use to the instant of `members`."""
+        if self._finished_s is not None:
+            seen_s = self._begun_s if camera.seen_s is None else camera.seen_s
+            period_ns = camera.period_ns()
+            own_s = _AWAY_UNKNOWN_S if period_ns is None else _AWAY_PERIODS * period_ns * 1e-9
+            # not by now: when all cameras pause, none of them is away
+            if self._finished_s - seen_s > max(_AWAY_WAITS * self._wait_s, own_s):
+                return False
+        if len(camera.ways_s) < camera.ways_s.maxlen:
+            return True
+        first = self._cameras[members[0]].frames[0]
+        way_s = first.arrival_s - first.frame.stamp_ns * 1e-9
+        return min(camera.ways_s) <= way_s + self._wait_s
 
     def _overdue(self, members: list[str]) -> bool:
         arrival = min(self._cameras[name].frames[0].arrival_s for name in members)
@@ -230,6 +269,7 @@ class FrameSetAssembler:
 
     def _finish(self, members: list[str]) -> list[FrameSet]:
         """Emit the heads of `members`, or drop the oldest one if they are too few."""
+        self._finished_s = self._now()
         if len(members) < self._min_cameras:
             self._drop(members[0], 'incomplete')
             return []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igs_ros.assemble import CAUSES, FrameSetAssembler
+from igs_ros.assemble import CAUSES, FrameSetAssembler, usual_min_cameras
 from igs_ros.errors import InputError
 from igs_ros.frames import Frame
 
@@ -151,6 +151,65 @@ def test_a_dead_camera_delays_by_max_wait_only():
     s, = target.poll()
     assert s.missing == ('cam02',)
     assert target.drops() == {'missing:cam02': 1}
+
+
+def latencies(sets_at):
+    """ms from the exposure of a set until it was emitted, by exposure number."""
+    return {k: at * 1e3 - 1000 - k * 100 / 3 for at, s in sets_at for k in instants([s])[0]}
+
+
+def timed(target, clock, events, poll_ms=1):
+    """As `play`, with the time at which each set was emitted; the clock starts with the first."""
+    sets, events = [], sorted(events, key=lambda e: e[:3])
+    clock.seconds = max(clock.seconds, events[0][0] / 1e3 - 0.1)
+    for arrival, camera, stamp, picture in events:
+        while clock.seconds * 1e3 + poll_ms < arrival:
+            clock.seconds += poll_ms / 1e3
+            sets += [(clock.seconds, s) for s in target.poll()]
+        clock.seconds = max(clock.seconds, arrival / 1e3)
+        sets += [(clock.seconds, s)
+                 for s in target.add(Frame(camera, round(stamp * MS), picture))]
+    return sets
+
+
+def test_a_camera_known_to_be_away_is_not_waited_for_until_it_is_back():
+    """Away from exposure 30 to 90: the others wait for it a few times, then no more."""
+    target, clock = assembler(4, wait_ms=50, least=2)
+    sets = timed(target, clock, exposures(4, 120, lost=lambda i, k: i == 2 and 30 <= k < 90))
+    late = latencies(sets)
+    assert [k for k in late if late[k] > 10] == list(range(30, 34))
+    assert max(late[k] for k in range(40, 90)) < 3
+    missing = [k for _, s in sets for k in instants([s])[0] if 'cam02' in s.missing]
+    assert missing == list(range(30, 90)) and target.drops() == {'missing:cam02': 60}
+
+
+def test_a_camera_that_never_came_is_waited_for_one_second():
+    target, clock = assembler(3, wait_ms=50, least=2)
+    late = latencies(timed(target, clock, exposures(3, 90, lost=lambda i, k: i == 1)))
+    assert min(late[k] for k in range(25)) > 10 and max(late[k] for k in range(35, 90)) < 3
+
+
+def test_after_a_pause_of_all_cameras_they_are_waited_for():
+    target, clock = assembler(3, wait_ms=50, least=1)
+    events = [event for event in exposures(3, 200) if not 1500 < event[2] < 6000]
+    sets = timed(target, clock, events)
+    assert all(len(s.images) == 3 for _, s in sets) and target.drops() == {}
+
+
+def test_a_camera_that_always_comes_too_late_is_not_waited_for():
+    target, clock = assembler(3, wait_ms=50, least=2)
+    events = [(t + 200 * (c == 'cam01' and 1500 < s < 3000), c, s, p)
+              for t, c, s, p in exposures(3, 120)]
+    sets = timed(target, clock, events)
+    late = latencies(sets)
+    assert max(late[k] for k in range(40, 58)) < 3
+    assert len(sets[-1][1].images) == 3  # waited for again once it is in time
+    assert target.drops()['late:cam01'] >= 40
+
+
+@pytest.mark.parametrize('count, least', [(1, 1), (2, 1), (3, 2), (7, 4), (12, 6), (21, 11)])
+def test_half_of_the_cameras_make_a_frame_set(count, least):
+    assert usual_min_cameras(count) == least
 
 
 def test_one_dead_camera_of_twenty_one_loses_no_set():

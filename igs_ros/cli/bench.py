@@ -241,6 +241,32 @@ class BenchNeighbors:
 
 
 @dataclass(frozen=True)
+class BenchAssemble:
+    """Share of frame sets that come of simulated cameras with loss and dead ones, and the cost."""
+
+    cameras: tuple[int, ...] = (3, 4, 7, 12, 21, 32, 64)
+    """Sizes of the rigs."""
+    loss: tuple[float, ...] = (0.0, 0.01, 0.05)
+    """Shares of the pictures that are lost."""
+    dead: tuple[int, ...] = (0, 1, 2)
+    """Numbers of cameras that stop."""
+    min_cameras: int = 0
+    """Fewest cameras of a frame set, 0 = what the node takes: half of them."""
+    max_wait_s: float = 0.1
+    """How long the first picture of a frame set waits for the others, s."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
+
+    def main(self) -> int:
+        """Run the benchmark."""
+        from igs_ros.bench import assemble
+        plan = assemble.Plan(self.cameras, self.loss, self.dead, min_cameras=self.min_cameras,
+                             max_wait_s=self.max_wait_s)
+        _report(assemble.run(plan), assemble.print_table, self.json)
+        return 0
+
+
+@dataclass(frozen=True)
 class Bench:
     """Measure a part of the line on this machine."""
 
@@ -251,6 +277,7 @@ class Bench:
         | Annotated[BenchFaults, tyro.conf.subcommand('faults', prefix_name=False)]
         | Annotated[BenchMotion, tyro.conf.subcommand('motion', prefix_name=False)]
         | Annotated[BenchRefine, tyro.conf.subcommand('refine', prefix_name=False)]
+        | Annotated[BenchAssemble, tyro.conf.subcommand('assemble', prefix_name=False)]
         | Annotated[BenchNeighbors, tyro.conf.subcommand('neighbors', prefix_name=False)]
         | Annotated[BenchLive, tyro.conf.subcommand('live', prefix_name=False)]]
 

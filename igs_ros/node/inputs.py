@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from igs_ros.assemble import FrameSetAssembler
+from igs_ros.assemble import FrameSetAssembler, usual_min_cameras
 from igs_ros.camera import Camera
 from igs_ros.camera_watch import CameraReport, CameraWatch, Judged
 from igs_ros.errors import InputError
@@ -108,7 +108,7 @@ class Inputs:
         if settings.synchronizer != 'igs':
             return FilteredAssembler(settings.synchronizer, rig, settings.max_spread_s,
                                      settings.queue_size, settings.jump_s)
-        least = settings.min_cameras or max(1, len(rig) - 1)
+        least = settings.min_cameras or usual_min_cameras(len(rig))
         return FrameSetAssembler(rig, settings.max_spread_s, settings.max_wait_s, least,
                                  settings.queue_size, jump_s=settings.jump_s)
 

@@ -56,9 +56,10 @@ class NodeConfig:
     max_spread_s: float = 0.03
     """Greatest difference of the stamps in a frame set, s; about one frame period."""
     max_wait_s: float = 0.1
-    """How long the first picture of a frame set waits for the others, s."""
+    """How long the first picture of a frame set waits for the others, s; cameras that are away are
+    not waited for."""
     min_cameras: int = 0
-    """Frame sets of fewer cameras are dropped; 0 = all but one."""
+    """Frame sets of fewer cameras are dropped; 0 = half of the cameras."""
     queue_size: int = 4
     """Pictures of each camera that may wait for the others."""
     jump_s: float = 0.25
