@@ -45,6 +45,7 @@ class _Camera:
     frames: list[_Waiting] = field(default_factory=list)  # by stamp, oldest first, bounded
     newest_ns: int | None = None  # greatest stamp since the last jump
     steps_ns: deque = field(default_factory=lambda: deque(maxlen=5))  # between the last stamps
+    period_ns: int | None = None  # their median; None before the second frame
     # times of arrival minus stamps, of the last frames: how long they are on their way
     ways_s: deque = field(default_factory=lambda: deque(maxlen=5))
     seen_s: float | None = None  # when the last frame came
@@ -57,11 +58,7 @@ class _Camera:
         """Stamp of the frame after the head: the waiting one, else the foreseen one."""
         if len(self.frames) > 1:
             return self.frames[1].frame.stamp_ns
-        return self.head_ns() + self.period_ns() if self.steps_ns else None
-
-    def period_ns(self) -> int | None:
-        """Of its newest frames; None before the second."""
-        return median_low(self.steps_ns) if self.steps_ns else None
+        return None if self.period_ns is None else self.head_ns() + self.period_ns
 
 
 def usual_min_cameras(cameras: int) -> int:
@@ -171,6 +168,7 @@ class FrameSetAssembler:
                 self._jump(frame, camera.newest_ns)
             elif step > 0:
                 camera.steps_ns.append(step)
+                camera.period_ns = median_low(camera.steps_ns)
         if camera.newest_ns is None or frame.stamp_ns > camera.newest_ns:
             camera.newest_ns = frame.stamp_ns
         camera.ways_s.append(now - frame.stamp_ns * 1e-9)
@@ -252,8 +250,8 @@ class FrameSetAssembler:
         """Whether waiting for `camera` can be of use to the instant of `members`."""
         if self._finished_s is not None:
             seen_s = self._begun_s if camera.seen_s is None else camera.seen_s
-            period_ns = camera.period_ns()
-            own_s = _AWAY_UNKNOWN_S if period_ns is None else _AWAY_PERIODS * period_ns * 1e-9
+            own_s = _AWAY_UNKNOWN_S if camera.period_ns is None \
+                else _AWAY_PERIODS * camera.period_ns * 1e-9
             # not by now: when all cameras pause, none of them is away
             if self._finished_s - seen_s > max(_AWAY_WAITS * self._wait_s, own_s):
                 return False

@@ -117,9 +117,11 @@ class CameraWatch:
             seen.error, seen.error_s = text, self._now()
 
     def _arrived(self, name: str) -> _Seen:
-        seen = self._seen[name]
+        seen, now = self._seen[name], self._now()
+        if seen.came_s is None or now - seen.came_s > self._limit_s:
+            seen.used_s = now  # it is given time to be used
         seen.received += 1
-        seen.came_s = self._now()
+        seen.came_s = now
         return seen
 
     def report(self, judged: Judged = Judged()) -> dict[str, CameraReport]:
@@ -144,7 +146,7 @@ class CameraWatch:
             ) -> CameraReport:
         decoding = judged.decoding.get(name, Decoding())
         used, unmatched = judged.used.get(name, 0), judged.unmatched.get(name, 0)
-        if used != seen.used or seen.used_s is None and seen.came_s is not None:
+        if used != seen.used:
             seen.used, seen.used_s = used, now
         if unmatched != seen.unmatched:
             seen.unmatched, seen.unmatched_s = unmatched, now

@@ -77,6 +77,18 @@ def test_a_camera_that_was_never_seen_and_one_that_fell_silent():
     assert states(rig.run(1)) == {}
 
 
+def test_one_that_comes_back_is_given_time_to_be_used():
+    """Its first picture comes when nobody waits for it any more."""
+    rig = Rig()
+    rig.run(3)
+    rig.run(3, silent='c')
+    late = rig.now * 1e9 - 5e8
+    rig.watch.came('c', round(late))
+    rig.assembler.add(Frame('c', round(late), None))
+    report = rig.report()['c']
+    assert (report.state, report.unmatched) == (CameraState.OK, 1)
+
+
 def test_refused_messages_are_a_fault_when_they_do_not_stop():
     rig = Rig()
     rig.run(1)

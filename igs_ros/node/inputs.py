@@ -38,7 +38,7 @@ from igs_ros.status import Status
 from igs_ros.timing import Drops
 
 _POLL_S = 0.02
-_NOT_BELIEVED = 'implausible_picture'  # the cause of such drops
+_NOT_BELIEVED = 'implausible'  # the cause of such drops
 
 
 def steady_clock() -> Clock:
