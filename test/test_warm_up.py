@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nothing is left to compile when the scene streams."""
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from igs_ros.errors import Cancelled
+from igs_ros.jit import COMPILING
 from igs_ros.raster.cpu import CpuRasterizer
 from igs_ros.warm_up import warm_up
 
@@ -18,6 +20,7 @@ from pathlib import Path
 from numba.core.dispatcher import Dispatcher
 from igs_ros.cli.options import SceneOptions
 from igs_ros.offline import Request, run
+from igs_ros.jit import COMPILING
 from igs_ros.raster.cpu import CpuRasterizer
 from igs_ros.warm_up import warm_up
 
@@ -48,6 +51,30 @@ def test_the_line_needs_no_other_kernel(workbench):
     assert ended.returncode == 0, ended.stderr[-2000:]
     count, more = json.loads(ended.stdout.splitlines()[-1])
     assert count > 20 and more == []
+
+
+COMPILES = """
+from igs_ros import loss, stereo, warm_up
+from igs_ros.motion import lift
+from igs_ros.jit import COMPILING
+from igs_ros.raster.cpu import CpuRasterizer
+loss.warm_up = stereo.warm_up = lift.warm_up = CpuRasterizer.warm_up = lambda *_: None  # long
+warm_up.warm_up(CpuRasterizer(1), lambda stage, done: print(f'{stage} {done}'))
+warm_up.main()
+"""
+
+
+def test_what_is_compiled_is_said_with_progress(tmp_path):
+    for compiles in (True, False):
+        ended = subprocess.run([sys.executable, '-c', COMPILES], cwd=ROOT, text=True,
+                               capture_output=True, timeout=300,
+                               env=os.environ | {'NUMBA_CACHE_DIR': str(tmp_path)})
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        expected = [f'loading kernels {done}' for done in (0.0, 0.2, 0.4, 0.6, 0.8)]
+        if compiles:  # the fourth of them; numba tells of every inner function
+            expected.insert(4, f'{COMPILING} 0.6')
+        assert list(dict.fromkeys(ended.stdout.splitlines())) == expected
+        assert ended.stderr.startswith('igs_ros: kernels are compiled already: loaded in ')
 
 
 def test_progress_tells_and_can_call_it_off():
