@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from typing import get_type_hints
 
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, shown
+
+MOST_INT = 2 ** 31 - 1  # of whole numbers whose bound is infinite
 
 
 @dataclass(frozen=True)
@@ -186,9 +188,11 @@ def checked(config, label: str = 'setting', bounds: Mapping[str, tuple] = BOUNDS
     """
     for name, value in numbers(config):
         least, most = bounds[name]
-        if not least <= value <= most:  # NaN, too
-            wanted = f'at least {least}' if most == math.inf else f'{least} to {most}'
-            raise InputError(f'{label} {name} is {value}; expected {wanted}.')
+        if most == math.inf and isinstance(value, int):
+            most = MOST_INT
+        if not (least <= value <= most and value < math.inf):  # NaN, too
+            wanted = f'at least {least}, finite' if most == math.inf else f'{least} to {most}'
+            raise InputError(f'{label} {name} is {shown(value)}; expected {wanted}.')
     return config
 
 
@@ -213,7 +217,7 @@ def setting(config: Config, name: str):
     """The value called `name` (nested ones with a dot); raises `InputError`."""
     values = dict(settings(config))
     if name not in values:
-        raise InputError(f"setting '{name}' is unknown; config/igs.yaml lists them all.")
+        raise InputError(f'setting {shown(name)} is unknown; config/igs.yaml lists them all.')
     return values[name]
 
 
@@ -226,9 +230,9 @@ def with_settings(config: Config, values: Mapping[str, object], origin: str = 's
     for name, value in values.items():
         old = setting(config, name)
         if isinstance(old, float) and type(value) is int:
-            value = float(value)
+            value = float(value) if abs(value) <= MOST_INT else math.inf
         if type(value) is not type(old):
-            raise InputError(f'{origin}: {name} is {value!r}; expected a value like {old!r}.')
+            raise InputError(f'{origin}: {name} is {shown(value)}; expected a value like {old!r}.')
         config = _with(config, name.split('.'), value)
     return config
 

@@ -17,7 +17,7 @@ import torch
 from igs_ros.camera import Camera
 from igs_ros.loss import Target, photometric_loss
 from igs_ros.raster import Context, Rasterizer
-from igs_ros.scene import GaussianScene
+from igs_ros.scene import MIN_SCALE, GaussianScene
 
 log = logging.getLogger(__name__)
 _CHECK_EVERY = 20  # iterations between two looks at the losses, on a GPU
@@ -126,7 +126,8 @@ class Optimizer:
         with torch.no_grad():
             scene = self._activated()
             unit = torch.nn.functional.normalize(scene.quats, dim=1)
-            return GaussianScene(scene.means.clone(), unit, scene.scales, scene.opacities,
+            scales = scene.scales.clamp_min(MIN_SCALE)  # exp() of a log that ran off is 0
+            return GaussianScene(scene.means.clone(), unit, scales, scene.opacities,
                                  scene.sh, self._velocities)
 
     def moments(self) -> Moments | None:

@@ -5,15 +5,16 @@ They are parameter files of the node, so that one file means the same offline an
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from igs_ros.config import Config, settings, with_settings
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, shown
+from igs_ros.files import parsed_yaml, read_text
 from igs_ros.shipped import shipped
 
+MAX_YAML = 200_000  # bytes, which take a CPU second to parse; igs.yaml has 8000
 FOLDER = 'config/presets'
 
 
@@ -27,10 +28,11 @@ def preset(name: str) -> Config:
     if not name:
         return Config()
     path = Path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for names that are too long
         path = shipped(FOLDER) / f'{name}.yaml'
-    if not path.is_file():
-        raise InputError(f"preset '{name}' is neither a file nor one of {', '.join(names())}.")
+    if not os.path.isfile(path):
+        raise InputError(f'preset {shown(name)} is neither a file nor one of '
+                         f'{", ".join(names())}.')
     known = dict(settings(Config()))
     groups = {key.split('.')[0] for key in known if '.' in key}
     values = {key: value for key, value in _parameters(path).items()
@@ -49,22 +51,23 @@ def assigned(texts: Sequence[str]) -> dict[str, object]:
     for text in texts:
         name, sign, value = text.partition('=')
         try:
-            values[name.strip()] = yaml.safe_load(value) if value.strip() else ''
-        except yaml.YAMLError:
+            values[name.strip()] = parsed_yaml(value) if value.strip() else ''
+        except InputError:
             sign = ''
         if not sign:
-            raise InputError(f"--set '{text}': expected NAME=VALUE, such as refine.iterations=50.")
+            raise InputError(f'--set {shown(text)}: expected NAME=VALUE, such as '
+                             f'refine.iterations=50.')
     return values
 
 
 def _parameters(path: Path) -> dict[str, object]:
     """Parameters by dotted name, those of '/**' first, then those of any node named igs."""
     expected = 'expected a ROS parameter file: /**: {ros__parameters: {...}}'
+    text = read_text(path, 'a ROS parameter file', MAX_YAML)
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        reason = ' '.join(str(error).split())
-        raise InputError(f'{path}: {reason}; {expected}.') from error
+        content = parsed_yaml(text)
+    except InputError as error:
+        raise InputError(f'{path}: {error}; {expected}.') from error
     found: dict[str, object] = {}
     nodes = content if isinstance(content, Mapping) else {}
     groups = [nodes[node].get('ros__parameters') for node in ('/**', 'igs', '/igs')

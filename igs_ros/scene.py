@@ -9,6 +9,8 @@ import torch
 from igs_ros.errors import InputError
 
 ATTRIBUTES = ('means', 'quats', 'scales', 'opacities', 'sh')
+MAX_POSITION = 1e6  # m from the origin: beyond, float32 is too coarse to mean anything
+MIN_SCALE = torch.finfo(torch.float32).tiny  # m; smaller ones underflow to 0
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 
 
@@ -106,4 +108,9 @@ def checked(scene: GaussianScene, origin: str) -> GaussianScene:
     if bad:
         raise InputError(f'{origin}: {bad} of {len(scene)} Gaussians hold NaN or infinite values; '
                          f'expected finite ones. Export the scene again.')
+    far = int((scene.means.abs() > MAX_POSITION).any(1).sum())
+    if far:
+        raise InputError(f'{origin}: {far} of {len(scene)} Gaussians lie more than '
+                         f'{MAX_POSITION:g} m from the origin; expected metres in the frame of '
+                         f'the cameras. Shift or scale the scene.')
     return scene

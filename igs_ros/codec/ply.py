@@ -8,15 +8,16 @@ smoothing filter that has to be baked into scales and opacities (igs_reference, 
 """
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import torch
-from plyfile import PlyData, PlyElement, PlyParseError
+from plyfile import PlyData, PlyElement, PlyListProperty, PlyParseError
 from scipy.special import expit, logit
 
 from igs_ros.data.points import Points, checked_points
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, error_line
 from igs_ros.scene import GaussianScene, checked
 
 POSITION = ('x', 'y', 'z')
@@ -27,6 +28,8 @@ ROTATION = ('rot_0', 'rot_1', 'rot_2', 'rot_3')
 REQUIRED = (*POSITION, *DC, 'opacity', *SCALE, *ROTATION)
 COLOR = ('red', 'green', 'blue')
 REST_COUNTS = (0, 9, 24, 45)  # 3 ((d + 1)^2 - 1) for SH degrees d = 0..3
+MAX_HEADER = 100_000  # bytes
+MAX_DIGITS = 18  # of a count
 
 # Logarithms of zero are not finite: what is written stays inside these bounds. Half a float32
 # step below 1, an opacity of 1 comes back as exactly 1.
@@ -43,7 +46,8 @@ def read_scene(path: str | Path) -> GaussianScene:
     """
     vertices = _vertices(path)
     _require(path, vertices, REQUIRED, 'a 3DGS scene')
-    scales = np.exp(_columns(path, vertices, SCALE))  # [N, 3]
+    with np.errstate(over='ignore'):  # what overflows is infinite, which `checked` refuses
+        scales = np.maximum(np.exp(_columns(path, vertices, SCALE)), LEAST_SCALE)  # [N, 3]
     opacities = expit(_columns(path, vertices, ('opacity',))[:, 0])  # [N]
     if 'filter_3D' in _names(vertices):
         scales, opacities = _bake_filter(scales, opacities,
@@ -109,19 +113,79 @@ def write_points(path: str | Path, points: Points) -> None:
 
 
 def _vertices(path) -> np.ndarray:
-    """The vertex table, a structured array [N]."""
+    """The vertex table, a structured array [N]; what stands behind it in the file is not read.
+
+    Counts are held against the size of the file before anything is made from them.
+    """
     try:
-        data = PlyData.read(str(path), mmap=False)
-        return data['vertex'].data
+        if not Path(path).is_file():
+            raise InputError(f'{path}: cannot be read (no such file); expected a PLY file. Check '
+                             f'the path.')
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror or error}); expected a PLY '
                          f'file. Check the path.') from error
-    except (PlyParseError, ValueError) as error:  # ValueError: a header that is no text
-        raise InputError(f'{path}: no complete PLY file ({error}); expected a 3DGS scene or '
-                         f'coloured points. Export it again, or copy it again.') from error
-    except KeyError as error:
-        raise InputError(f"{path}: a PLY without an element 'vertex'; expected one. Export the "
-                         f'points or the Gaussians, not a mesh.') from error
+    try:
+        elements, text, byte_order, start = _header(content)
+        places = [element.name for element in elements]
+        if 'vertex' not in places:
+            raise InputError(f"{path}: a PLY without an element 'vertex'; expected one. Export "
+                             f'the points or the Gaussians, not a mesh.')
+        *before, vertex = elements[:places.index('vertex') + 1]
+        skipped = sum(_least_size(element, text) for element in before)
+        if start + skipped + _least_size(vertex, text) > len(content) + (1 if text else 0):
+            raise PlyParseError(f'early end-of-file: {vertex.count} vertices cannot be in '
+                                f'{len(content)} bytes')
+        if not text:
+            return np.frombuffer(content, vertex.dtype(byte_order), vertex.count, start + skipped)
+        kept = ['ply', 'format ascii 1.0', *(e.header for e in (*before, vertex)), 'end_header']
+        file = io.BytesIO('\n'.join([*kept, '']).encode() + content[start:])
+        return PlyData.read(file, mmap=False)['vertex'].data
+    except (PlyParseError, UnicodeError, ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f'{path}: no complete PLY file ({error_line(error)}); expected a 3DGS '
+                         f'scene or coloured points. Export it again, or copy it '
+                         f'again.') from error
+
+
+def _header(content: bytes) -> tuple[list[PlyElement], bool, str, int]:
+    """The elements with their counts but without data, whether the file is text, its byte order,
+    and where the data begins. Raises `ValueError` or `PlyParseError`.
+    """
+    newline = b'\r\n' if content[3:5] == b'\r\n' else content[3:4]
+    end = content.find(newline + b'end_header' + newline, 0, MAX_HEADER)
+    if end < 0:
+        raise ValueError(f'no end_header within {MAX_HEADER} bytes')
+    lines = content[:end].decode('ascii').split(newline.decode('ascii'))
+    counts, kept = [], []
+    for line in lines:
+        words = line.split()
+        if words[:1] == ['element'] and len(words) == 3 and words[2].isdecimal():
+            if len(words[2]) > MAX_DIGITS:
+                raise ValueError(f'a count of {len(words[2])} digits')
+            counts.append(int(words[2]))
+            words[2] = '0'  # so that plyfile, which has no bounds, reads nothing yet
+        if words[:1] not in ([], ['comment'], ['obj_info']):
+            kept.append(' '.join(words))
+    file = PlyData.read(io.BytesIO('\n'.join([*kept, 'end_header', '']).encode()), mmap=False)
+    if len(counts) != len(file.elements):
+        raise ValueError('a count that is no number')
+    elements = [PlyElement(element.name, element.properties, count)
+                for element, count in zip(file.elements, counts, strict=True)]
+    start = end + 2 * len(newline) + len(b'end_header')
+    return elements, file.text, file.byte_order, start
+
+
+def _least_size(element: PlyElement, text: bool) -> int:
+    """Bytes that an element takes at least (as text: digit and space or newline), or exactly."""
+    if any(isinstance(field, PlyListProperty) for field in element.properties):
+        raise ValueError(f"element '{element.name}' holds lists; expected one number per field "
+                         f'in the vertices, and lists behind them')
+    if element.count and not element.properties:
+        raise ValueError(f"element '{element.name}' has {element.count} rows and no property")
+    size = 2 * len(element.properties) if text else np.dtype(element.dtype()).itemsize
+    return element.count * size
 
 
 def _names(vertices) -> tuple[str, ...]:
@@ -139,8 +203,6 @@ def _columns(path, vertices, fields) -> np.ndarray:
     """Some fields as float64 [N, len(fields)]; `InputError` where they are not finite."""
     columns = np.empty((len(vertices), len(fields)))
     for column, name in enumerate(fields):
-        if vertices.dtype[name].hasobject:
-            raise InputError(f"{path}: field '{name}' is a list; expected one number per vertex.")
         columns[:, column] = vertices[name]
         bad = int((~np.isfinite(columns[:, column])).sum())
         if bad:
@@ -174,8 +236,9 @@ def _unit_quats(path, quats) -> np.ndarray:
 
 def _bake_filter(scales, opacities, width):
     """Scales [N, 3] and opacities [N] with the filter of `width` [N, 1] m in them."""
-    smoothed = np.sqrt(scales ** 2 + width ** 2)
-    return smoothed, opacities * (scales / smoothed).prod(1)
+    with np.errstate(over='ignore', invalid='ignore'):  # as above
+        smoothed = np.sqrt(scales ** 2 + width ** 2)
+        return smoothed, opacities * (scales / smoothed).prod(1)
 
 
 def _tensor(values) -> torch.Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from igs_ros.errors import InputError
-from igs_ros.scene import GaussianScene
+from igs_ros.scene import MAX_POSITION, GaussianScene
 
 KEY_FIELDS = ('scene_id', 'sequence', 'count', 'sh_degree', 'means', 'quats', 'scales',
               'opacities', 'sh', 'velocities')
@@ -27,6 +27,7 @@ BYTE_FIELDS = ('sh_degree', 'has_velocities')
 # What a row of the key may change and still count as moved only.
 MOVING = ('means', 'quats', 'velocities')
 VALUES = ('means', 'quats', 'scales', 'opacities', 'sh', 'velocities')
+UNIT_WITHIN = 1e-3  # lengths of quaternions
 
 
 def sh_terms(sh_degree: int) -> int:
@@ -199,7 +200,7 @@ def key_from_message(message) -> KeyArrays:
     known = len(message.velocities) > 0
     values = _shaped(message, '', VALUES, message.count, _terms(message, label), known)
     for name, array in values.items():
-        _refuse_nan(array, label, name)
+        _require_values(array, label, name)
     if not known:
         values['velocities'] = None
     return KeyArrays(message.scene_id, message.sequence, **values)
@@ -301,6 +302,9 @@ def _check_update(key, update):
     if held[0] != held[1]:
         raise InputError(f'{label}: it refers to key {held[0]} (scene_id/sequence), held is '
                          f'{held[1]}. Wait for that key.')
+    if update.sequence <= update.base_sequence:
+        raise InputError(f'{label}: its key has the sequence {update.base_sequence}; expected a '
+                         f'lower one, states are counted up. Check the sender.')
     if update.sh_degree != key.sh_degree:
         raise InputError(f'{label}: sh_degree is {update.sh_degree}, its key has {key.sh_degree}. '
                          f'Check the sender.')
@@ -330,10 +334,24 @@ def _check_rows(update, prefix, names, label):
         if len(array) != expected:
             raise InputError(f'{label}: {prefix}{name} has {len(array)} rows, expected '
                              f'{expected}. Check the sender.')
-        _refuse_nan(array, label, prefix + name)
+        _require_values(array, label, prefix + name)
 
 
-def _refuse_nan(array, label, name):
+def _require_values(array, label, name):
+    """Raise `InputError` unless the values are what msg/GaussianCloud.msg allows."""
     if not np.isfinite(array).all():
         raise InputError(f'{label}: {name} holds NaN or infinite values, expected finite ones. '
                          f'Check the sender.')
+    kind, expected = name.rpartition('_')[2], ''
+    if kind == 'means' and (np.abs(array) > MAX_POSITION).any():
+        expected = f'at most {MAX_POSITION:g} m from the origin on each axis'
+    elif kind == 'quats' and (np.abs(np.linalg.norm(array.astype(np.float64), axis=1) - 1)
+                              > UNIT_WITHIN).any():
+        expected = f'unit length to {UNIT_WITHIN:g}'
+    elif kind == 'scales' and (array <= 0).any():
+        expected = 'above 0'
+    elif kind == 'opacities' and ((array < 0) | (array > 1)).any():
+        expected = '0 to 1'
+    if expected:
+        raise InputError(f'{label}: {name} holds values from {array.min():g} to {array.max():g}, '
+                         f'expected {expected}. Check the sender.')

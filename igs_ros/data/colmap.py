@@ -8,6 +8,7 @@ pose of a camera is that of its registered image. COLMAP, too, has pixel centres
 from __future__ import annotations
 
 import logging
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -167,7 +168,8 @@ def _read_images(path: Path) -> list[RegisteredImage]:
 
 def _pose(quat, translation) -> np.ndarray:
     """camera_from_world [4, 4] of COLMAP's wxyz quaternion and translation."""
-    w, x, y, z = np.array(quat) / max(np.linalg.norm(quat), 1e-12)
+    with np.errstate(invalid='ignore', over='ignore'):  # NaN, which `Camera` refuses
+        w, x, y, z = np.array(quat) / np.linalg.norm(quat)
     pose = np.eye(4)
     pose[:3, :3] = [[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
                     [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
@@ -203,7 +205,7 @@ def _standing(path: Path, registered: list[RegisteredImage]) -> RegisteredImage:
 
 
 def _present(path: Path) -> Path:
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises for names that are too long
         raise InputError(f'{path}: missing, but the COLMAP model names it. Copy the recording '
                          f'completely.')
     return path

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, error_line
+from igs_ros.files import read_arrays
 
+MOST_BYTES = 200_000_000  # unpacked; a picture of 3840x2160 takes 110 MB
 _NAME = re.compile(r'flow_(.+)_(\d+)\.npz')
 
 
@@ -40,13 +41,14 @@ def read_motion(path: str | Path) -> MotionTruth:
     if match is None:
         raise InputError(f'{path}: not a file of true motion; expected flow_CAMERA_FRAME.npz.')
     camera, frame = match[1], int(match[2])
+    expected = 'an npz file of true motion with flow3d, moving, frame and next_frame'
+    arrays = read_arrays(path, MOST_BYTES, expected)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            motion, moving = arrays['flow3d'], arrays['moving']
-            frames = int(arrays['frame']), int(arrays['next_frame'])
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f'{path}: cannot be read as true motion ({error}); expected an npz file '
-                         f'with flow3d, moving, frame and next_frame.') from error
+        motion, moving = arrays['flow3d'], arrays['moving']
+        frames = int(arrays['frame']), int(arrays['next_frame'])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f'{path}: cannot be read ({error_line(error)}); expected '
+                         f'{expected}.') from error
     if motion.shape != (*moving.shape, 3) or moving.ndim != 2 or moving.dtype != bool \
             or not np.issubdtype(motion.dtype, np.floating):
         raise InputError(f'{path}: flow3d is {motion.dtype} {list(motion.shape)} and moving '

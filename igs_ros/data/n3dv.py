@@ -14,7 +14,7 @@ from igs_ros.camera import Camera
 from igs_ros.codec.ply import read_points
 from igs_ros.data.recording import Recording
 from igs_ros.data.sources import video_file
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, error_line, shown
 
 MARKER = 'poses_bounds.npy'
 POINTS = 'points3d.ply'
@@ -50,13 +50,16 @@ def read(folder: Path) -> Recording:
 def _poses(path: Path) -> np.ndarray:
     """[C, 3, 5] LLFF: columns down, right, back, position (m), (height, width, focal) (px)."""
     try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f'{path}: no readable NumPy array ({error}); expected LLFF poses. Copy '
-                         f'the recording again.') from error
+        # mapped: a shape that lies about the size of the file is refused before it is allocated
+        rows = np.load(path, mmap_mode='r', allow_pickle=False)
+        if not isinstance(rows, np.ndarray) or rows.dtype.kind not in 'fiu':
+            raise ValueError('no array of real numbers')
+    except Exception as error:  # of numpy, tokenize, ast, struct, zipfile, ...
+        raise InputError(f'{path}: no readable NumPy array ({error_line(error)}); expected LLFF '
+                         f'poses. Copy the recording again.') from error
     if rows.ndim != 2 or rows.shape[1] != 17 or not len(rows):
-        raise InputError(f'{path}: array of shape {list(rows.shape)}; expected [cameras, 17] '
-                         f'(LLFF: 3x5 pose, near, far).')
+        raise InputError(f'{path}: array of shape {shown(list(rows.shape))}; expected '
+                         f'[cameras, 17] (LLFF: 3x5 pose, near, far).')
     return rows[:, :15].reshape(-1, 3, 5).astype(np.float64)
 
 

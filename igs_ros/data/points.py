@@ -2,11 +2,15 @@
 """Coloured points in the world: what structure from motion or a depth camera leaves."""
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from igs_ros.errors import InputError
+from igs_ros.scene import MAX_POSITION
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +30,17 @@ class Points:
 
 
 def checked_points(points: Points, origin: str) -> Points:
-    """`points` if every position is finite, else `InputError` naming `origin`."""
+    """`points` if every position is finite, else `InputError` naming `origin`.
+
+    Those too far away to be used are left out, which is logged.
+    """
     bad = int((~np.isfinite(points.xyz)).any(1).sum())
     if bad:
         raise InputError(f'{origin}: {bad} of {len(points)} points hold NaN or infinite '
                          f'positions; expected finite ones. Export the points again.')
+    near = (np.abs(points.xyz) <= MAX_POSITION).all(1)
+    if not near.all():  # structure from motion puts false matches there
+        log.warning('%s: leaving out %d of %d points, which lie more than %g m from the origin',
+                    origin, (~near).sum(), len(points), MAX_POSITION)
+        points = Points(points.xyz[near], points.rgb[near])
     return points

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from igs_ros.camera import Camera
 from igs_ros.data.points import Points
-from igs_ros.data.sources import DepthSource, Source
+from igs_ros.data.sources import DepthSource, Source, VideoSource
 from igs_ros.errors import InputError
 from igs_ros.frames import FrameSet, Picture, check_size
 
@@ -118,12 +118,14 @@ def checked(recording: Recording) -> Recording:
         raise InputError(f"{recording.path}: held_out names {', '.join(unknown)}; expected "
                          f"cameras of this rig: {', '.join(recording.cameras)}.")
     for name, camera in recording.cameras.items():
-        picture = _first_picture(recording.sources[name])
+        source = recording.sources[name]
         try:
+            if isinstance(source, VideoSource):
+                check_size(source, camera)  # before a frame is decoded
+            picture = _first_picture(source)
             check_size(picture, camera)
         except InputError as error:
-            raise InputError(
-                f"{recording.sources[name].path}: camera '{name}': {error}") from error
+            raise InputError(f"{source.path}: camera '{name}': {error}") from error
         picture.decode()
     return recording
 

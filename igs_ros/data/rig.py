@@ -26,6 +26,7 @@ from igs_ros.files import read_json
 MARKER = 'rig.json'
 POINTS = 'points3d.ply'
 MAX_SCENE = 200
+LEAST_RATE, MOST_RATE = 1e-3, 1e5  # Hz
 
 
 def read(folder: Path) -> Recording:
@@ -132,9 +133,10 @@ def _source(folder: Path, entry: dict) -> Source:
 def _depths(rig: dict, folder: Path) -> dict[str, DepthSource]:
     """The depth pictures of the cameras that declare some."""
     scale = _number(rig.get('depth_scale', 0.001), f'{folder / MARKER}: depth_scale')
-    if not (np.isfinite(scale) and scale > 0):
+    if not 0 < scale <= 1000:
         raise InputError(f'{folder / MARKER}: depth_scale {scale}; expected metres per unit of '
-                         f'the depth pictures, above 0, such as 0.001 for millimetres.')
+                         f'the depth pictures, above 0 and at most 1000, such as 0.001 for '
+                         f'millimetres.')
     return {entry['name']: depth_folder(_present(folder, entry, 'depth'), scale)
             for entry in rig['cameras'] if 'depth' in entry}
 
@@ -155,9 +157,10 @@ def _present(folder: Path, entry: dict, key: str) -> Path:
 def _rate(rig: dict, origin: Path, sources: dict[str, Source]) -> float:
     known = [source.rate_hz for source in sources.values() if source.rate_hz]
     rate = _number(rig.get('fps', known[0] if known else 0), f'{origin}: fps')
-    if not (np.isfinite(rate) and rate > 0):
+    if not LEAST_RATE <= rate <= MOST_RATE:
         raise InputError(f"{origin}: fps {shown(rig.get('fps'))}; expected the frames per "
-                         f'second of the cameras, above 0. Write it into the file.')
+                         f'second of the cameras, {LEAST_RATE:g} to {MOST_RATE:g}. Write it into '
+                         f'the file.')
     return rate
 
 

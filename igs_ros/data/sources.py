@@ -10,9 +10,11 @@ from typing import Protocol
 import av
 from av.video.reformatter import Interpolation
 
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, error_line
 from igs_ros.frames import EncodedDepth, EncodedPicture, Picture, RawPicture
 
+MOST_BYTES = 500_000_000  # of a picture file
+BLOCK = 128  # px
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
@@ -70,15 +72,24 @@ class VideoSource:
     path: Path
     length: int
     rate_hz: float | None
+    frame_size: tuple[int, int]  # width and height, px; much larger frames are not decoded
+
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames in px, as the file says."""
+        return self.frame_size
 
     def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
         """Decoded frames, uint8 RGB; ends where the file cannot be decoded any further."""
         with _opened(self.path) as container:
-            frames = container.decode(container.streams.video[0])
+            stream = container.streams.video[0]
+            # a frame may say that it is gigantic; decoders round sizes up to whole blocks
+            width, height = (side + BLOCK for side in self.frame_size)
+            stream.codec_context.options = {'max_pixels': str(width * height)}
+            frames = container.decode(stream)
             for index in range(last):
                 try:
                     frame = next(frames, None)
-                except av.FFmpegError:
+                except (av.FFmpegError, ValueError):
                     return
                 if frame is None:
                     return
@@ -92,7 +103,8 @@ class VideoSource:
 def depth_folder(path: Path, metres_per_unit: float) -> DepthSource:
     """The PNG files of a folder, sorted by name; `InputError` where there are none."""
     there = path.iterdir() if path.is_dir() else ()
-    files = sorted(file for file in there if file.suffix.lower() == '.png')
+    files = sorted(file for file in there
+                   if file.suffix.lower() == '.png' and file.is_file())
     if not files:
         raise InputError(f'{path}: no folder of PNG files; expected depth pictures, 16 bits per '
                          f'pixel. Check the recording.')
@@ -103,7 +115,8 @@ def image_folder(path: Path, rate_hz: float | None = None) -> ImageSource:
     """The JPEG and PNG files of a folder, sorted by name; `InputError` where there are none."""
     if not path.is_dir():
         raise InputError(f'{path}: a file; expected a folder of images. Check the recording.')
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(f for f in path.iterdir()
+                   if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
     if not files:
         raise InputError(f'{path}: a folder without images; expected '
                          f'{", ".join("*" + s for s in IMAGE_SUFFIXES)}. Check the recording.')
@@ -114,26 +127,38 @@ def video_file(path: Path) -> VideoSource:
     """A video file; raises `InputError` when it cannot be opened or holds no picture stream."""
     with _opened(path) as container:
         stream = container.streams.video[0]
-        length = stream.frames
+        length, size = stream.frames, (stream.width, stream.height)
         rate = float(stream.average_rate) if stream.average_rate else None
-        if not length:  # containers without an index: count the packets
-            length = sum(packet.size > 0 for packet in container.demux(stream))
-    return VideoSource(path, length, rate)
+        try:
+            if not length:  # containers without an index: count the packets
+                length = sum(packet.size > 0 for packet in container.demux(stream))
+        except av.FFmpegError as error:
+            raise InputError(f'{path}: no readable video ({error_line(error)}); it may be '
+                             f'truncated. Copy or export it again.') from error
+    return VideoSource(path, length, rate, size)
 
 
 def _bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        with open(file, 'rb') as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) <= MOST_BYTES:
+            return content
     except OSError as error:
         raise InputError(f'{file}: cannot be read ({error.strerror}); expected an image. Copy the '
                          f'recording again.') from error
+    raise InputError(f'{file}: longer than {MOST_BYTES / 1e6:g} MB; expected an image. Check the '
+                     f'recording.')
 
 
 def _opened(path: Path):
+    if not path.is_file():
+        raise InputError(f'{path}: no file; expected a video. Check the recording.')
     try:
-        container = av.open(str(path))
-    except av.FFmpegError as error:
-        raise InputError(f'{path}: no readable video ({error.strerror}); it may be truncated. '
+        # 'file:' because a name like http:... would be taken for an address
+        container = av.open(f'file:{path}', metadata_errors='replace')
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f'{path}: no readable video ({error_line(error)}); it may be truncated. '
                          f'Copy or export it again.') from error
     if not container.streams.video:
         container.close()

@@ -16,7 +16,7 @@ import torch
 from igs_ros.camera import Camera
 from igs_ros.raster import Context, Rasterizer
 from igs_ros.raster.tiles import pixels_of
-from igs_ros.scene import GaussianScene
+from igs_ros.scene import MIN_SCALE, GaussianScene
 
 # Steps in their own units (means: px of the finest view), reached where gradients are large.
 STEPS = {'means': 1.2, 'quats': 0.16, 'log_scales': 0.08, 'logits': 1.2, 'colors': 0.32}
@@ -48,7 +48,8 @@ def raw(scene: GaussianScene) -> Values:
 
 def natural(values: Values, sh_rest: torch.Tensor) -> GaussianScene:
     """The inverse of `raw`; sh_rest: [M, K - 1, 3], the higher SH. Quaternions as they are."""
-    return GaussianScene(values['means'], values['quats'], values['log_scales'].exp(),
+    return GaussianScene(values['means'], values['quats'],
+                         values['log_scales'].exp().clamp_min(MIN_SCALE),
                          torch.sigmoid(values['logits']),
                          torch.cat([values['colors'], sh_rest], 1))
 

@@ -8,7 +8,6 @@ network had some on what stands still, too.
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +17,8 @@ import numpy as np
 
 from igs_ros.camera import Camera
 from igs_ros.changes import Sight, agreed, changed_pixels
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, shown
+from igs_ros.files import read_json
 from igs_ros.neighbors import knn
 from igs_ros.raster import Rasterizer, render_view
 from igs_ros.scene import GaussianScene
@@ -177,18 +177,14 @@ def _from_file(text: str):
         path = Path(name)
     if not path.is_file():
         raise InputError(f"bbox '{text}': there is no file '{path}'; {_EXPECTED}.")
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f'{path}: no readable JSON ({error}); expected {{"scene": [[xmin, ymin, '
-                         f'zmin], [xmax, ymax, zmax]]}}.') from None
+    content = read_json(path, '{"scene": [[xmin, ymin, zmin], [xmax, ymax, zmax]]}')
     if not isinstance(content, dict):
         return content
     if not scene and len(content) == 1:
         return next(iter(content.values()))
     if scene not in content:
         came = f"no scene '{scene}'" if scene else f'{len(content)} scenes'
-        raise InputError(f'{path}: {came}; expected one of {", ".join(sorted(content))}, named as '
+        raise InputError(f'{path}: {came}; expected one of {shown(sorted(content))}, named as '
                          f'{path}:SCENE.')
     return content[scene]
 
@@ -196,9 +192,9 @@ def _from_file(text: str):
 def _checked(corners, text: str) -> np.ndarray:
     try:
         box = np.array(corners, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         box = np.zeros(0)
     if box.shape != (2, 3) or not np.isfinite(box).all() or (box[0] > box[1]).any():
-        raise InputError(f"bbox '{text}': found {corners}; {_EXPECTED}, no minimum above its "
-                         f'maximum.')
+        raise InputError(f'bbox {shown(text)}: found {shown(corners)}; {_EXPECTED}, no minimum '
+                         f'above its maximum.')
     return box

@@ -2,16 +2,15 @@
 """The state of a run on disk: complete or not there, and only taken up by the same run."""
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 
 from igs_ros.config import settings
-from igs_ros.errors import InputError
-from igs_ros.files import replaced
+from igs_ros.errors import InputError, shown
+from igs_ros.files import read_tensors, replaced, unusable_tensor
 from igs_ros.training.config import FREE_TO_CHANGE, TrainConfig
 
 NAME = 'checkpoint.pt'
@@ -55,12 +54,18 @@ def load(folder: Path, wanted: Mapping, device: torch.device) -> State | None:
     path = folder / NAME
     if not path.is_file():
         return None
-    try:
-        state = State(**torch.load(path, map_location=device, weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, TypeError) as error:
-        raise InputError(f'{path}: no checkpoint of igs train ({str(error).splitlines()[0]}). '
-                         f'Take another --out, or remove it to start anew.') from error
-    changed = [f'{name} was {state.plan.get(name)!r} and is {value!r}'
+    content = read_tensors(path, 'a checkpoint of igs train', device)
+    names = [field.name for field in fields(State)]
+    if not isinstance(content, dict) or set(content) != set(names) \
+            or type(content['step']) is not int or content['step'] < 0 \
+            or not all(isinstance(content[name], Mapping) for name in names[1:5]):
+        raise InputError(f'{path}: no checkpoint of igs train; expected {", ".join(names)}. Take '
+                         f'another --out, or remove it to start anew.')
+    if broken := unusable_tensor(content):
+        raise InputError(f"{path}: '{shown(broken)[1:-1]}' holds NaN or infinite values; expected "
+                         f'finite ones. Take another --out, or remove it to start anew.')
+    state = State(**content)
+    changed = [f'{name} was {shown(state.plan.get(name))} and is {value!r}'
                for name, value in wanted.items() if state.plan.get(name) != value]
     if changed:
         raise InputError(f'{path}: this run was started with other settings: '

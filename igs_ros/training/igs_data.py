@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from igs_ros.camera import Camera
+from igs_ros.camera import Camera, require_name
 from igs_ros.codec.ply import read_scene
 from igs_ros.data.sources import IMAGE_SUFFIXES
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, error_line, shown
 from igs_ros.files import read_json
 from igs_ros.frames import EncodedPicture
 from igs_ros.motion.region import read_box
@@ -33,7 +33,7 @@ from igs_ros.training.sources import grouped, picked_views
 log = logging.getLogger(__name__)
 _MODELS = ('3dgs_rade', 'start_gs')
 _PICTURES = ('images_r2', 'images')
-_FRAME = re.compile(r'colmap_(\d+)')
+_FRAME = re.compile(r'colmap_(\d{1,9})')
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,9 @@ class IgsDataSource:
         else:
             beyond = [index for group in groups for index in group if index >= len(names)]
             if beyond:
-                raise InputError(f"{self._root / scene / 'group.json'}: camera indices {beyond}; "
-                                 f'expected 0 to {len(names) - 1}, as in cameras.json.')
+                raise InputError(f"{self._root / scene / 'group.json'}: camera indices "
+                                 f'{shown(beyond)}; expected 0 to {len(names) - 1}, as in '
+                                 f'cameras.json.')
             named = [[names[index] for index in group if index] for group in groups]
             named = [group for group in named if group]
         inputs, losses = picked_views(named, self._views, rng)
@@ -136,10 +137,11 @@ def read_pairs(path: Path) -> dict[str, list[Pair]]:
 def _pair(entry, who: str) -> Pair:
     values = entry if isinstance(entry, dict) else {}
     scene = values.get('scene_name')
-    frames = [_FRAME.fullmatch(str(values.get(name))) for name in ('cur_frame', 'next_frame')]
+    frames = [_FRAME.fullmatch(text) if isinstance(text := values.get(name), str) else None
+              for name in ('cur_frame', 'next_frame')]
     if not isinstance(scene, str) or not scene or None in frames:
-        raise InputError(f'{who} is {entry!r}; expected scene_name, and cur_frame and next_frame '
-                         f'like colmap_12.')
+        raise InputError(f'{who} is {shown(entry)}; expected scene_name, and cur_frame and '
+                         f'next_frame like colmap_12.')
     key, target = (int(frame[1]) for frame in frames)
     if key == target:
         raise InputError(f'{who} goes from colmap_{key} to itself; expected two frames.')
@@ -160,7 +162,7 @@ def read_groups(path: Path) -> list[list[int]] | None:
         isinstance(group, list) and all(type(index) is int and index >= 0 for index in group)
         for group in groups)
     if not good or not any(index for group in groups for index in group):
-        raise InputError(f'{path}: found {groups!r:.200}; expected {wanted}, besides the held-out '
+        raise InputError(f'{path}: found {shown(groups)}; expected {wanted}, besides the held-out '
                          f'camera 0.')
     return groups
 
@@ -182,10 +184,11 @@ def read_cameras(path: Path) -> dict[str, Camera]:
             width, height = int(entry['width']), int(entry['height'])
             K = [[float(entry['fx']), 0, width / 2], [0, float(entry['fy']), height / 2],
                  [0, 0, 1]]
-            name = str(entry['img_name'])
+            name = entry['img_name']
+            require_name(name)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InputError(f'{path}: entry {number} cannot be used ({error!r}); expected '
-                             f'{wanted}.') from error
+            raise InputError(f'{path}: entry {number} cannot be used ({error_line(error)}); '
+                             f'expected {wanted}.') from error
         if name in cameras:
             raise InputError(f"{path}: two cameras are called '{name}'; expected {wanted}, names "
                              f'of their own.')

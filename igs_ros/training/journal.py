@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from igs_ros.files import replaced, writing
+from igs_ros.errors import InputError, error_line, shown
+from igs_ros.files import read_text, replaced, writing
 
+log = logging.getLogger(__name__)
 CURVE = 'curve.jsonl'
+MAX_CURVE = 100_000_000  # bytes; a step takes about 200
+_WHAT = 'lines of numbers as `igs train` writes them, such as {"step": 1, "loss": 0.5}'
 EVENTS = 'tensorboard'
 
 
@@ -57,8 +62,29 @@ class Journal:
 
 
 def read_curve(folder: Path) -> list[dict]:
-    """The lines of curve.jsonl; [] where there is none. A last line cut off by a kill is left out.
+    """The lines of curve.jsonl; [] where there is none.
+
+    A last line cut off by a kill is left out, which is logged. Raises `InputError` for any other
+    line that is none of a journal.
     """
     path = folder / CURVE
-    lines = path.read_text().split('\n')[:-1] if path.is_file() else []
-    return [json.loads(line) for line in lines]
+    if not path.is_file():
+        return []
+    *lines, torn = read_text(path, _WHAT, MAX_CURVE).split('\n')
+    if torn:
+        log.warning('%s: the last line is cut off (%d characters); going on without it', path,
+                    len(torn))
+    return [_line(line, f'{path}: line {number}') for number, line in enumerate(lines, 1)]
+
+
+def _line(text: str, who: str) -> dict:
+    try:
+        line = json.loads(text)
+        good = isinstance(line, dict) and type(line.get('step')) is int
+        reason = f'is {shown(text)}'
+    except (ValueError, RecursionError) as error:
+        good, reason = False, f'is no JSON ({error_line(error)})'
+    if not good:
+        raise InputError(f'{who} {reason}; expected {_WHAT}. Remove that line, or take another '
+                         f'--out.')
+    return line

@@ -18,7 +18,7 @@ import numpy as np
 from igs_ros.camera import Camera
 from igs_ros.codec.ply import read_scene
 from igs_ros.data.rig import cameras_of
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, shown
 from igs_ros.files import read_json, replaced
 from igs_ros.frames import EncodedPicture
 from igs_ros.scene import GaussianScene
@@ -26,6 +26,7 @@ from igs_ros.scene import GaussianScene
 INDEX = 'index.json'
 _FORMAT = 1
 _PNG = b'\x89PNG\r\n\x1a\n'
+MAX_FRAMES = 10 ** 9
 _WHAT = 'what `igs prepare` writes'
 
 
@@ -62,7 +63,8 @@ class Prepared:
     def frames(self, camera: str) -> frozenset[int]:
         """The frames of which there is a picture."""
         folder = picture_path(self.folder, camera, 0).parent
-        return frozenset(int(path.stem) for path in folder.glob('[0-9]*.png'))
+        return frozenset(int(path.stem) for path in folder.glob('*.png')
+                         if path.stem.isdecimal() and len(path.stem) < 10)
 
 
 def key_path(folder: Path, frame: int) -> Path:
@@ -108,8 +110,9 @@ def read_prepared(folder: Path) -> Prepared:
     unknown = [name for name in held_out if name not in cameras]
     missing = [frame for frame in keys if not key_path(folder, frame).is_file()]
     if unknown or missing or not keys:
-        what = f'held out but no camera: {unknown}' if unknown else (
-            f'key scenes of frames {missing} are gone' if missing else 'no key scene is done yet')
+        what = f'held out but no camera: {shown(unknown)}' if unknown else (
+            f'key scenes of frames {shown(missing)} are gone' if missing
+            else 'no key scene is done yet')
         raise InputError(f'{path}: {what}; expected {_WHAT}. Run `igs prepare` again.')
     exposures = {entry['frame']: _exposures(entry, path) for entry in index['keys']}
     return Prepared(folder, index['scene'], cameras, tuple(held_out), tuple(sorted(keys)),
@@ -146,7 +149,7 @@ def read_index(folder: Path) -> dict | None:
             and all(isinstance(name, str) for name in index['held_out'])
             and isinstance(index.get('keys'), list)
             and all(isinstance(entry, dict) and type(entry.get('frame')) is int
-                    and entry['frame'] >= 0 for entry in index['keys']))
+                    and 0 <= entry['frame'] < MAX_FRAMES for entry in index['keys']))
     if not good:
         raise InputError(f'{path}: expected {_WHAT} (format {_FORMAT}). Remove the folder and '
                          f'prepare it again.')

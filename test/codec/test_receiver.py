@@ -19,7 +19,7 @@ def key(scene_id, sequence, count=4):
 
 
 def update(scene_id, sequence, base, rows=(1, 2), count=4):
-    """Says that `rows` lie at 100000 times the sequence."""
+    """Says that `rows` lie at 10000 times the sequence."""
     def none(*shape):
         return np.zeros((0, *shape), np.float32)
     rows = np.array(rows, np.uint32)
@@ -29,7 +29,7 @@ def update(scene_id, sequence, base, rows=(1, 2), count=4):
     empty = {f'{prefix}_{name}': none(*shape) for prefix in ('changed', 'added')
              for name, shape in shapes.items()}
     return UpdateArrays(scene_id, sequence, base, count, False, moved_rows=rows, moved_quats=quats,
-                        moved_means=np.full((len(rows), 3), 100_000 * sequence, np.float32),
+                        moved_means=np.full((len(rows), 3), 10_000 * sequence, np.float32),
                         moved_velocities=none(3), changed_rows=np.zeros(0, np.uint32),
                         removed_rows=np.zeros(0, np.uint32), **empty)
 

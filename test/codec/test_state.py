@@ -16,7 +16,8 @@ from igs_ros.scene import GaussianScene
 def random_scene(rng, count, sh_degree, velocities=True):
     def values(*shape):
         return torch.from_numpy(rng.standard_normal((count, *shape)).astype(np.float32))
-    return GaussianScene(values(3), values(4), values(3).abs(), values().sigmoid(),
+    return GaussianScene(values(3), torch.nn.functional.normalize(values(4), dim=1),
+                         values(3).abs() + 1e-3, values().sigmoid(),
                          values((sh_degree + 1) ** 2, 3), values(3) if velocities else None)
 
 
@@ -140,6 +141,14 @@ def pair():
     (lambda u: {'moved_quats': u.moved_quats + np.float32('inf')}, 'NaN or infinite'),
     (lambda u: {'added_sh': u.added_sh[:, :1]}, 'sh_degree'),
     (lambda u: {'changed_rows': u.moved_rows[:len(u.changed_rows)]}, 'moved_rows and in'),
+    (lambda u: {'sequence': 7}, 'its key has the sequence 7; expected a lower one'),
+    (lambda u: {'added_scales': u.added_scales * 0}, 'added_scales .* expected above 0'),
+    (lambda u: {'changed_scales': -u.changed_scales}, 'changed_scales .* expected above 0'),
+    (lambda u: {'moved_quats': u.moved_quats * np.float32(1.01)}, 'moved_quats .* unit length'),
+    (lambda u: {'changed_quats': u.changed_quats * np.float32(1e30)}, 'changed_quats .* unit'),
+    (lambda u: {'added_opacities': u.added_opacities + 1}, 'added_opacities .* expected 0 to 1'),
+    (lambda u: {'changed_opacities': -u.changed_opacities}, 'changed_opacities .* 0 to 1'),
+    (lambda u: {'moved_means': u.moved_means - np.float32(2e6)}, 'moved_means .* 1e.06 m from'),
 ])
 def test_malformed_updates_are_refused(pair, change, words):
     key, update = pair
@@ -148,7 +157,7 @@ def test_malformed_updates_are_refused(pair, change, words):
     state.apply_update(key, update)
     with pytest.raises(InputError, match=words) as caught:
         state.apply_update(key, replace(update, **change(update)))
-    assert 'GaussianUpdate 9' in str(caught.value)
+    assert str(caught.value).startswith('GaussianUpdate ')
     assert '\n' not in str(caught.value)
 
 
@@ -159,3 +168,13 @@ def test_a_refused_update_leaves_the_key_as_it_was(pair):
         state.apply_update(key, replace(update, count=0))
     state.apply_update(key, update)
     assert key.means.tobytes() == before
+
+
+def test_values_at_their_bounds_are_taken(pair):
+    key, update = pair
+    tiny = np.finfo(np.float32).tiny
+    state.apply_update(key, replace(
+        update, added_scales=np.full_like(update.added_scales, tiny),
+        added_opacities=np.resize(np.float32([0, 1]), len(update.added_opacities)),
+        moved_means=np.full_like(update.moved_means, -1e6),
+        moved_quats=update.moved_quats * np.float32(1.0005)))

@@ -21,7 +21,8 @@ def scene(count, sh_degree=1, velocities=True):
 
     def values(*shape):
         return torch.rand((count, *shape), generator=generator)
-    return GaussianScene(values(3), values(4), values(3), values(),
+    return GaussianScene(values(3), torch.nn.functional.normalize(values(4), dim=1),
+                         values(3) + 1e-3, values(),
                          values((sh_degree + 1) ** 2, 3), values(3) if velocities else None)
 
 
@@ -102,6 +103,13 @@ def test_update_through_cdr_bit_for_bit(velocities):
     ('sh_degree', 200, 'sh_degree is 200, expected 0 to 3'),
     ('opacities', [float('nan')] * 40, 'opacities holds NaN'),
     ('velocities', [0.0], 'velocities has 1 values'),
+    ('count', 4_000_000_000, 'means has 120 values, expected 12000000000'),
+    ('means', [2e6] * 120, r'means holds values from 2e.06 to 2e.06, expected at most 1e.06 m'),
+    ('quats', [1.0] * 160, 'quats holds values from 1 to 1, expected unit length'),
+    ('quats', [0.0] * 160, 'expected unit length'),
+    ('scales', [0.0] * 120, 'scales holds values from 0 to 0, expected above 0'),
+    ('scales', [-1.0] * 120, 'expected above 0'),
+    ('opacities', [1.1] * 40, 'opacities holds values from 1.1 to 1.1, expected 0 to 1'),
 ])
 def test_malformed_keys_are_refused(name, value, words):
     message = filled(GaussianCloud(), state.key_arrays(scene(40)), 'world')

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
+from igs_ros.errors import InputError, shown
+from igs_ros.files import parsed_yaml, read_text
 
+MAX_YAML = 200_000  # bytes; the published one has 5000
 _EXPECTED = {
     'local_ray': False, 'up_sample': True, 'use_gs_emb': False, 'num_scales': 1, 'nhead': 1,
     'combine_type': 'mask', 'grid_type': 'irgrid', 'proj_type': 'perspective_projection',
@@ -23,15 +25,14 @@ def experiment_problems(path: Path) -> tuple[str, ...]:
     Values are looked for by name, anywhere below `system`; one that is not there says nothing.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = ' '.join(str(error).split())
-        return (f'{path}: no readable YAML ({reason}). Copy it again or remove it.',)
+        content = parsed_yaml(read_text(path, 'the configuration of a training', MAX_YAML))
+    except InputError as error:
+        return (f'{path}: no readable YAML ({error}). Copy it again or remove it.',)
     system = content.get('system') if isinstance(content, dict) else None
     if not isinstance(system, dict):
         return (f"{path}: no section 'system'; expected the authors' training configuration. "
                 f'Copy it again or remove it.',)
-    wrong = [f'{name} is {value!r}, expected {_EXPECTED[name]!r}'
+    wrong = [f'{name} is {shown(value)}, expected {_EXPECTED[name]!r}'
              for name, value in _leaves(system)
              if name in _EXPECTED and value != _EXPECTED[name] and not _is_reference(value)]
     return (f'{path}: {"; ".join(wrong)}. These weights belong to another network.',) \

@@ -10,7 +10,6 @@ model.safetensors. Keys and shapes: reference/igs_reference.md 2.
 """
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from igs_ros.errors import InputError
-from igs_ros.files import replaced
+from igs_ros.errors import InputError, error_line
+from igs_ros.files import read_tensors, replaced
 from igs_ros.motion.agm.experiment import experiment_problems
 from igs_ros.motion.agm.net import AgmNet
 
@@ -195,17 +194,9 @@ def _read(path: Path, unwrap: bool) -> Mapping[str, object]:
         try:
             return load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
-            raise InputError(f'{path}: no readable safetensors file ({error}). Copy it '
-                             f'again.') from error
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError,
-            TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else 'it ends too early'
-        raise InputError(
-            f'{path}: cannot be read as plain tensors ({reason}). Expected a state dict written '
-            f'by torch.save; copy it again, or convert it to safetensors where you trust '
-            f'it.') from error
+            raise InputError(f'{path}: no readable safetensors file ({error_line(error)}). '
+                             f'Copy it again.') from error
+    content = read_tensors(path, 'a state dict written by torch.save')
     if unwrap and isinstance(content, Mapping) and 'model' in content:
         content = content['model']
     if not isinstance(content, Mapping):

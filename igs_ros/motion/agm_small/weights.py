@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
-from igs_ros.errors import InputError
-from igs_ros.files import replaced
+from igs_ros.errors import InputError, error_line, shown
+from igs_ros.files import replaced, unusable_tensor
 from igs_ros.motion.agm_small.net import CorrectionNet
 
 NAME = 'agm_small.safetensors'
@@ -28,15 +28,18 @@ def load(path: Path = SHIPPED) -> CorrectionNet:
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f'{path}: cannot be read ({error}); expected the weights of agm_small. '
-                         f'Install the package again, or use --motion geometric.') from error
+        raise InputError(f'{path}: cannot be read ({error_line(error)}); expected the weights of '
+                         f'agm_small. Install the package again, or use --motion '
+                         f'geometric.') from error
     found = {name: tuple(value.shape) for name, value in state.items()}
     if found != expected:
         wrong = sorted(name for name in found.keys() | expected.keys()
                        if found.get(name) != expected.get(name))
         raise InputError(f'{path}: no weights of agm_small; missing, unknown or of another shape: '
-                         f'{", ".join(wrong)}. Install the package again, or use --motion '
-                         f'geometric.')
+                         f'{shown(wrong)}. Install the package again, or use --motion geometric.')
+    if broken := unusable_tensor(state):
+        raise InputError(f"{path}: '{broken}' holds NaN or infinite values; expected finite ones. "
+                         f'Install the package again, or use --motion geometric.')
     net.load_state_dict(state)
     return net.eval()
 

@@ -2,7 +2,6 @@
 """Samples as files: making one takes seconds, reading it milliseconds."""
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +9,12 @@ import numpy as np
 import torch
 
 from igs_ros.camera import Camera
-from igs_ros.errors import InputError
-from igs_ros.files import replaced
+from igs_ros.errors import InputError, error_line
+from igs_ros.files import read_arrays, replaced
 from igs_ros.scene import ATTRIBUTES, GaussianScene
 from igs_ros.training.sample import Pictures, Sample
+
+MOST_BYTES = 2_000_000_000  # of one sample, unpacked
 
 
 def write_sample(path: Path, sample: Sample) -> None:
@@ -41,12 +42,11 @@ def write_sample(path: Path, sample: Sample) -> None:
 def read_sample(path: Path) -> Sample:
     """What `write_sample` wrote, bit for bit; raises `InputError`."""
     try:
-        with np.load(path) as file:
-            values = dict(file)
+        values = read_arrays(path, MOST_BYTES, 'a sample of procedural training')
         width, height = (int(value) for value in values['size'])
         cameras = {str(name): Camera(str(name), width, height, K, pose) for name, K, pose in zip(
             values['cameras'], values['K'], values['poses'], strict=True)}
-        scene = GaussianScene(*(torch.from_numpy(values[name]) for name in ATTRIBUTES))
+        scene = GaussianScene(*(torch.tensor(values[name]) for name in ATTRIBUTES))
         return Sample(
             str(values['name']), scene, cameras,
             _pictures(values['key_views'], values['key_pictures']),
@@ -55,10 +55,9 @@ def read_sample(path: Path) -> Sample:
             tuple(values['inputs'].tolist()), tuple(values['losses'].tolist()),
             displacements=values['displacements'],
             exposures=dict(zip(values['exposed'].tolist(), values['exposures'], strict=True)))
-    except (OSError, KeyError, ValueError, EOFError, AssertionError,
-            zipfile.BadZipFile) as error:
-        raise InputError(f'{path}: no sample that can be read ({error!r}); expected what '
-                         f'procedural training keeps. Remove the file: it is made anew.'
+    except (KeyError, ValueError, TypeError, OverflowError, AssertionError) as error:
+        raise InputError(f'{path}: no sample that can be read ({error_line(error)}); expected '
+                         f'what procedural training keeps. Remove the file: it is made anew.'
                          ) from error
 
 
