@@ -14,7 +14,7 @@ from igs_ros.errors import InputError, shown
 from igs_ros.files import parsed_yaml, read_text
 from igs_ros.shipped import shipped
 
-MAX_YAML = 200_000  # bytes, which take a CPU second to parse; igs.yaml has 8000
+MAX_YAML = 100_000  # bytes, which take up to a CPU second to parse; igs.yaml has 8000
 FOLDER = 'config/presets'
 
 

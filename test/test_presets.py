@@ -2,9 +2,9 @@
 """Presets: what ships can be read, and bad files are refused by name."""
 import pytest
 
-from igs_ros.config import Config, checked
+from igs_ros.config import Config, checked, with_settings
 from igs_ros.errors import InputError
-from igs_ros.presets import names, preset
+from igs_ros.presets import assigned, names, preset
 from igs_ros.shipped import shipped
 
 
@@ -57,3 +57,30 @@ def test_unknown_names_and_wrong_types_are_refused(tmp_path):
     file.write_text('/**:\n  ros__parameters: {points_rate_hz: 3.0, refine: {iteration: 3}}\n')
     with pytest.raises(InputError, match="setting 'refine.iteration' is unknown"):
         preset(str(file))
+
+
+@pytest.mark.parametrize('text', [
+    'a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]', '[' * 5000, 'seed: ' + '9' * 5000,
+    'seed: !!timestamp x', 'seed: !!int ""', 'seed: 2001-99-99', 'a: b\n' * 30_000,
+    '!!python/object/apply:os.system [true]'], ids=range(8))
+def test_yaml_of_strangers_is_refused(tmp_path, text):
+    file = tmp_path / 'bad.yaml'
+    file.write_text(text)
+    with pytest.raises(InputError, match='bad.yaml.*expected a ROS parameter file') as error:
+        preset(str(file))
+    assert str(error.value).isprintable() and len(str(error.value)) < 600
+    if len(text) < 10_000:
+        with pytest.raises(InputError, match='--set .*expected NAME=VALUE'):
+            assigned([f"seed={text.removeprefix('seed: ')}"])
+
+
+@pytest.mark.parametrize('value', ['.inf', '-.inf', '.nan', '9' * 4000])
+def test_numbers_that_are_none_are_named(value):
+    for name in ('bootstrap.seconds', 'refine.lr_means'):
+        with pytest.raises(InputError, match=f'setting {name} is '):
+            checked(with_settings(Config(), assigned([f'{name}={value}'])))
+
+
+def test_whole_numbers_have_an_end():
+    with pytest.raises(InputError, match='setting width is .* expected 0 to 2147483647'):
+        checked(with_settings(Config(), assigned([f"width={'9' * 40}"])))

@@ -161,7 +161,9 @@ def _header(content: bytes) -> tuple[list[PlyElement], bool, str, int]:
     counts, kept = [], []
     for line in lines:
         words = line.split()
-        if words[:1] == ['element'] and len(words) == 3 and words[2].isdecimal():
+        if words[:1] == ['element']:
+            if len(words) != 3 or not words[2].isdecimal():
+                raise ValueError('an element with a count that is no number')
             if len(words[2]) > MAX_DIGITS:
                 raise ValueError(f'a count of {len(words[2])} digits')
             counts.append(int(words[2]))
@@ -169,8 +171,6 @@ def _header(content: bytes) -> tuple[list[PlyElement], bool, str, int]:
         if words[:1] not in ([], ['comment'], ['obj_info']):
             kept.append(' '.join(words))
     file = PlyData.read(io.BytesIO('\n'.join([*kept, 'end_header', '']).encode()), mmap=False)
-    if len(counts) != len(file.elements):
-        raise ValueError('a count that is no number')
     elements = [PlyElement(element.name, element.properties, count)
                 for element, count in zip(file.elements, counts, strict=True)]
     start = end + 2 * len(newline) + len(b'end_header')

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 MODEL = 'sparse/0'
 MARKER = f'{MODEL}/cameras.bin'
+MAX_PATH = 1000  # characters of an image's name
 RATE_HZ = 30.0  # COLMAP knows no time
 
 # id: name, number of parameters; order as in COLMAP's src/colmap/sensor/models.h
@@ -51,7 +52,7 @@ def read(folder: Path) -> Recording:
     images = _read_images(folder / MODEL / 'images.bin')
     for image in images:
         if image.camera_id not in intrinsics:
-            raise InputError(f"{folder / MODEL}: image '{image.name}' names camera "
+            raise InputError(f'{folder / MODEL}: image {shown(image.name)} names camera '
                              f'{image.camera_id}, which cameras.bin lacks; export both together.')
     cameras, sources = {}, {}
     for name, image, source in _pictures(folder / 'images', images):
@@ -155,7 +156,8 @@ def _read_images(path: Path) -> list[RegisteredImage]:
         values = data.take('I7di')
         name = data.text()
         parts = PurePosixPath(name).parts
-        if not parts or '..' in parts or name.startswith('/') or not name.isprintable():
+        if not parts or '..' in parts or name.startswith('/') or not name.isprintable() \
+                or len(name) > MAX_PATH:
             raise InputError(f'{path}: image {len(images)} has the name {shown(name)}; expected a '
                              f'path below images/. Export the model again.')
         data.skip(24 * data.take('Q')[0])  # the features: x, y, number of the 3-D point

@@ -10,7 +10,7 @@ from pathlib import Path
 from igs_ros.camera import Camera
 from igs_ros.data.points import Points
 from igs_ros.data.sources import DepthSource, Source, VideoSource
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, shown
 from igs_ros.frames import FrameSet, Picture, check_size
 
 log = logging.getLogger(__name__)
@@ -115,8 +115,8 @@ def checked(recording: Recording) -> Recording:
     """
     unknown = [name for name in recording.held_out if name not in recording.cameras]
     if unknown:
-        raise InputError(f"{recording.path}: held_out names {', '.join(unknown)}; expected "
-                         f"cameras of this rig: {', '.join(recording.cameras)}.")
+        raise InputError(f"{recording.path}: held_out names {shown(unknown)}; expected cameras "
+                         f"of this rig: {', '.join(recording.cameras)}.")
     for name, camera in recording.cameras.items():
         source = recording.sources[name]
         try:

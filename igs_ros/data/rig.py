@@ -32,10 +32,9 @@ LEAST_RATE, MOST_RATE = 1e-3, 1e5  # Hz
 def read(folder: Path) -> Recording:
     """The recording described by `folder`/rig.json; raises `InputError`."""
     rig = _load(folder / MARKER)
-    entries = rig['cameras']
     cameras = cameras_of(rig, folder / MARKER)
     sources = {name: _source(folder, entry)
-               for name, entry in zip(cameras, entries, strict=True)}
+               for name, entry in zip(cameras, rig['cameras'], strict=True)}
     points = folder / POINTS
     held_out = rig.get('held_out', [])
     if not isinstance(held_out, list):

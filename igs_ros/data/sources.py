@@ -160,8 +160,8 @@ def _opened(path: Path):
     except (av.FFmpegError, ValueError) as error:
         raise InputError(f'{path}: no readable video ({error_line(error)}); it may be truncated. '
                          f'Copy or export it again.') from error
-    if not container.streams.video:
+    if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
-        raise InputError(f'{path}: a file without a video stream; expected one. Check that this '
-                         f"is the camera's video.")
+        raise InputError(f'{path}: a file without a video stream that can be read; expected one. '
+                         f"Check that this is the camera's video.")
     return container

@@ -183,7 +183,7 @@ def _from_file(text: str):
     if not scene and len(content) == 1:
         return next(iter(content.values()))
     if scene not in content:
-        came = f"no scene '{scene}'" if scene else f'{len(content)} scenes'
+        came = f'no scene {shown(scene)}' if scene else f'{len(content)} scenes'
         raise InputError(f'{path}: {came}; expected one of {shown(sorted(content))}, named as '
                          f'{path}:SCENE.')
     return content[scene]

@@ -218,3 +218,59 @@ def test_points_that_cannot_be_used_are_refused(tmp_path, kind, message):
         table['y'][1] = np.nan
     with pytest.raises(InputError, match=message):
         read_points(write_table(tmp_path / 'p.ply', table))
+
+
+@pytest.mark.parametrize('header, message', [
+    ('element a 1000000000\nelement vertex 1', "element 'a' has 1000000000 rows and no property"),
+    ('element a 9000000000\nproperty uchar b\nelement vertex 1', '1 vertices cannot be in'),
+    ('element a 1\nproperty list uint float b\nelement vertex 1', "element 'a' holds lists"),
+    ('element vertex 4000000000', '4000000000 vertices cannot be in'),
+    ('element vertex 999999999999999999', 'vertices cannot be in'),
+    (f"element vertex {'9' * 5000}", 'a count of 5000 digits'),
+    ('element vertex 1_0', 'a count that is no number'),
+    ('element vertex -1', 'a count that is no number'),
+    ('comment ' + 100_000 * 'x' + '\nelement vertex 1', 'no end_header within'),
+])
+@pytest.mark.parametrize('kind', ['ascii', 'binary_little_endian', 'binary_big_endian'])
+def test_counts_that_lie_are_refused_before_anything_is_made_from_them(tmp_path, kind, header,
+                                                                       message):
+    fields = ''.join(f'property {kind} {name}\n' for name, kind in zip(
+        ('x', 'y', 'z', 'red', 'green', 'blue'), 3 * ['float'] + 3 * ['uchar'], strict=True))
+    path = tmp_path / 'lie.ply'
+    path.write_bytes(f'ply\nformat {kind} 1.0\n{header}\n{fields}end_header\n'.encode()
+                     + b'1 2 3 4 5 6\n1 2 3 4 5 6\n')
+    with pytest.raises(InputError, match=f'lie.ply: no complete PLY file .*{message}'):
+        read_points(path)
+
+
+def test_faces_behind_the_vertices_are_not_read(tmp_path):
+    points = Points(np.arange(6, dtype=np.float32).reshape(2, 3), np.full((2, 3), 9, np.uint8))
+    path = tmp_path / 'mesh.ply'
+    write_points(path, points)
+    path.write_bytes(path.read_bytes().replace(
+        b'end_header',
+        b'element face 2000000000\nproperty list uchar int vertex_indices\nend_header'))
+    np.testing.assert_array_equal(read_points(path).xyz, points.xyz)
+
+
+def test_byte_orders_and_elements_before_the_vertices(tmp_path):
+    table = np.array([(1.5, 2, 3, 4, 5, 6), (7, 8, 9, 10, 11, 12)],
+                     [(name, 'f4') for name in 'xyz']
+                     + [(name, 'u1') for name in ('red', 'green', 'blue')])
+    before = PlyElement.describe(np.array([(1, 2.0)] * 3, [('i', 'i2'), ('j', 'f8')]), 'before')
+    for text, order in ((True, '='), (False, '<'), (False, '>')):
+        PlyData([before, PlyElement.describe(table, 'vertex')], text=text,
+                byte_order=order).write(str(tmp_path / 'o.ply'))
+        found = read_points(tmp_path / 'o.ply')
+        np.testing.assert_array_equal(found.xyz, [[1.5, 2, 3], [7, 8, 9]])
+        np.testing.assert_array_equal(found.rgb, [[4, 5, 6], [10, 11, 12]])
+
+
+def test_scenes_that_no_message_could_hold_are_refused_or_kept_above_zero(tmp_path):
+    path = tmp_path / 's.ply'
+    table = stored_table(path, random_scene(3, 0, 0)).copy()
+    table['scale_0'] = -1000
+    assert (read_scene(write_table(path, table)).scales[:, 0] > 0).all()
+    table['x'][1] = 3e6
+    with pytest.raises(InputError, match=r's.ply: 1 of 3 Gaussians lie more than 1e\+06 m from'):
+        read_scene(write_table(path, table))

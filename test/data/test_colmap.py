@@ -157,3 +157,19 @@ def test_image_names_that_lead_elsewhere_are_refused(tmp_path, name):
     write_model(folder, [(name, 1, pose(0))], {1: PINHOLE})
     with pytest.raises(InputError, match='images.bin: image 0 has the name .* below images/'):
         open_recording(folder)
+
+
+def test_a_rotation_of_no_length_is_refused(tmp_path):
+    write_static(tmp_path)
+    path = tmp_path / 'sparse' / '0' / 'images.bin'
+    data = bytearray(path.read_bytes())
+    data[12:44] = bytes(32)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="camera 'b': camera_from_world"):
+        open_recording(tmp_path)
+
+
+def test_points_far_beyond_the_rig_are_left_out_and_said(tmp_path, caplog):
+    write_static(tmp_path, points=[([1, 2, 3], [10, 20, 30]), ([4e7, 5, 6], [255, 0, 9])])
+    assert open_recording(tmp_path).points().xyz.tolist() == [[1, 2, 3]]
+    assert 'leaving out 1 of 2 points' in caplog.text

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -62,3 +65,40 @@ def test_recordings_have_it(test_data):
     assert list(files) == [1, 10, 18]
     truth = read_motion(files[10][0])
     assert truth.motion.shape == (360, 480, 3) and 0.01 < truth.moving.mean() < 0.5
+
+
+def stored(**members) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f'{name}.npy', content)
+    return file.getvalue()
+
+
+def npy(shape: str, kind: str = '<f4', more: bytes = bytes(96)) -> bytes:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b'\x93NUMPY\x01\x00' + len(header).to_bytes(2, 'little') + header + more
+
+
+@pytest.mark.parametrize('content, reason', [
+    (stored(flow3d=npy('(1000000, 1000000, 3)')), r'1000000, 1000000, 3\] in'),
+    (stored(flow3d=npy('(2, 4, 3')), 'multi-line'),
+    (stored(flow3d=npy('(2, 4, 3)', '|O')), 'an array of object'),
+    (stored(flow3d=npy('(8,)', more=bytes(300_000_000))), '300 MB, more than 200'),
+    (stored(flow3d=npy('(2, 4, 3)'))[:60], 'not a zip file'),
+    (stored(flow3d=npy('(2, 4, 3)')), "'moving'"),
+], ids=['shape', 'header', 'objects', 'bomb', 'cut', 'missing'])
+def test_files_of_strangers_are_refused_before_they_are_unpacked(tmp_path, content, reason):
+    path = tmp_path / 'flow_cam00_003.npz'
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f'flow_cam00_003.npz: cannot be read.*{reason}'):
+        read_motion(path)
+
+
+def test_damaged_compression_is_refused(tmp_path):
+    content = bytearray(stored(flow3d=npy('(2, 4, 3)', more=np.random.default_rng(0).bytes(96))))
+    content[60:90] = bytes(30)
+    path = tmp_path / 'flow_cam00_003.npz'
+    path.write_bytes(content)
+    with pytest.raises(InputError, match='cannot be read'):
+        read_motion(path)

@@ -96,3 +96,19 @@ def test_a_rig_file_without_names_of_videos_finds_them(tmp_path):
     write_n3dv(tmp_path)
     write_rig(tmp_path, [rig_entry(0), rig_entry(2)])
     assert list(open_recording(tmp_path).cameras) == ['cam00', 'cam02']
+
+
+def lying(shape: str, kind: str = '<f8') -> bytes:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b'\x93NUMPY\x01\x00' + len(header).to_bytes(2, 'little') + header + b'\0' * 272
+
+
+@pytest.mark.parametrize('content', [
+    lying('(2, 17'), lying('(1000000000000, 17)'), lying('(' * 500), lying('(2, 17)', '|O'),
+    lying('(1000000000000, 17)', '<U0'), lying('(2, 17)', '<c16'), lying('(2, 17)', 'zz'), b'',
+    b'PK\x03\x04' + b'\0' * 100], ids=range(9))
+def test_poses_of_a_stranger_are_refused_whatever_numpy_says(tmp_path, content):
+    write_n3dv(tmp_path)
+    (tmp_path / 'poses_bounds.npy').write_bytes(content)
+    with pytest.raises(InputError, match='poses_bounds.npy: no readable NumPy array'):
+        open_recording(tmp_path)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of one camera: colours as OpenCV sees them, exact ranges, broken files."""
+from dataclasses import replace
+from pathlib import Path
+
 import av
 import cv2
 import numpy as np
@@ -94,3 +97,34 @@ def test_an_image_that_vanished_is_named(tmp_path):
     (tmp_path / 'images' / '001.png').unlink()
     with pytest.raises(InputError, match='001.png: cannot be read'):
         list(source.pictures(0, 3, 1))
+
+
+def test_metadata_that_is_no_text_does_not_matter(tmp_path):
+    write_video(tmp_path / 'v.mp4', 0, 2, {'movflags': 'faststart'})
+    content = (tmp_path / 'v.mp4').read_bytes()
+    assert b'Lavf' in content  # the name of the encoder
+    (tmp_path / 'v.mp4').write_bytes(content.replace(b'Lavf', b'\xff\xfe\xff\xfe'))
+    source = video_file(tmp_path / 'v.mp4')
+    assert len(list(source.pictures(0, 2, 1))) == 2
+
+
+def test_names_that_look_like_addresses_are_files(tmp_path, monkeypatch):
+    write_video(tmp_path / 'v.mp4', 0, 2)
+    (tmp_path / 'v.mp4').rename(tmp_path / 'concat:v.mp4')
+    monkeypatch.chdir(tmp_path)
+    assert video_file(Path('concat:v.mp4')).length == 2
+    with pytest.raises(InputError, match='null: no file; expected a video'):
+        video_file(Path('/dev/null'))
+
+
+def test_frames_much_larger_than_the_file_said_are_not_decoded(tmp_path):
+    write_video(tmp_path / 'v.mp4', 0, 2)
+    source = video_file(tmp_path / 'v.mp4')
+    assert source.size() == (WIDTH, HEIGHT)
+    assert list(replace(source, frame_size=(-100, -100)).pictures(0, 2, 1)) == []
+
+
+def test_what_is_no_file_is_no_picture(tmp_path):
+    write_images(tmp_path / 'cam', 0, 1)
+    (tmp_path / 'cam' / '999.png').mkdir()
+    assert [file.name for file in image_folder(tmp_path / 'cam').files] == ['000.png']

@@ -121,7 +121,7 @@ def test_moving_things_look_better_and_the_rest_stays_bit_for_bit(stage, sets):
 
 def test_adjusted_attributes_travel_in_updates(stage, sets, shaded):
     moved = stepped(*started(stage, StaticMotion(), sets[0]), [seen(stage, shaded[0], 1)])
-    update = update_arrays(stage.scene, moved.scene, moved.rows)
+    update = update_arrays(stage.scene, moved.scene, moved.rows, sequence=1)
     received = scene_from(apply_update(key_arrays(stage.scene), update))
     for name in ATTRIBUTES:
         assert torch.equal(getattr(received, name), getattr(moved.scene, name)), name

@@ -11,7 +11,7 @@ from pathlib import Path
 from igs_ros.errors import InputError, shown
 from igs_ros.files import parsed_yaml, read_text
 
-MAX_YAML = 200_000  # bytes; the published one has 5000
+MAX_YAML = 100_000  # bytes; the published one has 5000
 _EXPECTED = {
     'local_ray': False, 'up_sample': True, 'use_gs_emb': False, 'num_scales': 1, 'nhead': 1,
     'combine_type': 'mask', 'grid_type': 'irgrid', 'proj_type': 'perspective_projection',

@@ -46,3 +46,14 @@ def test_weights_ship_and_are_small():
     assert available()
     assert weights.SHIPPED.stat().st_size < 10e6
     assert all(value.isfinite().all() for value in weights.load().state_dict().values())
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite_are_named(arbitrary, tmp_path, value):
+    path = tmp_path / weights.NAME
+    weights.save(arbitrary, path)
+    state = load_file(path)
+    state['steps.bias'][1] = value
+    save_file(state, path)
+    with pytest.raises(InputError, match="'steps.bias' holds NaN or infinite values"):
+        weights.load(path)
