@@ -10,8 +10,9 @@ import torch
 
 from igs_ros.config import settings
 from igs_ros.errors import InputError, shown
-from igs_ros.files import read_tensors, replaced, unusable_tensor
+from igs_ros.files import replaced
 from igs_ros.training.config import FREE_TO_CHANGE, TrainConfig
+from igs_ros.untrusted import read_tensors, unusable_tensor
 
 NAME = 'checkpoint.pt'
 

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from igs_ros.errors import InputError, error_line
-from igs_ros.files import read_tensors, replaced
+from igs_ros.files import replaced
 from igs_ros.motion.agm.experiment import experiment_problems
 from igs_ros.motion.agm.net import AgmNet
+from igs_ros.untrusted import read_tensors
 
 _GMFLOW = 'gmflow/gmflow-scale1-mixdata-train320x576-4c3a6e9a'
 _AGM = ('pytorch_model.bin', 'model.safetensors')

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 
 from igs_ros.errors import InputError, error_line, shown
-from igs_ros.files import replaced, unusable_tensor
+from igs_ros.files import replaced
 from igs_ros.motion.agm_small.net import CorrectionNet
+from igs_ros.untrusted import unusable_tensor
 
 NAME = 'agm_small.safetensors'
 SHIPPED = Path(__file__).parent / NAME

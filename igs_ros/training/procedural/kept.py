@@ -10,9 +10,10 @@ import torch
 
 from igs_ros.camera import Camera
 from igs_ros.errors import InputError, error_line
-from igs_ros.files import read_arrays, replaced
+from igs_ros.files import replaced
 from igs_ros.scene import ATTRIBUTES, GaussianScene
 from igs_ros.training.sample import Pictures, Sample
+from igs_ros.untrusted import read_arrays
 
 MOST_BYTES = 2_000_000_000  # of one sample, unpacked
 
