@@ -95,12 +95,14 @@ class _Change:
 
     def __init__(self, name: str, kept: str = ''):
         self.name, self._kept = name, kept
-        gone = [part for part in os.environ[name].split(os.pathsep)
+        gone = [part for part in os.environ.get(name, '').split(os.pathsep)
                 if part and part not in kept.split(os.pathsep)]
         self.text = f'take {os.pathsep.join(gone)} out of {name}' if kept else f'unset {name}'
+        if name == 'LD_LIBRARY_PATH':
+            self.text += f' {_BOOTSTRAP}'
 
     def apply(self, environment: dict[str, str]) -> None:
-        environment.pop(self.name)
+        environment.pop(self.name, None)
         if self._kept:
             environment[self.name] = self._kept
         if self.name == 'LD_LIBRARY_PATH':
@@ -127,9 +129,10 @@ def _changes() -> Iterator[_Change]:
     if foreign:
         yield _Change('PYTHONPATH', os.pathsep.join(
             part for part in os.environ['PYTHONPATH'].split(os.pathsep) if part not in foreign))
-    for name in ('LD_LIBRARY_PATH', 'AMENT_PREFIX_PATH'):
-        if os.environ.get(name):
-            yield _Change(name)
+    if os.environ.get('LD_LIBRARY_PATH') or os.environ.get(_BOOTSTRAP):
+        yield _Change('LD_LIBRARY_PATH')
+    if os.environ.get('AMENT_PREFIX_PATH'):
+        yield _Change('AMENT_PREFIX_PATH')
 
 
 def foreign_entries() -> list[str]:

@@ -75,6 +75,14 @@ def test_all_that_is_in_the_way_is_named_and_nothing_else(tmp_path):
         f': unset RMW_IMPLEMENTATION and take {folder} out of PYTHONPATH\n')
 
 
+def test_libraries_of_another_environment_are_named(tmp_path):
+    # a process that a Python of other ROS wheels has started
+    ended = started('reconstruct', LD_LIBRARY_PATH=str(tmp_path),
+                    _ROS_WHEELS_BOOTSTRAP_COMPLETE='1')
+    assert ended.returncode == 2 and ended.stderr.count('\n') == 1
+    assert ended.stderr.endswith(': unset LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE\n')
+
+
 def test_check_says_the_same(tmp_path):
     folder = rclpy_of_another(tmp_path / 'humble', FOREIGN)
     ended = igs('check', pythonpath=[folder], COLUMNS='200')
