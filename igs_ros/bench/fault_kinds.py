@@ -62,6 +62,7 @@ def faults(strange: Strange | None = None) -> dict[str, Fault]:
               first),
         Fault('half', 'half of the first lens covered', one(_half_covered), first),
         Fault('light', 'light switched off and on: a gain of 0.3', _dimmed, set),
+        Fault('light-10s', 'light off for ten seconds', _dimmed, set, long=True),
         Fault('frozen', 'the first camera repeats its last picture', one(lambda _, old, __: old),
               first),
         Fault('dark-3', 'all pictures dark, three times', _dark, set, times=3))}
