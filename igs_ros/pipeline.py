@@ -129,9 +129,9 @@ class Pipeline:
             if checked.held:
                 return self._step('candidate', checked, problems)
             prepared = checked.frame_set
-            early = self._schedule.sudden(prepared, self._timeline.newest, checked.resumed)
+            early = self._schedule.sudden(prepared, self._timeline.newest, checked.change)
             with spending() as motion_spent, span('motion'):
-                moved = self._timeline.advance(prepared, checked.resumed)
+                moved = self._timeline.advance(prepared, checked.change)
         self._steps += 1
         is_key = self._schedule.due(self._steps) or early
         refined = None

@@ -14,20 +14,22 @@ some blocks only. In order, the first that holds is said:
     less than half of the blocks agree                                     unlike what it saw
 
 An implausible picture is left out of its frame set. Where fewer than half of the pictures are
-left, the set is not processed at all: the scene is held. The first set that is processed again is
-one that needs a key at once.
+left, the set is not processed at all: the scene is held. The first set that is processed again
+needs a key at once.
 
 What lasts is believed in the end: after `hold_s` (by the stamps) of pictures that agree with each
 other; a change of light, and pictures of which a quarter is known, after a tenth of that.
 Never while it can be told that it is wrong: frozen pictures, those of another camera, and those
 that show nothing. Slow changes are followed: pictures are compared with the last believed ones,
-not with the first.
+not with the first. What was believed before the last such end is remembered: when its pictures
+come back (the light goes on again), they are believed at once, and so may be the scene of then.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 import cv2
 import numpy as np
@@ -55,6 +57,15 @@ _MOVING = 0.002  # share of a small picture that motion takes at least
 _FRESH = 3  # pictures in a row that were new, before one that is not is a fault
 
 
+class Change(Enum):
+    """What a frame set is, compared with the one processed before."""
+
+    NONE = 0  # its successor
+    RESUMED = 1  # the same scene, after sets that were held
+    NEW = 2  # another scene: what was held has lasted
+    BACK = 3  # the scene from before the last `NEW` or `BACK`
+
+
 @dataclass(frozen=True)
 class Doubt:
     """Why a picture is implausible."""
@@ -70,7 +81,7 @@ class Checked:
     frame_set: FrameSet
     implausible: Mapping[str, str]  # why, by camera
     held: str  # why nothing may be made of the set; '' = it is to be processed
-    resumed: bool  # the first set to be processed after some that were held
+    change: Change  # of a set that is processed; after all but NONE, motion has little to follow
     notes: tuple[str, ...]  # for the log: what began and what ended
 
 
@@ -157,13 +168,14 @@ class PlausibilityCheck:
 
     hold_s: float
     _cameras: dict[str, _Memory] = field(default_factory=dict)
+    _before: dict[str, _Small] = field(default_factory=dict)  # believed before the last change
     _held: bool = False
     _stamp_ns: int | None = None
 
     def check(self, frame_set: FrameSet) -> Checked:
         """`frame_set` (prepared) without what is implausible."""
         if not self.hold_s:
-            return Checked(frame_set, {}, '', False, ())
+            return Checked(frame_set, {}, '', Change.NONE, ())
         stamp_ns, images = frame_set.stamp_ns, frame_set.images
         if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
             for memory in self._cameras.values():  # a looping bag: waiting starts anew
@@ -172,17 +184,34 @@ class PlausibilityCheck:
         small = {name: _Small.of(image) for name, image in images.items()}
         again = {name for name, image in images.items() if name in self._cameras
                  and _equal(image, self._cameras[name].image)}
-        doubts = {name: self._doubt(name, one) for name, one in small.items()}
-        doubts |= self._frozen(small, again, [name for name in small if doubts[name] is None])
+        believed = {name: memory.believed for name, memory in self._cameras.items()}
+        doubts, change = self._doubts(small, again), Change.NONE
+        if _too_many(doubts) and self._before:
+            self._believe(self._before)
+            others = self._doubts(small, again)
+            if _too_many(others):
+                self._believe(believed)
+            else:
+                doubts, change, self._before = others, Change.BACK, believed
         notes = [note for name in small if (note := self._remember(
             name, doubts[name], small[name], images[name], name in again))]
-        implausible = {name: memory.doubt.text for name in sorted(small)
-                       if (memory := self._cameras[name]).doubt is not None}
-        held = ''
-        if implausible and 2 * len(implausible) > len(images):
-            held = f'implausible pictures: {grouped(implausible)}'
-        resumed, self._held = self._held and not held, bool(held)
-        return Checked(_without(frame_set, implausible), implausible, held, resumed, tuple(notes))
+        left = {name: self._cameras[name].doubt for name in small}
+        implausible = {name: left[name].text for name in sorted(left) if left[name] is not None}
+        held = f'implausible pictures: {grouped(implausible)}' if _too_many(left) else ''
+        if self._held and not held and change is Change.NONE:
+            change = Change.RESUMED
+            if any(doubts[name] is not None and left[name] is None for name in small):
+                change, self._before = Change.NEW, believed
+        self._held = bool(held)
+        return Checked(_without(frame_set, implausible), implausible, held, change, tuple(notes))
+
+    def _believe(self, references: Mapping[str, _Small]) -> None:
+        for name, reference in references.items():
+            self._cameras[name].believed = reference
+
+    def _doubts(self, small: Mapping[str, _Small], again: set[str]) -> dict[str, Doubt | None]:
+        doubts = {name: self._doubt(name, one) for name, one in small.items()}
+        return doubts | self._frozen(small, again, [n for n in small if doubts[n] is None])
 
     def _frozen(self, small: Mapping[str, _Small], again: set[str], sound: Sequence[str]
                 ) -> dict[str, Doubt]:
@@ -252,6 +281,11 @@ class PlausibilityCheck:
         return '' if was is not None else (
             f"implausible pictures of camera '{name}': {doubt.text}; expected what it saw before, "
             f'but for what moves. They are left out; look at the camera (hold_s = 0 believes all)')
+
+
+def _too_many(doubts: Mapping[str, Doubt | None]) -> bool:
+    """Whether more than half of the pictures are implausible."""
+    return 2 * sum(doubt is not None for doubt in doubts.values()) > len(doubts)
 
 
 def _equal(image: np.ndarray, other: np.ndarray) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from igs_ros.changes import changed_share
 from igs_ros.errors import InputError
 from igs_ros.frames import FrameSet
+from igs_ros.plausibility import Change
 
 
 class KeySchedule:
@@ -26,13 +27,15 @@ class KeySchedule:
             return number in self._numbers
         return self._interval > 0 and number % self._interval == 0
 
-    def sudden(self, frame_set: FrameSet, before: FrameSet, resumed: bool = False) -> bool:
+    def sudden(self, frame_set: FrameSet, before: FrameSet, change: Change = Change.NONE
+               ) -> bool:
         """Whether so much changed since the frame set `before` that a key must come now.
 
-        Both prepared. A cut, a light that goes on: motion has nothing to follow there. resumed:
-        the sets between them were held; a key comes unless there are to be none.
+        Both prepared. A cut, a light that goes on: motion has nothing to follow there. change:
+        what it is, as the check of plausibility has it; after a hold, a key comes unless there
+        are to be none.
         """
-        if resumed and (self._interval or self._numbers):
+        if change is not Change.NONE and (self._interval or self._numbers):
             return True
         return self._early > 0 and changed_share(frame_set.images, before.images) > self._early
 

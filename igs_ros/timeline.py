@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from igs_ros.frames import FrameSet
 from igs_ros.motion import Follower, MotionModel, Moved
+from igs_ros.plausibility import Change
 from igs_ros.refine import Fitted
 from igs_ros.scene import GaussianScene
 from igs_ros.snapshot import advanced, first_snapshot, with_new_key
@@ -30,6 +31,7 @@ class Timeline:
         self.jumps = 0  # how often the stamps went back
         self._breaks_before = 0
         self.fitted = Fitted.to(frame_set)  # of the key
+        self._kept: tuple[GaussianScene, FrameSet, Fitted] | None = None
         self._start(scene, frame_set)
         self.snapshot = first_snapshot(scene, frame_set.stamp_ns, scene_id)
 
@@ -43,19 +45,26 @@ class Timeline:
         """The frame set processed last."""
         return self._newest
 
-    def advance(self, frame_set: FrameSet, resumed: bool = False) -> Moved:
+    def advance(self, frame_set: FrameSet, change: Change = Change.NONE) -> Moved:
         """Move the key to `frame_set` (prepared) and show it.
 
         When the stamps go back (a looping bag), the scene as shown goes on as a key that was
         seen just before, and velocities are unknown for one step: the loop is no motion. They
-        are unknown, too, where frame sets before this one were held (`resumed`).
+        are unknown, too, after frame sets that were held. change: what `frame_set` is; where it
+        is NEW, the scene shown until now is kept, and where it is BACK, the kept one goes on.
         """
+        if change in (Change.NEW, Change.BACK):
+            self._kept, kept = (self.snapshot.scene, self._newest, self.fitted), self._kept
+            if change is Change.BACK and kept is not None:
+                log.info('the pictures are what they were before: so is the scene')
+                scene, shows, self.fitted = kept
+                self._restart(scene, shows, frame_set.stamp_ns)
         jumped = frame_set.stamp_ns < self._newest.stamp_ns
         if jumped:
             self._jump_before(frame_set.stamp_ns)
         self._motion.observe(frame_set)
         moved = self._follower.move_to(frame_set)
-        if jumped or resumed:
+        if jumped or change is not Change.NONE:
             moved = replace(moved, scene=moved.scene.replaced(velocities=None))
         self._period_ns = max(1, frame_set.stamp_ns - self._newest.stamp_ns)
         self._newest = frame_set
@@ -93,9 +102,12 @@ class Timeline:
         log.warning('stamps jumped back by %.2f s (a looping recording?): the scene is kept',
                     (self._newest.stamp_ns - stamp_ns) * 1e-9)
         self.jumps += 1
+        self._restart(self.snapshot.scene, self._newest, stamp_ns)
+
+    def _restart(self, scene: GaussianScene, shows: FrameSet, stamp_ns: int) -> None:
+        """Go on with `scene`, as if `shows`, which it shows, were the set before `stamp_ns`."""
         self._breaks_before = self.chain_breaks
-        shown = self.snapshot.scene
-        before = replace(self._newest, stamp_ns=stamp_ns - self._period_ns)
-        self._start(shown, before)
-        self.snapshot = with_new_key(self.snapshot, shown, before.stamp_ns,
+        before = replace(shows, stamp_ns=stamp_ns - self._period_ns)
+        self._start(scene, before)
+        self.snapshot = with_new_key(self.snapshot, scene, before.stamp_ns,
                                      self._follower.move_to(before))

@@ -112,6 +112,16 @@ def test_three_faults_do_not_pile_up(recording, frames, clean):
     assert after(scores, clean, steps) > -0.5
 
 
+def test_a_light_that_comes_back_brings_the_scene_of_then(recording, frames, clean):
+    """What is fitted to the dark meanwhile is another scene."""
+    steps, scores = play(recording, frames, faults()['light'], replace(SMALL, hold_s=1.0))
+    assert [bool(step.held) for step in steps[BEGIN - 1:END - 1]] == 4 * [True] + 2 * [False]
+    assert steps[BEGIN + 3].kind == 'key' and scores[BEGIN + 3] < clean[1][BEGIN + 3] - 5
+    assert steps[END - 1].kind == 'key' and not steps[END - 1].held
+    assert scores[END - 1] > clean[1][END - 1] - 1
+    assert after(scores, clean, steps) > -0.5
+
+
 def test_no_key_comes_after_a_fault_where_there_are_to_be_none(recording, frames):
     steps, _ = play(recording, frames[:13], faults()['dark'], replace(SMALL, key_interval=0))
     assert {step.kind for step in steps} == {'candidate'}

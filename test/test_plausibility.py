@@ -9,7 +9,7 @@ import pytest
 from igs_ros.bench.fault_kinds import faults
 from igs_ros.data import open_recording
 from igs_ros.frames import FrameSet
-from igs_ros.plausibility import PlausibilityCheck, grouped
+from igs_ros.plausibility import Change, PlausibilityCheck, grouped
 
 TRAIN = ('cam00', 'cam01', 'cam03')
 PERIOD_NS = 33_333_333
@@ -83,7 +83,8 @@ def test_every_fault_is_noticed_at_its_first_frame_and_over_with_it(pictures, na
         assert set(result.frame_set.images) == set(TRAIN) - set(result.implausible)
         assert set(result.frame_set.missing) == set(result.implausible)
         assert bool(result.held) == (present and len(faulty) > 1)
-        assert result.resumed == (number == BEGIN + LENGTH and len(faulty) > 1)
+        over = number == BEGIN + LENGTH and len(faulty) > 1
+        assert result.change is (Change.RESUMED if over else Change.NONE)
         # said once when it begins and once when it ends
         assert len(result.notes) == (len(faulty) if number in (BEGIN, BEGIN + LENGTH) else 0)
     assert all(any(f"'{camera}'" in note for note in results[BEGIN].notes) for camera in faulty)
@@ -136,7 +137,9 @@ def test_what_lasts_is_believed_in_the_end_and_needs_a_key(pictures, name, patie
     held = [bool(result.held) for result in results]
     last = 1 + round(patience_s / 0.5)
     assert held == [1 <= number < last for number in range(60)]
-    assert [number for number, result in enumerate(results) if result.resumed] == [last]
+    changes = {number: result.change for number, result in enumerate(results)
+               if result.change is not Change.NONE}
+    assert changes == {last: Change.NEW}
     assert any('believed again' in note and 'lasted' in note for note in results[last].notes)
 
 
@@ -148,6 +151,17 @@ def test_what_is_known_to_be_wrong_is_never_believed(pictures, name):
     results = checked(frames, period_ns=500_000_000)
     faulty = fault.faulty(TRAIN) or set(TRAIN)
     assert all(set(result.implausible) == faulty for result in results[5:])
+
+
+def test_what_was_believed_before_is_believed_at_once_when_it_comes_back(pictures):
+    fault, second_s = faults()['light'], 1_000_000_000
+    off = range(3, 9)
+    frames = [fault.apply(pictures[number], pictures[0], number)
+              if number in off or number >= 13 else pictures[number] for number in range(16)]
+    changes = [result.change for result in checked(frames, period_ns=second_s)]
+    assert [number for number, change in enumerate(changes) if change is not Change.NONE] == [
+        5, 9, 13]
+    assert (changes[5], changes[9], changes[13]) == (Change.NEW, Change.BACK, Change.BACK)
 
 
 def test_a_new_scene_that_never_stays_is_not_believed(pictures):
@@ -163,7 +177,7 @@ def test_stamps_that_go_back_start_the_waiting_anew(pictures):
     for stamp_s in (1, 15, 2, 20, 21):
         result = check.check(FrameSet(round(stamp_s * 1e9), fault.apply(pictures[1], {}, 1)))
         assert result.held
-    assert check.check(FrameSet(round(22e9), fault.apply(pictures[1], {}, 1))).resumed
+    assert check.check(FrameSet(round(22e9), fault.apply(pictures[1], {}, 1))).change is Change.NEW
 
 
 def test_one_of_two_cameras_goes_on_alone_and_two_of_three_do_not(pictures):

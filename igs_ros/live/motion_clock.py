@@ -16,7 +16,7 @@ from igs_ros.live.exchange import Exchange, Result
 from igs_ros.live.streams import Stream
 from igs_ros.motion import MotionModel
 from igs_ros.pipeline import Stages
-from igs_ros.plausibility import Checked, PlausibilityCheck
+from igs_ros.plausibility import Change, Checked, PlausibilityCheck
 from igs_ros.schedule import KeySchedule
 from igs_ros.snapshot import Snapshot, new_scene_id
 from igs_ros.status import State
@@ -126,9 +126,11 @@ class MotionClock:
         if prepared.stamp_ns < timeline.newest.stamp_ns:
             exchange.drops.add('time_jump')
             exchange.epoch += 1
-        self._sudden |= self._schedule.sudden(prepared, timeline.newest, checked.resumed)
+        elif checked.change is Change.BACK:
+            exchange.epoch += 1  # keys in the making are of another scene
+        self._sudden |= self._schedule.sudden(prepared, timeline.newest, checked.change)
         with span('motion'):
-            moved = timeline.advance(prepared, checked.resumed)
+            moved = timeline.advance(prepared, checked.change)
         self._show()
         processed = exchange.count(frame_sets_processed=1).frame_sets_processed
         if self._schedule.due(processed) or self._sudden:
