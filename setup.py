@@ -119,6 +119,7 @@ REQUIRES = [
     'rich',
     'safetensors',
     'scipy',
+    'simplejpeg',
     'torch>=2.6',
     'tyro',
 ]
