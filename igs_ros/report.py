@@ -180,7 +180,8 @@ def quality_plot(frames: Sequence[dict], path: str | Path, title: str) -> None:
         scores.legend()
     else:
         scores.text(0.5, 0.5, 'no test view, no scores', ha='center', transform=scores.transAxes)
-    scores.set(title=title, ylabel='PSNR, dB')
+    scores.set_title(title, parse_math=False)  # a name may hold a $
+    scores.set(ylabel='PSNR, dB')
     colors = [KEY_COLOR if frame['kind'] == 'key' else 'tab:gray' for frame in frames]
     times.bar(indices, _plottable(frames, 'step_s'), color=colors)
     times.set(xlabel='frame (red: key)', ylabel='step, s')

@@ -131,3 +131,9 @@ def test_a_plot_is_drawn(tmp_path, case):
     report.quality_plot(case, tmp_path / 'q.png', 'title')
     picture = cv2.imread(str(tmp_path / 'q.png'))
     assert picture.shape[1] > 800 and picture.std() > 5
+
+
+def test_names_of_strangers_are_no_formulas(tmp_path):
+    case = [{'index': 0, 'kind': 'key', 'psnr': 30.0, 'psnr_moving': None, 'step_s': 0.1}]
+    report.quality_plot(case, tmp_path / 'q.png', r'$\frac{$ motion')
+    assert cv2.imread(str(tmp_path / 'q.png')) is not None

@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from igs_ros.config import Config
@@ -249,8 +250,8 @@ def _summary(rows: list[dict], status: Status) -> dict:
 def print_table(results: dict) -> None:
     """The figures of `run`, for people."""
     summary = results['summary']
-    table = Table(title=f"{results['recording']} looped at {results['rate_hz']:.0f} Hz, "
-                        f"{results['machine']}")
+    table = Table(title=escape(f"{results['recording']} looped at {results['rate_hz']:.0f} Hz, "
+                               f"{results['machine']}"))
     for heading in ('s', 'updates/s', 'age p50 / p95 / max, ms', 'views/s', 'view p95, ms',
                     'keys', 'Gaussians', 'rungs m/r/v', 'MB', 'dropped'):
         table.add_column(heading, justify='right')

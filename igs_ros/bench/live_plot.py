@@ -21,8 +21,9 @@ def plot(results: dict, path: Path) -> None:
     if any(row['gpu_mb'] for row in rows):
         memory.plot(minutes, [row['gpu_mb'] for row in rows], marker='.', label='GPU')
         memory.legend()
-    memory.set(ylabel='memory, MB', title=f"{results['recording']} looped at "
-                                          f"{results['rate_hz']:.0f} Hz, {results['machine']}")
+    memory.set(ylabel='memory, MB')
+    memory.set_title(f"{results['recording']} looped at {results['rate_hz']:.0f} Hz, "
+                     f"{results['machine']}", parse_math=False)
     for name, label in (('age_p50_s', 'p50'), ('age_p95_s', 'p95'), ('age_max_s', 'max')):
         ages.plot(minutes, [milli(row[name]) for row in rows], marker='.', label=label)
     ages.set(ylabel='age when shown, ms')

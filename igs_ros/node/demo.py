@@ -12,6 +12,7 @@ from pathlib import Path
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from igs_ros import raster
@@ -159,12 +160,12 @@ def _tell(progress: Progress, task, observer: Observer, frames: int) -> None:
     if status is None:
         return
     if not status.sequence:  # how far it is stands in the message; nothing is played yet
-        progress.update(task, description=status.message[:46], total=None)
+        progress.update(task, description=escape(status.message[:46]), total=None)
         return
     shown = min(status.frame_sets_processed, frames)
     streaming = f'streaming, {status.gaussians} Gaussians'
     progress.update(task, total=frames, completed=shown, description=streaming
-                    if status.state == SceneStatus.STREAMING else status.message[:46])
+                    if status.state == SceneStatus.STREAMING else escape(status.message[:46]))
 
 
 def _nothing_to_score(observer: Observer, table: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from igs_ros import __version__, metrics
@@ -166,8 +167,8 @@ def _results(run: DemoRun, demo: Demo, joined: _Joined) -> dict:
 def _print(results: dict) -> None:
     summary, live = results['summary'], results['live']
     latency = live['latency_s']
-    table = Table(title=f"{results['scene']}: camera {results['test_view']}, which the "
-                        f'reconstruction never saw', show_header=False)
+    table = Table(title=escape(f"{results['scene']}: camera {results['test_view']}, which the "
+                               f'reconstruction never saw'), show_header=False)
 
     def value(number, unit, digits=2):
         return 'none' if number is None or not np.isfinite(number) \
@@ -179,8 +180,8 @@ def _print(results: dict) -> None:
     table.add_row('latency stamp to view, p50 / p95',
                   f"{value(latency['p50'], 's')} / {value(latency['p95'], 's')}")
     table.add_row('frames scored', f"{summary['frames_scored']} of {live['frames_total']}")
-    table.add_row('drops by cause', ', '.join(f'{cause} {count}' for cause, count
-                                              in live['drops'].items()) or 'none')
+    table.add_row('drops by cause', escape(', '.join(
+        f'{cause} {count}' for cause, count in live['drops'].items())) or 'none')
     table.add_row('wall time', value(summary['wall_s'], 's', 0))
     console = Console()
     console.print(table)

@@ -67,6 +67,12 @@ class Observer(Node):
             seen.depth = metres.reshape(message.height, message.width)
 
     def _on_status(self, message: SceneStatus) -> None:
+        if len(message.stage_names) != len(message.stage_last_s):
+            self.get_logger().warning(
+                f'/igs/status: {len(message.stage_names)} stage_names and '
+                f'{len(message.stage_last_s)} stage_last_s; expected as many. Left out.',
+                once=True)
+            return
         self.status = message
         times = dict(zip(message.stage_names, message.stage_last_s, strict=True))
         if self._newest is not None:

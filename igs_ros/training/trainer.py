@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from igs_ros import raster
-from igs_ros.errors import InputError
+from igs_ros.errors import InputError, error_line
 from igs_ros.files import checked_folder
 from igs_ros.training import checkpoint, models, order, sources
 from igs_ros.training.config import TrainConfig
@@ -214,11 +214,16 @@ class Trainer:
         state = checkpoint.load(self.out, self._plan, self.accelerator.device)
         if state is None:
             return 0
-        self.model.module.load_state_dict(state.module)
-        self._optimizer.load_state_dict(state.optimizer)
-        self._schedule.load_state_dict(state.schedule)
-        if self.accelerator.scaler is not None and state.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state.scaler)
+        try:
+            self.model.module.load_state_dict(state.module)
+            self._optimizer.load_state_dict(state.optimizer)
+            self._schedule.load_state_dict(state.schedule)
+            if self.accelerator.scaler is not None and state.scaler is not None:
+                self.accelerator.scaler.load_state_dict(state.scaler)
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f'{self.out / checkpoint.NAME}: does not fit this network '
+                             f'({error_line(error)}). Take another --out, or remove it to start '
+                             f'anew.') from error
         log.info('%s: going on after step %d of %d', self.out, state.step, self.steps)
         return state.step
 

@@ -57,3 +57,11 @@ def test_the_first_view_of_a_stamp_counts(observer):
     seen = observer.views[stamp_ns]
     assert np.array_equal(seen.rgb, first) and np.array_equal(seen.depth, depth)
     assert 2.0 <= seen.latency_s <= (time.time_ns() - stamp_ns) / S
+
+
+def test_a_status_whose_arrays_do_not_fit_is_left_out(observer):
+    observer._on_status(status(1, 1, view=0.5))
+    broken = status(2, 1, view=0.5)
+    broken.stage_names = ['view', 'refine']
+    observer._on_status(broken)
+    assert list(observer.processed) == [1 * S] and observer.status.scene_stamp.sec == 1

@@ -244,6 +244,10 @@ def test_a_run_is_not_gone_on_with_other_settings(whole, config, tmp_path):
         with pytest.raises(InputError, match=said):
             Trainer(changed, out)
     Trainer(replace(config, workers=2, validate_every=1), out)
+    content = torch.load(out / checkpoint.NAME, weights_only=True)
+    torch.save({**content, 'module': {}}, tmp_path / checkpoint.NAME)
+    with pytest.raises(InputError, match=r'checkpoint\.pt: does not fit this network'):
+        Trainer(config, tmp_path)
     (tmp_path / checkpoint.NAME).write_bytes((out / checkpoint.NAME).read_bytes()[:5000])
     with pytest.raises(InputError, match=r'checkpoint\.pt: cannot be read as plain tensors'):
         Trainer(config, tmp_path)
