@@ -3,24 +3,23 @@
 
 As a bag that loops into the node: JPEG pictures at the recording's rate, and stamps that jump
 back at every loop. A short recording is played forth and back until a loop is long enough. Beside
-it, views are drawn at their rate. What happened is sampled every few seconds. Latency is the age
-of a scene in the moment that it is shown: what has passed since its frame set was due.
+it, views are drawn at their rate, and once a minute some scenes are compared with what the
+held-out camera saw. What happened is sampled every few seconds. Latency is the age of a scene in
+the moment that it is shown: what has passed since its frame set was due.
 """
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
-import numpy as np
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from igs_ros.bench.live_figures import Window, line, row_of, summary
+from igs_ros.bench.live_unseen import UNSCORED, UnseenView
+from igs_ros.camera import Camera
 from igs_ros.config import Config
 from igs_ros.data import open_recording, test_view, train_views
 from igs_ros.errors import InputError
@@ -29,10 +28,9 @@ from igs_ros.live import LivePipeline, Loop
 from igs_ros.machine import machine
 from igs_ros.sessions import PlayClock
 from igs_ros.snapshot import Snapshot
-from igs_ros.status import State, Status
+from igs_ros.status import State
 
 _JPEG_QUALITY = 95
-_SETTLING = 0.2  # share of the run, at its beginning, that the trends leave out
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,20 @@ def as_cameras_send(frame_sets) -> list[FrameSet]:
             for frame_set in frame_sets]
 
 
+def loop_order(count: int, period_s: float, seconds: float) -> list[tuple[int, int]]:
+    """Stamps, ns, rising, of a loop of at least `seconds`, each with one of `count` frames: forth
+    and back.
+    """
+    there_and_back = [*range(count), *range(count - 2, 0, -1)]
+    steps = max(count, math.ceil(seconds / period_s))
+    return [(round(step * period_s * 1e9), there_and_back[step % len(there_and_back)])
+            for step in range(steps)]
+
+
 def forth_and_back(sets: Sequence[FrameSet], period_s: float, seconds: float) -> list[FrameSet]:
-    """A loop of at least `seconds` from a few frame sets, with new, rising stamps."""
-    there_and_back = [*sets, *sets[-2:0:-1]]
-    count = max(len(sets), math.ceil(seconds / period_s))
-    return [replace(there_and_back[number % len(there_and_back)],
-                    stamp_ns=round(number * period_s * 1e9)) for number in range(count)]
+    """A loop of at least `seconds` from a few frame sets, with the stamps of `loop_order`."""
+    return [replace(sets[frame], stamp_ns=stamp_ns)
+            for stamp_ns, frame in loop_order(len(sets), period_s, seconds)]
 
 
 def _jpeg(picture, name: str) -> EncodedPicture:
@@ -109,34 +115,12 @@ def _jpeg(picture, name: str) -> EncodedPicture:
     return EncodedPicture(data.tobytes(), name)
 
 
-class Window:
-    """Durations since the last sample; safe to use from several threads."""
+def run(plan: Plan, say: Callable[[str], None] = lambda text: None,
+        keep: Callable[[dict], None] = lambda line: None) -> dict:
+    """Measure; one row per sample, and a summary. Interrupted, it ends with the rows so far.
 
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._ages: list[float] = []
-        self._views: list[float] = []
-
-    def age(self, seconds: float) -> None:
-        """A scene was so old when it was shown."""
-        with self._lock:
-            self._ages.append(seconds)
-
-    def view(self, seconds: float) -> None:
-        """A view took so long."""
-        with self._lock:
-            self._views.append(seconds)
-
-    def taken(self) -> tuple[list[float], list[float]]:
-        """Ages and views since this was last asked."""
-        with self._lock:
-            taken = self._ages, self._views
-            self._ages, self._views = [], []
-        return taken
-
-
-def run(plan: Plan, say: Callable[[str], None] = lambda text: None) -> dict:
-    """Measure; one row per sample, and a summary. say: takes a line of text after each sample.
+    say: takes a line of text after each sample; keep: takes the results piece by piece, in the
+    moment that they are known: the head, each row, the summary.
 
     Raises `InputError` when no first scene can be made of the recording.
     """
@@ -144,38 +128,62 @@ def run(plan: Plan, say: Callable[[str], None] = lambda text: None) -> dict:
     test = test_view(recording, None)
     train = train_views(recording, test, None)
     sets = as_cameras_send(recording.frame_sets(plan.first, plan.last, train))
-    if len(sets) < 2:
-        raise InputError(f'{plan.recording}: {len(sets)} frame to loop; expected at least 2.')
+    frames = len(sets)
+    if frames < 2:
+        raise InputError(f'{plan.recording}: {frames} frame to loop; expected at least 2.')
     period_s = 1 / (plan.rate_hz or recording.rate_hz)
     sets = forth_and_back(sets, period_s, plan.loop_s)
     window = Window()
+    unseen = None if test is None else UnseenView(
+        recording, test, plan.config, plan.first, dict(loop_order(frames, period_s, plan.loop_s)))
 
     def on_snapshot(snapshot: Snapshot) -> None:
         window.age(loops.age_s(snapshot.stamp_ns))
+        if unseen:
+            unseen.shown(snapshot)
     live = LivePipeline(plan.config, {name: recording.cameras[name] for name in train},
                         points=recording.points(), now_ns=lambda: loops.clock(),
                         on_snapshot=on_snapshot)
     loops = Loops(sets, live.offer, lambda: period_s)
     watched = recording.cameras[test or train[0]].undistorted()
     camera = watched.resized(plan.config.width or watched.width)
+    beside = [_views(live, camera, window, plan.config.budget.view_hz, say)]
+    if unseen:
+        beside.append(Loop('unseen', unseen.turn, lambda error: say(f'no score: {error!r}')))
+    head = {'recording': recording.name, 'machine': machine(), 'rate_hz': 1 / period_s,
+            'cameras': list(train), 'test_view': test, 'config': asdict(plan.config)}
+    keep(head)
+    rows, interrupted = [], False
+    live.start()
+    try:
+        _begin(live, sets[0])
+        for loop in beside:
+            loop.start()
+        for row in _sampled(plan, live, loops, window, unseen):
+            keep(row)
+            rows.append(row)
+            say(line(row))
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        interrupted = True
+    finally:
+        for loop in beside:
+            loop.stop()
+        live.stop()
+    done = {'interrupted': interrupted, 'summary': summary(rows, live.status())}
+    keep(done)
+    return {**head, 'rows': rows, **done}
 
+
+def _views(live: LivePipeline, camera: Camera, window: Window, rate_hz: float, say) -> Loop:
+    """Draws views at a rate, and notes how long they take."""
     def view() -> float:
         begun_s = time.perf_counter()
         if live.view(camera) is not None:
             window.view(time.perf_counter() - begun_s)
-        return 1 / plan.config.budget.view_hz
-    views = Loop('views', view, lambda error: say(f'no view: {error!r}'))
-    live.start()
-    try:
-        _begin(live, sets[0])
-        views.start()
-        rows = _sampled(plan, live, loops, window, say)
-    finally:
-        views.stop()
-        live.stop()
-    return {'recording': recording.name, 'machine': machine(), 'rate_hz': 1 / period_s,
-            'cameras': list(train), 'config': asdict(plan.config), 'rows': rows,
-            'summary': _summary(rows, live.status())}
+        return 1 / rate_hz
+    return Loop('views', view, lambda error: say(f'no view: {error!r}'))
 
 
 def _begin(live: LivePipeline, frame_set: FrameSet) -> None:
@@ -186,94 +194,19 @@ def _begin(live: LivePipeline, frame_set: FrameSet) -> None:
         time.sleep(0.05)
 
 
-def _sampled(plan: Plan, live: LivePipeline, loops: Loops, window: Window, say) -> list[dict]:
-    rows = []
+def _sampled(plan: Plan, live: LivePipeline, loops: Loops, window: Window,
+             unseen: UnseenView | None) -> Iterator[dict]:
     begun_s, before, before_s = time.monotonic(), live.status(), time.monotonic()
     every_s = min(plan.every_s, 60 * plan.minutes)
+    count = round(60 * plan.minutes / every_s)
+    scored = min(count, max(1, round(60 / every_s)))  # every so many rows
     window.taken()
-    for _ in range(round(60 * plan.minutes / every_s)):
+    if unseen:
+        unseen.begin(scored * every_s)
+    for number in range(1, count + 1):
         loops.play(every_s)
         now, now_s = live.status(), time.monotonic()
-        row = _row(before, now, now_s - before_s, *window.taken())
-        rows.append({'at_s': now_s - begun_s, **row})
-        say(f"{rows[-1]['at_s']:4.0f} s: {row['updates_hz']:.1f} updates/s, age p95 "
-            f"{_ms(row['age_p95_s'])} ms, {row['rss_mb']:.0f} MB")
+        score = unseen.minute(scored * every_s) if unseen and number % scored == 0 else UNSCORED
+        yield {'at_s': now_s - begun_s, **row_of(before, now, now_s - before_s, *window.taken()),
+               **score}
         before, before_s = now, now_s
-    return rows
-
-
-def _row(before: Status, now: Status, seconds: float, ages, views) -> dict:
-    def percentile(values, share) -> float | None:
-        return float(np.percentile(values, share)) if values else None
-    return {
-        'updates_hz': (now.frame_sets_processed - before.frame_sets_processed) / seconds,
-        'age_p50_s': percentile(ages, 50), 'age_p95_s': percentile(ages, 95),
-        'age_max_s': max(ages, default=None),
-        'views_hz': len(views) / seconds, 'view_p50_s': percentile(views, 50),
-        'view_p95_s': percentile(views, 95),
-        'keys': now.keys_refined - before.keys_refined,
-        'discarded': now.refinements_discarded - before.refinements_discarded,
-        'gaussians': now.gaussians, 'levels': now.levels, 'reduced': now.reduced,
-        'rss_mb': now.rss_mb, 'gpu_mb': now.gpu_mb, 'queues': now.queues,
-        'drops': {cause: count - before.drops.get(cause, 0) for cause, count
-                  in now.drops.items() if count > before.drops.get(cause, 0)}}
-
-
-def _summary(rows: list[dict], status: Status) -> dict:
-    def known(name: str) -> list[float]:
-        return [row[name] for row in rows if row[name] is not None]
-
-    def trend(name: str) -> float | None:
-        """Least-squares change per minute, after settling."""
-        settled = [row for row in rows[int(_SETTLING * len(rows)):] if row[name] is not None]
-        if len(settled) < 2:
-            return None
-        return float(np.polyfit([row['at_s'] / 60 for row in settled],
-                                [row[name] for row in settled], 1)[0])
-
-    def middle(name: str) -> float | None:
-        return float(np.median(known(name))) if known(name) else None
-    return {
-        'updates_hz': middle('updates_hz'), 'views_hz': middle('views_hz'),
-        'age_p50_s': middle('age_p50_s'), 'age_p95_s': middle('age_p95_s'),
-        'age_max_s': max(known('age_max_s'), default=None), 'view_p95_s': middle('view_p95_s'),
-        'rss_mb': rows[-1]['rss_mb'], 'rss_mb_per_min': trend('rss_mb'),
-        'age_p95_s_per_min': trend('age_p95_s'),
-        'frame_sets_offered': status.frame_sets_offered,
-        'frame_sets_processed': status.frame_sets_processed, 'sets_lost': status.sets_lost,
-        'first_scenes': status.first_scenes, 'drops': status.drops,
-        'keys_refined': status.keys_refined,
-        'refinements_discarded': status.refinements_discarded, 'polished': status.polished,
-        'stages': {path: asdict(stage) for path, stage in status.stages.items()}}
-
-
-def print_table(results: dict) -> None:
-    """The figures of `run`, for people."""
-    summary = results['summary']
-    table = Table(title=escape(f"{results['recording']} looped at {results['rate_hz']:.0f} Hz, "
-                               f"{results['machine']}"))
-    for heading in ('s', 'updates/s', 'age p50 / p95 / max, ms', 'views/s', 'view p95, ms',
-                    'keys', 'Gaussians', 'rungs m/r/v', 'MB', 'dropped'):
-        table.add_column(heading, justify='right')
-    for row in results['rows']:
-        ages = ' / '.join(_ms(row[f'age_{name}_s']) for name in ('p50', 'p95', 'max'))
-        table.add_row(
-            f"{row['at_s']:.0f}", f"{row['updates_hz']:.1f}", ages, f"{row['views_hz']:.1f}",
-            _ms(row['view_p95_s']), f"{row['keys']}", f"{row['gaussians']}",
-            '/'.join(map(str, row['levels'].values())), f"{row['rss_mb']:.0f}",
-            ', '.join(f'{cause} {count}' for cause, count in row['drops'].items()) or 'nothing')
-    console = Console()
-    console.print(table)
-    if summary['rss_mb_per_min'] is not None and summary['age_p95_s_per_min'] is not None:
-        console.print(
-            f"memory {summary['rss_mb']:.0f} MB, {summary['rss_mb_per_min']:+.2f} MB per minute; "
-            f"age p95 {1000 * summary['age_p95_s_per_min']:+.1f} ms per minute (after settling)")
-    console.print(
-        f"{summary['frame_sets_offered']} frame sets offered = "
-        f"{summary['frame_sets_processed']} processed + {summary['first_scenes']} first scene + "
-        f"{summary['sets_lost']} dropped; {summary['keys_refined']} keys refined, "
-        f"{summary['refinements_discarded']} discarded")
-
-
-def _ms(seconds: float | None) -> str:
-    return '-' if seconds is None else f'{1000 * seconds:.0f}'

@@ -1,44 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture of `igs bench live`: memory, latency, pace and rungs over time."""
+"""The picture of `igs bench live`: memory, latency, pace, quality and rungs over time."""
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from igs_ros.bench.live_figures import SETTLING, trend
 from igs_ros.files import replaced
+
+_MARKED = 100  # rows, up to which each gets a marker
 
 
 def plot(results: dict, path: Path) -> None:
-    """Draw the rows of `igs_ros.bench.live.run` to a PNG or SVG file."""
-    def milli(seconds: float | None) -> float:
-        return float('nan') if seconds is None else 1000 * seconds
+    """Draw the rows of `igs_ros.bench.live.run` to a PNG or SVG file; raises `OutputError`."""
     rows = results['rows']
     minutes = [row['at_s'] / 60 for row in rows]
-    figure = Figure(figsize=(9, 8), layout='constrained')
-    memory, ages, paces, rungs = figure.subplots(4, 1, sharex=True, height_ratios=(2, 2, 2, 1))
-    memory.plot(minutes, [row['rss_mb'] for row in rows], marker='.', label='resident')
-    if any(row['gpu_mb'] for row in rows):
-        memory.plot(minutes, [row['gpu_mb'] for row in rows], marker='.', label='GPU')
-        memory.legend()
-    memory.set(ylabel='memory, MB')
+    scored = any(row['psnr'] is not None for row in rows)
+    heights = (2, 2, 2, *((2,) if scored else ()), 1)
+    figure = Figure(figsize=(9, 1.4 + 1.1 * sum(heights)), layout='constrained')
+    memory, ages, paces, *quality, rungs = figure.subplots(len(heights), 1, sharex=True,
+                                                           height_ratios=heights)
     memory.set_title(f"{results['recording']} looped at {results['rate_hz']:.0f} Hz, "
                      f"{results['machine']}", parse_math=False)
-    for name, label in (('age_p50_s', 'p50'), ('age_p95_s', 'p95'), ('age_max_s', 'max')):
-        ages.plot(minutes, [milli(row[name]) for row in rows], marker='.', label=label)
-    ages.set(ylabel='age when shown, ms')
-    for name, label in (('updates_hz', 'scene updates'), ('views_hz', 'views')):
-        paces.plot(minutes, [row[name] for row in rows], marker='.', label=label)
-    paces.set(ylabel='per second')
+    _lines(memory, rows, {'rss_mb': 'resident', 'heap_mb': 'handed out by malloc',
+                          'heap_free_mb': 'held free by malloc', 'gpu_mb': 'GPU'}, 'memory, MB')
+    _trend(memory, rows, 'rss_mb', 'MB')
+    _lines(ages, rows, {'age_p50_s': 'p50', 'age_p95_s': 'p95'}, 'age when shown, ms', 1000)
+    _lines(paces, rows, {'updates_hz': 'scene updates', 'views_hz': 'views'}, 'per second')
+    for axes in (memory, ages, paces):
+        axes.set_ylim(bottom=0)
+    for axes in quality:
+        _lines(axes, rows, {'psnr': f"camera {results['test_view']}, never seen"}, 'PSNR, dB')
+        _trend(axes, rows, 'psnr', 'dB')
     for clock in rows[0]['levels']:
         rungs.step(minutes, [row['levels'][clock] for row in rows], where='post', label=clock)
     rungs.set(ylabel='rungs down', xlabel='minutes')
     rungs.yaxis.get_major_locator().set_params(integer=True)
-    for axes in (memory, ages, paces):
-        axes.set_ylim(bottom=0)
-    for axes in (ages, paces, rungs):
-        axes.legend(loc='upper right', ncols=3)
-    for axes in (memory, ages, paces, rungs):
+    for axes in (memory, ages, paces, *quality, rungs):
+        axes.legend(loc='upper right', ncols=4, fontsize='small')
         axes.grid(alpha=0.3)
+        axes.margins(x=0.01)
     with replaced(path) as draft:
         figure.savefig(draft, dpi=110)
+
+
+def _lines(axes: Axes, rows: list[dict], names: dict[str, str], label: str,
+           factor: float = 1.0) -> None:
+    """Lines of what is known; a figure that is nowhere, or everywhere 0, has none."""
+    for name, what in names.items():
+        known = [(row['at_s'] / 60, factor * row[name]) for row in rows if row[name] is not None]
+        if any(value for _, value in known):
+            axes.plot(*zip(*known, strict=True), label=what,
+                      marker='.' if len(known) <= _MARKED else None)
+    axes.set_ylabel(label)
+    low, high = axes.get_ylim()
+    axes.set_ylim(top=high + 0.25 * (high - low))  # room for the legend
+
+
+def _trend(axes: Axes, rows: list[dict], name: str, unit: str) -> None:
+    """The line of which the summary gives the slope."""
+    slope = trend(rows, name)
+    if slope is None:
+        return
+    settled = [row for row in rows[int(SETTLING * len(rows)):] if row[name] is not None]
+    times = np.array([row['at_s'] / 60 for row in settled])
+    middle = np.mean([row[name] for row in settled])
+    axes.plot(times, middle + slope * (times - times.mean()), color='black', linewidth=1,
+              linestyle='--', label=f'{slope:+.2f} {unit} per minute')

@@ -14,6 +14,7 @@ import tyro
 from igs_ros.cli.options import SceneOptions, frame_range
 from igs_ros.config import checked, with_settings
 from igs_ros.errors import InputError
+from igs_ros.files import checked_file
 
 
 @dataclass(frozen=True)
@@ -108,25 +109,30 @@ class BenchLive:
     """Frames A:B, 0-based, half-open; frame A is the first scene. All are held in memory."""
     json: bool = False
     """Print the figures as JSON instead of the table."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar='FILE.jsonl')] = None
+    """Write every row when it is known: a kill loses none of them."""
     plot: Annotated[Path | None, tyro.conf.arg(metavar='FILE.png|svg')] = None
-    """Draw memory, latency and pace over time."""
+    """Draw memory, latency, pace and quality over time."""
 
     def main(self) -> int:
-        """Run the benchmark."""
-        from igs_ros.bench import live, live_plot  # heavy imports: not for --help
+        """Run the benchmark; interrupted, it reports what there is and ends with 130."""
+        from igs_ros.bench import live, live_figures, live_plot  # heavy imports: not for --help
         first, last = frame_range(self.frames)
         if not self.minutes > 0:
             raise InputError(f'--minutes {self.minutes}: expected more than 0.')
         config = self.scene.config()
         if not config.budget.update_hz:
             config = with_settings(config, {'budget.update_hz': self.update_hz})
+        if self.plot:
+            checked_file(self.plot)
+        keep = live_figures.RowFile(self.out).keep if self.out else lambda piece: None
         results = live.run(live.Plan(self.recording, checked(config), self.minutes, first=first,
                                      last=last, rate_hz=self.rate),
-                           lambda text: print(text, file=sys.stderr))
+                           lambda text: print(text, file=sys.stderr), keep)
+        _report(results, live_figures.print_table, self.json)
         if self.plot:
             live_plot.plot(results, self.plot)
-        _report(results, live.print_table, self.json)
-        return 0
+        return 130 if results['interrupted'] else 0
 
 
 @dataclass(frozen=True)
