@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import resource
@@ -12,6 +13,9 @@ from pathlib import Path
 
 import torch
 
+log = logging.getLogger(__name__)
+_M_ARENA_MAX = -8  # of malloc.h
+_ARENAS = 2
 _NICE = 5  # of threads that yield: enough for others to come first, too little to starve
 
 
@@ -50,13 +54,14 @@ class _Mallinfo2(ctypes.Structure):
 
 @cache
 def _libc() -> ctypes.CDLL | None:
-    """The C library, None where it is not glibc 2.33 or newer."""
+    """The C library, None where it is not glibc 2.33 or newer, which is logged for debugging."""
     try:
         libc = ctypes.CDLL(None)
         libc.mallinfo2.restype = _Mallinfo2
-        return libc
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, TypeError) as error:
+        log.debug('no glibc 2.33 or newer (%s): what malloc holds free is left to it', error)
         return None
+    return libc
 
 
 def heap_mb() -> tuple[float, float]:
@@ -66,6 +71,22 @@ def heap_mb() -> tuple[float, float]:
         return float('nan'), float('nan')
     heap = libc.mallinfo2()
     return (heap.uordblks + heap.hblkhd) / 2 ** 20, heap.fordblks / 2 ** 20
+
+
+def steady_heap() -> None:
+    """Have malloc serve all threads from few heaps; for entry points, before they start threads.
+
+    Else each thread has a heap of its own, and arrays that one thread makes and another gives up
+    leave holes in all of them. MALLOC_ARENA_MAX of the environment wins.
+    """
+    if 'MALLOC_ARENA_MAX' not in os.environ and _libc() is not None:
+        _libc().mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def trim_heap() -> None:
+    """Give pages that malloc holds free back to the system; it holds up allocations meanwhile."""
+    if _libc() is not None:
+        _libc().malloc_trim(0)
 
 
 def gpu_mb() -> float:

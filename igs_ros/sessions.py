@@ -27,6 +27,7 @@ from igs_ros.trace import Trace
 
 log = logging.getLogger(__name__)
 KEPT_GAUSSIANS = 40_000_000  # in all snapshots kept for scoring; some 2 GB
+KEPT_PIXELS = 700_000_000  # in all pictures kept beside them; some 2 GB, decoded
 
 
 @dataclass(frozen=True)
@@ -176,13 +177,15 @@ class LiveSession:
     key, and has the wall time of its refinement.
 
     Scoring would take time from the pipeline, so snapshots and scored pictures are kept until all
-    is played, `KEPT_GAUSSIANS` at most: what is shown after that is not scored (`Unscored`).
+    is played, `KEPT_GAUSSIANS` and `KEPT_PIXELS` at most: what is shown after that is not scored
+    (`Unscored`).
     """
 
     def __init__(self, playlist: Playlist, config: Config, trace: Trace | None = None):
         self._playlist = playlist
         self._shown: dict[int, Shown | None] = {}  # by stamp; what is missing is filled in later
         self._kept = 0  # Gaussians
+        self._kept_pixels = 0
         self._said = False  # that no more are kept
         self._clock = PlayClock(playlist.recording.stamp_ns(playlist.first))
         self._live = LivePipeline(config, playlist.cameras, points=playlist.points(config),
@@ -236,6 +239,8 @@ class LiveSession:
             self._clock.reached(frame_set.stamp_ns)
             self._live.offer(frame_set.only(self._playlist.train))
             played.append(frame_set.only(self._playlist.also if self._keeps() else ()))
+            sizes = [self._playlist.recording.cameras[name] for name in played[-1].images]
+            self._kept_pixels += sum(camera.width * camera.height for camera in sizes)
             progress.advance(task)
         self._drain()
         self._live.stop()
@@ -265,8 +270,9 @@ class LiveSession:
         if known is None and not self._keeps():
             if snapshot.stamp_ns not in self._shown and not self._said:
                 self._said = True
-                log.warning('%d Gaussians of %d frames are kept for scoring, the most that may '
-                            'be: later frames are not scored', self._kept, len(self._shown))
+                log.warning('%d frames with %d Gaussians and %.0f Mpx are kept for scoring, the '
+                            'most that may be: later frames are not scored', len(self._shown),
+                            self._kept, self._kept_pixels / 1e6)
             self._shown[snapshot.stamp_ns] = None
             return
         motion = Spent(self._live.last_s('update/motion'), math.nan)
@@ -279,7 +285,7 @@ class LiveSession:
                 background=True)
 
     def _keeps(self) -> bool:
-        return self._kept < KEPT_GAUSSIANS
+        return self._kept < KEPT_GAUSSIANS and self._kept_pixels < KEPT_PIXELS
 
     def _drain(self, patience_s: float = 60.0) -> None:
         """Wait until the last frame set, which is never superseded, and the last key are shown."""

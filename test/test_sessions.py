@@ -24,8 +24,11 @@ def test_the_clock_follows_the_recording_also_back():
     assert clock() < 7e9
 
 
-def test_what_cannot_be_kept_is_shown_but_not_scored(workbench, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(sessions, 'KEPT_GAUSSIANS', 2500)  # two snapshots
+@pytest.mark.parametrize('name, limit', [
+    ('KEPT_GAUSSIANS', 2500), ('KEPT_PIXELS', 400_000)])  # two snapshots, three pictures
+def test_what_cannot_be_kept_is_shown_but_not_scored(workbench, tmp_path, monkeypatch, caplog,
+                                                     name, limit):
+    monkeypatch.setattr(sessions, name, limit)
     results = run(Request(workbench, tmp_path, SMALL, last=8, live=True))
     validate_results(results)
     scored = [frame['index'] for frame in results['frames']]

@@ -41,6 +41,7 @@ from igs_ros.cli.prepare import Prepare
 from igs_ros.cli.run import Run
 from igs_ros.cli.train import Train
 from igs_ros.errors import InputError
+from igs_ros.machine import steady_heap
 from igs_ros.signals import interrupts
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
          'train': Train, 'check': Check},
         prog='igs', args=arguments,
         description=__doc__.replace('BENCHES', _wrapped(bench_names())))
+    steady_heap()
     before, threading.excepthook = threading.excepthook, _thread_failed
     try:
         with interrupts():

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One log line every ten seconds: how the run goes."""
+"""What comes round regularly while a scene is kept: a log line every ten seconds, and memory that
+malloc holds free is given back every minute.
+"""
 from __future__ import annotations
 
 import logging
@@ -7,26 +9,33 @@ import time
 from collections.abc import Callable
 
 from igs_ros.live.loop import Loop
+from igs_ros.machine import trim_heap
 from igs_ros.status import State, Status
 
 log = logging.getLogger(__name__)
 EVERY_S = 10.0
+TURNS_PER_TRIM = 6
 
 
 class Heartbeat:
-    """Logs what happened since the last line, while the scene streams; `loop` is its thread."""
+    """Logs what happened since the last line, while the scene streams, and trims the heap.
+
+    `loop` is its thread.
+    """
 
     def __init__(self, status: Callable[[], Status]):
         self._status = status
         self._before, self._before_s = Status(), time.monotonic()
-        self._first = True
+        self._turns = 0
         self.loop = Loop('heartbeat', self._turn,
                          lambda error: log.error('no figures to log: %r', error))
 
     def _turn(self) -> float:
-        if self._first:  # a loop begins at once; there is nothing to say yet
-            self._first = False
+        self._turns += 1
+        if self._turns == 1:  # a loop begins at once; there is nothing to say yet
             return EVERY_S
+        if self._turns % TURNS_PER_TRIM == 0:
+            trim_heap()
         status, now_s = self._status(), time.monotonic()
         if status.state == State.STREAMING:
             log.info('%s', line(self._before, status, now_s - self._before_s))

@@ -31,6 +31,7 @@ from igs_ros.errors import InputError
 from igs_ros.frames import FrameSet
 from igs_ros.health import Facts, judge
 from igs_ros.live import LivePipeline
+from igs_ros.machine import steady_heap
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
 from igs_ros.node.inputs import Inputs, steady_clock
@@ -241,6 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     The work in hand is called off, which takes an optimisation step or so; a second signal, a
     second later, ends the process at once.
     """
+    steady_heap()
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stop = StopWish()
     node = None
