@@ -30,17 +30,22 @@ def plot(results: dict, path: Path) -> None:
     _trend(memory, rows, 'rss_mb', 'MB')
     _lines(ages, rows, {'age_p50_s': 'p50', 'age_p95_s': 'p95'}, 'age when shown, ms', 1000)
     _lines(paces, rows, {'updates_hz': 'scene updates', 'views_hz': 'views'}, 'per second')
-    for axes in (memory, ages, paces):
-        axes.set_ylim(bottom=0)
     for axes in quality:
         _lines(axes, rows, {'psnr': f"camera {results['test_view']}, never seen"}, 'PSNR, dB')
         _trend(axes, rows, 'psnr', 'dB')
+    for axes in (memory, ages, paces):
+        highest = max((line.get_ydata().max() for line in axes.lines), default=1)
+        axes.set_ylim(bottom=0, top=1.3 * highest)  # room for the legend
     for clock in rows[0]['levels']:
         rungs.step(minutes, [row['levels'][clock] for row in rows], where='post', label=clock)
     rungs.set(ylabel='rungs down', xlabel='minutes')
+    rungs.set_ylim(top=1.6 * max(rungs.dataLim.y1, 2))
     rungs.yaxis.get_major_locator().set_params(integer=True)
     for axes in (memory, ages, paces, *quality, rungs):
-        axes.legend(loc='upper right', ncols=4, fontsize='small')
+        if axes.lines:
+            legend = axes.legend(loc='upper right', ncols=4, fontsize='small')
+            for text in legend.get_texts():
+                text.set_parse_math(False)
         axes.grid(alpha=0.3)
         axes.margins(x=0.01)
     with replaced(path) as draft:
@@ -53,11 +58,9 @@ def _lines(axes: Axes, rows: list[dict], names: dict[str, str], label: str,
     for name, what in names.items():
         known = [(row['at_s'] / 60, factor * row[name]) for row in rows if row[name] is not None]
         if any(value for _, value in known):
-            axes.plot(*zip(*known, strict=True), label=what,
+            axes.plot(*np.transpose(known), label=what,
                       marker='.' if len(known) <= _MARKED else None)
     axes.set_ylabel(label)
-    low, high = axes.get_ylim()
-    axes.set_ylim(top=high + 0.25 * (high - low))  # room for the legend
 
 
 def _trend(axes: Axes, rows: list[dict], name: str, unit: str) -> None:
@@ -69,4 +72,4 @@ def _trend(axes: Axes, rows: list[dict], name: str, unit: str) -> None:
     times = np.array([row['at_s'] / 60 for row in settled])
     middle = np.mean([row[name] for row in settled])
     axes.plot(times, middle + slope * (times - times.mean()), color='black', linewidth=1,
-              linestyle='--', label=f'{slope:+.2f} {unit} per minute')
+              linestyle='--', label=f'{slope:+.3f} {unit} per minute')

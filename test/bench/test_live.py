@@ -195,9 +195,11 @@ def test_the_plot_has_what_there_is(tmp_path):
     live_plot.plot({**head, 'rows': ROWS}, tmp_path / 'with.svg')
     live_plot.plot({**head, 'rows': [{**row, 'psnr': None} for row in ROWS]},
                    tmp_path / 'without.svg')
+    still = {'age_p50_s': None, 'age_p95_s': None, 'updates_hz': 0.0}
+    live_plot.plot({**head, 'rows': [{**row, **still} for row in ROWS]}, tmp_path / 'still.svg')
     panels = [(tmp_path / f'{name}.svg').read_text().count('<g id="axes_')
-              for name in ('with', 'without')]
-    assert panels == [5, 4]
+              for name in ('with', 'without', 'still')]
+    assert panels == [5, 4, 5]
 
 
 def test_scenes_are_scored_once_a_minute_when_their_frame_is_shown(workbench):
