@@ -18,11 +18,14 @@ left, the set is not processed at all: the scene is held. The first set that is 
 needs a key at once.
 
 What lasts is believed in the end: after `hold_s` (by the stamps) of pictures that agree with each
-other; a change of light, and pictures of which a quarter is known, after a tenth of that.
-Never while it can be told that it is wrong: frozen pictures, those of another camera, and those
-that show nothing. Slow changes are followed: pictures are compared with the last believed ones,
-not with the first. What was believed before the last such end is remembered: when its pictures
-come back (the light goes on again), they are believed at once, and so may be the scene of then.
+other; a change of light, and pictures of which a quarter is known, after a tenth of that. Never
+while it can be told that it is wrong: frozen pictures, those of another camera, and those that
+show nothing. What was believed before such an end is remembered: when its pictures come back (the
+light goes on again), they are believed at once, and the scene of then goes on.
+
+Slow changes are followed: pictures are compared with the last believed ones, not with the first.
+What is lost bit by bit within a second or two, as behind a hand, is noticed when nothing is left;
+and what agrees with the picture of a second ago is plausible.
 """
 from __future__ import annotations
 
@@ -54,6 +57,7 @@ _LIGHT = (0.62, 1.6)  # gain to the last believed picture that exposure and clou
 _SHORT = 0.1  # of the patience, for what may well be real
 _MOTION = 8.0  # of 255: difference in a small picture that is motion
 _MOVING = 0.002  # share of a small picture that motion takes at least
+_LATELY_NS = 1_000_000_000
 _FRESH = 3  # pictures in a row that were new, before one that is not is a fault
 
 
@@ -72,6 +76,9 @@ class Doubt:
 
     text: str
     patience: float  # times `hold_s`, until it is believed if it lasts; inf = never
+
+
+_SHOWS_NOTHING = Doubt('shows nothing: dark, or covered', math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +134,11 @@ class _Match:
     gain: float  # of the mean brightness, median over the blocks that agree; 1 without any
     lost: float  # share of all blocks that have contrast in the reference and do not agree
 
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing is left of what the reference shows."""
+        return self.flat >= _NOTHING and self.lost >= _MANY
+
 
 def _match(small: _Small, reference: _Small) -> _Match | None:
     """None for pictures of different shapes. Without contrast, brightness is all there is."""
@@ -151,6 +163,9 @@ class _Memory:
 
     believed: _Small
     image: np.ndarray  # the last picture that came, believed or not
+    lately: _Small  # believed one to two `_LATELY_NS` ago, or the first
+    newer: _Small  # the one that will take its place
+    newer_ns: int
     fresh: int = 0  # pictures in a row that were not the one before
     doubt: Doubt | None = None
     doubted: _Small | None = None  # the last picture that was not believed
@@ -177,9 +192,11 @@ class PlausibilityCheck:
         if not self.hold_s:
             return Checked(frame_set, {}, '', Change.NONE, ())
         stamp_ns, images = frame_set.stamp_ns, frame_set.images
+        if not images:
+            return Checked(frame_set, {}, '', Change.NONE, ())
         if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
             for memory in self._cameras.values():  # a looping bag: waiting starts anew
-                memory.begun_ns = memory.steady_ns = stamp_ns
+                memory.begun_ns = memory.steady_ns = memory.newer_ns = stamp_ns
         self._stamp_ns = stamp_ns
         small = {name: _Small.of(image) for name, image in images.items()}
         again = {name for name, image in images.items() if name in self._cameras
@@ -193,6 +210,8 @@ class PlausibilityCheck:
                 self._believe(believed)
             else:
                 doubts, change, self._before = others, Change.BACK, believed
+                for memory in self._cameras.values():
+                    memory.lately = memory.newer = memory.believed
         notes = [note for name in small if (note := self._remember(
             name, doubts[name], small[name], images[name], name in again))]
         left = {name: self._cameras[name].doubt for name in small}
@@ -225,14 +244,24 @@ class PlausibilityCheck:
 
     def _doubt(self, name: str, small: _Small) -> Doubt | None:
         """What the believed pictures say about one that `name` sent."""
-        match = _match(small, self._cameras[name].believed) if name in self._cameras else None
+        if name not in self._cameras:
+            return None
+        memory = self._cameras[name]
+        doubt = self._doubt_against(memory.believed, name, small)
+        if doubt is not None:
+            return doubt if self._doubt_against(memory.lately, name, small) else None
+        match = _match(small, memory.lately)
+        return _SHOWS_NOTHING if match is not None and match.nothing else None
+
+    def _doubt_against(self, reference: _Small, name: str, small: _Small) -> Doubt | None:
+        match = _match(small, reference)
         if match is None:
             return None
         if match.known < _DOUBTED and (seen := self._whose(name, small, match.known)):
             return Doubt(f"shows what camera '{seen}' sees", math.inf)
         some = match.known >= _KNOWN / 2
-        if match.flat >= _NOTHING and match.lost >= _MANY:
-            return Doubt('shows nothing: dark, or covered', math.inf)
+        if match.nothing:
+            return _SHOWS_NOTHING
         if some and not _LIGHT[0] <= match.gain <= _LIGHT[1]:
             return Doubt(f'{match.gain:.2g} times as bright at once', _SHORT)
         if match.flat >= _COVERED and match.lost >= _MANY:
@@ -253,7 +282,7 @@ class PlausibilityCheck:
                   again: bool) -> str:
         """Note what came of a picture; what is to be said about it, or ''."""
         if name not in self._cameras:
-            self._cameras[name] = _Memory(small, image)
+            self._cameras[name] = _Memory(small, image, small, small, self._stamp_ns)
             return ''
         memory = self._cameras[name]
         was, now = memory.doubt, self._stamp_ns
@@ -272,6 +301,10 @@ class PlausibilityCheck:
                 lasted, doubt = f': what they show has lasted ({doubt.text})', None
         if doubt is None:
             memory.believed, memory.doubt, memory.doubted = small, None, None
+            if lasted:
+                memory.lately = memory.newer = small
+            elif now - memory.newer_ns >= _LATELY_NS:
+                memory.lately, memory.newer, memory.newer_ns = memory.newer, small, now
             return '' if was is None else (
                 f"believed again: the pictures of camera '{name}', after "
                 f'{(now - memory.begun_ns) * 1e-9:.1f} s{lasted}')

@@ -120,12 +120,37 @@ def test_someone_close_before_one_camera_costs_that_camera_at_most_and_not_for_l
 
 
 def test_people_that_fill_a_view_in_a_second_are_followed(pictures):
+    spots = np.random.default_rng(1).uniform(20, 200, (9, 9, 3))
+    person = cv2.resize(spots, (240, 180)).astype(np.uint8)
+
     def filled(one, number):
-        image = one['cam01'].copy()
-        image[:, :number * image.shape[1] // 24] = (60, 40, 40)
+        image, edge = one['cam01'].copy(), min(number, 24) * 10
+        image[:, :edge] = noisy(person, 2, number)[:, :edge]
         return {**one, 'cam01': image}
-    results = checked([filled(one, number) for number, one in enumerate(pictures)])
+    results = checked([filled(one, number) for number, one in enumerate(2 * pictures)])
     assert not any(result.implausible for result in results)
+
+
+def test_a_hand_that_slides_before_a_lens_is_noticed_when_nothing_is_left(pictures):
+    """Eight frames to come, eight to stay and eight to go; all views then are as before."""
+    def covered(one, number):
+        image, edge = one['cam01'].copy(), min(max(0, number - 3), 8, max(0, 27 - number)) * 30
+        image[:, :edge] = noisy(np.full((180, edge, 3), 50, np.uint8), 2, number)
+        return {**one, 'cam01': image}
+    results = checked([covered(one, number) for number, one in enumerate(2 * pictures)])
+    named = [number for number, result in enumerate(results) if result.implausible]
+    assert set(range(11, 20)) <= set(named) <= set(range(4, 27))
+    assert not any(result.held for result in results)
+
+
+def test_a_light_that_fades_to_black_in_half_a_second_holds_the_scene_until_it_is_on(pictures):
+    gains = [1.0] * 3 + [0.7 ** number for number in range(1, 16)] + [0.0] * 10 + [1.0] * 5
+    frames = [{name: scaled(image, gain) for name, image in one.items()}
+              for one, gain in zip(2 * pictures, gains, strict=False)]
+    results = checked(frames)
+    assert all(result.held for result in results[18:28])
+    assert [number for number, result in enumerate(results)
+            if result.change is not Change.NONE] == [28]
 
 
 @pytest.mark.parametrize(('name', 'patience_s'), [('scene', 20.0), ('light', 2.0)])
