@@ -6,24 +6,16 @@ Layouts: JPEG, ITU-T T.81 annex B; PNG, W3C "Portable Network Graphics (Third Ed
 """
 from __future__ import annotations
 
-import logging
 import re
 import struct
 import zlib
-from functools import cache
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from igs_ros.camera import MAX_SIDE_PX
 from igs_ros.errors import InputError
-
-try:
-    import simplejpeg
-except ImportError:
-    simplejpeg = None
-
-log = logging.getLogger(__name__)
 
 JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'  # first bytes
 # A calibration belongs to the pixels as the sensor wrote them: EXIF must not turn them.
@@ -107,19 +99,10 @@ def decode_color(data: bytes, origin: str) -> np.ndarray:
     if scans > _MAX_SCANS:
         raise InputError(f'{origin}: a JPEG of {scans} scans; expected at most {_MAX_SCANS}. '
                          f'Check the camera driver or the file.')
-    if simplejpeg is None:
-        _say_unchecked()
-        return cv2.cvtColor(_opencv_pixels(data, origin, 'JPEG', AS_STORED), cv2.COLOR_BGR2RGB)
     try:
         return simplejpeg.decode_jpeg(data, 'RGB')
     except ValueError as error:
         raise _damaged(origin, 'JPEG', len(data), str(error)) from error
-
-
-@cache
-def _say_unchecked() -> None:
-    log.warning('simplejpeg is not installed: JPEG pictures are not checked for damage. Install '
-                'it with pip install simplejpeg')
 
 
 def decode_stored(data: bytes, origin: str) -> np.ndarray:
@@ -128,13 +111,21 @@ def decode_stored(data: bytes, origin: str) -> np.ndarray:
     Other files are refused.
     """
     if not data.startswith(PNG):
-        raise InputError(f'{origin}: no image that is a PNG: it begins with {data[:8]!r}')
+        raise InputError(f'{origin}: {len(data)} bytes that are no PNG picture: they begin with '
+                         f'{data[:8]!r}. Export it as PNG.')
     picture_size(data, origin)
     return _png_pixels(data, origin, cv2.IMREAD_UNCHANGED)
 
 
 def _png_pixels(data: bytes, origin: str, flags: int) -> np.ndarray:
-    return _opencv_pixels(_whole_png(data, origin), origin, 'PNG', flags)
+    whole = np.frombuffer(_whole_png(data, origin), np.uint8)
+    try:
+        pixels = cv2.imdecode(whole, flags)
+    except cv2.error as error:
+        raise _damaged(origin, 'PNG', len(data), error.err) from error
+    if pixels is None:
+        raise _damaged(origin, 'PNG', len(data), 'its pixels cannot be decoded')
+    return pixels
 
 
 def _whole_png(data: bytes, origin: str) -> bytes:
@@ -154,13 +145,3 @@ def _whole_png(data: bytes, origin: str) -> bytes:
         at = end
     raise InputError(f'{origin}: a PNG of more than {_MAX_CHUNKS} chunks. Check the camera driver '
                      f'or the file.')
-
-
-def _opencv_pixels(data: bytes, origin: str, kind: str, flags: int) -> np.ndarray:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise _damaged(origin, kind, len(data), error.err) from error
-    if pixels is None:
-        raise _damaged(origin, kind, len(data), 'its pixels cannot be decoded')
-    return pixels

@@ -9,7 +9,6 @@ from igs_ros.errors import InputError
 from igs_ros.frames import EncodedPicture, PictureProblem
 from igs_ros.picture_files import DamagedPicture, decode_color
 
-pytest.importorskip('simplejpeg', reason='finds the damage')
 PHOTO = photo()
 COUNT = 200
 

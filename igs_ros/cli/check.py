@@ -27,6 +27,7 @@ _NEEDED = (
     ('igs_ros.neighbors.host', 'CPU rasteriser: kernels', 'see numba'),
     ('scipy', 'neighbours', 'pip install scipy'),
     ('cv2', 'pictures, optical flow', 'pip install opencv-python-headless'),
+    ('simplejpeg', 'JPEG pictures', 'pip install simplejpeg'),
     ('av', 'video files', 'pip install av'),
     ('plyfile', 'PLY files', 'pip install plyfile'),
     ('safetensors', 'tensor files', 'pip install safetensors'),
