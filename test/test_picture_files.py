@@ -100,6 +100,8 @@ def test_headers_that_cannot_be_read_are_damage(data, found):
 
 def other_formats():
     for suffix in ('.bmp', '.tiff', '.webp', '.gif', '.jp2', '.ppm'):
+        if not cv2.haveImageWriter(f'a{suffix}'):  # OpenCV 4.6 writes no GIF
+            continue
         done, data = cv2.imencode(suffix, ramp())
         assert done
         yield suffix, data.tobytes()
