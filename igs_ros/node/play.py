@@ -241,11 +241,11 @@ def play(options: PlayOptions, ros_arguments: list[str] | None = None) -> int:
     except Interrupted:
         pass  # the usual end of a loop
     finally:
-        if options.table is not None:
-            played.write(options.table, recording, cameras)
         if player is not None:
             player.destroy_node()
         rclpy.try_shutdown()
+        if options.table is not None:
+            played.write(options.table, recording, cameras)
     return 0
 
 

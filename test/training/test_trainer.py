@@ -107,9 +107,9 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(whole, config, tmp_path):
     """kill -9 after step 3, a checkpoint at step 2: the same losses, bit for bit, and weights."""
     program = ('import igs_ros.training.trainer as t, os, signal\n'
                'step = t.Trainer._step\n'
-               'def killed(self, batch):\n'
+               'def killed(self, *given):\n'
                '    if self.done == 3: os.kill(os.getpid(), signal.SIGKILL)\n'
-               '    return step(self, batch)\n'
+               '    return step(self, *given)\n'
                't.Trainer._step = killed\n'
                'from igs_ros.cli.main import main\nmain()\n')
     done = subprocess.run([sys.executable, '-c', program, *command(config, tmp_path)],
