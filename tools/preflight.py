@@ -84,7 +84,8 @@ def check(platform=None, version=None):
 
 def requirements():
     """What has to be installed before the package can be built."""
-    return BUILD + ([] if sourced() else GENERATORS)
+    # apt's generators want apt's empy, which a virtual environment does not see.
+    return BUILD + (['empy<4'] if sourced() else GENERATORS)
 
 
 if __name__ == '__main__':

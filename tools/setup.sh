@@ -79,7 +79,7 @@ if [ "$what" = all ]; then
     extras=dev,cuda
   elif ! has torch; then
     constraint=constraints/cpu.txt
-    cpu_torch || say "no CPU build of $torch for $("$python" --version) can be had from here." \
+    cpu_torch || say "no CPU build of $torch for $("$python" --version) can be had from here (above: why)." \
       "The usual one is taken, with CUDA's libraries: 3.1 GB to download, 5.9 GB in $venv." \
       "To stop: Ctrl-C. Instead: another Python (make clean; make PYTHON=python3.11), or a torch" \
       "of your own first ($venv/bin/pip install TORCH), then call this again."
