@@ -34,3 +34,13 @@ def test_a_cited_section_is_on_the_page(note, section):
     numbered = section.startswith('0.') and re.search(rf'^{section[2:]}\. ', chapter, re.MULTILINE)
     assert heading or point or numbered, [file for file, *cited in citations()
                                           if cited == [note, section]]
+
+
+RELIABILITY = (ROOT / 'docs' / 'reliability.md').read_text()
+
+
+@pytest.mark.parametrize('cited', sorted(set(
+    re.findall(r'`((?:\w+/)*test_\w+\.py(?:::test_\w+)?)`', RELIABILITY))))
+def test_a_fault_that_is_documented_has_its_test(cited):
+    path, _, name = cited.partition('::')
+    assert f'def {name}' in (ROOT / 'test' / path).read_text()
