@@ -50,6 +50,13 @@ def files_without_git():
     return sorted(path for path in found if path.is_file())
 
 
+def test_without_git_no_file_is_overlooked():
+    found = set(files_without_git())
+    assert ROOT / 'test/test_package.py' in found
+    assert set(files()) <= found
+    assert not {'.venv', '.git', '__pycache__'} & {part for path in found for part in path.parts}
+
+
 def is_source(path):
     return (path.suffix in SOURCE_SUFFIXES or path.name in SOURCE_NAMES
             or path.parent.name in ('scripts', 'constraints', '.ci'))
