@@ -15,6 +15,8 @@ from igs_ros.frames import EncodedDepth, EncodedPicture, Picture, RawPicture
 
 MOST_BYTES = 500_000_000  # of a picture file
 BLOCK = 128  # px
+# Text in a video that is no UTF-8 must not matter. PyAV 19 sees to it itself.
+_ANY_METADATA = {'metadata_errors': 'replace'} if int(av.__version__.split('.')[0]) < 19 else {}
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
@@ -156,7 +158,7 @@ def _opened(path: Path):
         raise InputError(f'{path}: no file; expected a video. Check the recording.')
     try:
         # 'file:' because a name like http:... would be taken for an address
-        container = av.open(f'file:{path}', metadata_errors='replace')
+        container = av.open(f'file:{path}', **_ANY_METADATA)
     except (av.FFmpegError, ValueError) as error:
         raise InputError(f'{path}: no readable video ({error_line(error)}); it may be truncated. '
                          f'Copy or export it again.') from error
