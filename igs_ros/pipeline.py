@@ -23,7 +23,7 @@ from igs_ros.camera import Camera
 from igs_ros.config import Config
 from igs_ros.frames import FrameSet, Preparer
 from igs_ros.motion import MotionModel, Moved
-from igs_ros.plausibility import Checked, PlausibilityCheck
+from igs_ros.plausibility import Change, Checked, PlausibilityCheck
 from igs_ros.refine import Refined, Refiner
 from igs_ros.scene import GaussianScene
 from igs_ros.schedule import KeySchedule
@@ -137,7 +137,7 @@ class Pipeline:
         refined = None
         with spending() as refine_spent:
             if is_key:
-                refined = self._refine(moved, prepared, problems)
+                refined = self._refine(moved, prepared, checked.change, problems)
         return self._step('key' if is_key else 'candidate', checked, problems, motion_spent(),
                           refine_spent() if is_key else _NOTHING_SPENT, refined)
 
@@ -147,13 +147,14 @@ class Pipeline:
         return Step(kind, self.snapshot, motion, refinement, refined, tuple(problems),
                     checked.implausible, checked.held)
 
-    def _refine(self, moved: Moved, frame_set: FrameSet, problems: list[str]) -> Refined | None:
+    def _refine(self, moved: Moved, frame_set: FrameSet, change: Change, problems: list[str]
+                ) -> Refined | None:
         self._keys += 1
         try:
             with span('refine'):
                 refined = self.stages.refiner.refine(
                     moved.scene, frame_set, self._keys, fitted=self._timeline.fitted,
-                    moved=moved.rows)
+                    moved=moved.rows, catch_up=change is not Change.NONE)
         except FloatingPointError as error:
             problems.append(f'refinement discarded: {error}')
             return None

@@ -37,6 +37,7 @@ class Job:
     frame_set: FrameSet  # prepared; what `scene` shows
     follow: Follow  # makes what will move the result
     polish: bool = False  # of the static part, in spare time
+    catch_up: bool = False  # the first after frame sets that were held
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +182,7 @@ class Exchange:
             self._snapshot = snapshot
 
     def ask_for_key(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet,
-                    follow: Follow) -> bool:
+                    follow: Follow, catch_up: bool = False) -> bool:
         """Have a moved scene refined, unless the last key is not done yet; whether it will be.
 
         The arguments are fields of `Job`.
@@ -191,7 +192,7 @@ class Exchange:
             if not busy:
                 number = self._count(keys_asked=1).keys_asked
                 self._job = Job(self.epoch, number, moved.scene, moved.rows, fitted, frame_set,
-                                follow)
+                                follow, catch_up=catch_up)
                 self._changed.notify_all()
         if busy:
             self.drops.add('key_while_refining')

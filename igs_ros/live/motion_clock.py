@@ -134,9 +134,10 @@ class MotionClock:
         self._show()
         processed = exchange.count(frame_sets_processed=1).frame_sets_processed
         if self._schedule.due(processed) or self._sudden:
-            asked = exchange.ask_for_key(moved, timeline.fitted, prepared, timeline.follow)
+            asked = exchange.ask_for_key(moved, timeline.fitted, prepared, timeline.follow,
+                                         checked.change is not Change.NONE)
             self._sudden &= not asked
-        if self._polishes:
+        if self._polishes and checked.change is Change.NONE:  # else a key is on its way
             exchange.offer_spare(moved, timeline.fitted, prepared, timeline.follow)
         return True
 

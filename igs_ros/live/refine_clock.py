@@ -66,7 +66,7 @@ class RefineClock:
             refined = self._refiner.refine(
                 job.scene, job.frame_set, job.number, lambda: self._exchange.void(job),
                 fitted=job.fitted, moved=job.moved,
-                effort=self._budget.refine if self._budget.on else None)
+                effort=self._budget.refine if self._budget.on else None, catch_up=job.catch_up)
             return self._followed(job, refined)
 
     def _polish(self, job: Job) -> Result:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _BIRTH_SHARE = 0.1  # of the limit: most births per key
 _SPLIT_SHARE = 0.01  # of the limit: room for splits, when something has to give way
 _COLLAPSE = 0.5  # share of the Gaussians whose loss in one key is no refinement any more
+_CATCH_UP = 3  # times the usual iterations; twice left 0.1 dB more behind, one 0.2
 _POLISH = 0.1  # of the learning rates
 
 
@@ -74,17 +75,20 @@ class Refiner:
 
     def refine(self, scene: GaussianScene, frame_set: FrameSet, key_number: int,
                cancelled: Callable[[], bool] = lambda: False, *, fitted: Fitted | None = None,
-               moved: np.ndarray | None = None, effort: RefineEffort | None = None) -> Refined:
+               moved: np.ndarray | None = None, effort: RefineEffort | None = None,
+               catch_up: bool = False) -> Refined:
         """`scene` (which is left as it is) fitted to the pictures of `frame_set` (prepared).
 
         key_number: counts the keys of a run; with the seed it fixes everything random. fitted:
         what the key was fitted to; None = nothing is known, then all is free. moved: rows of
-        `scene` that motion moved. effort: None = that of the settings. Cameras without a picture
-        are left out.
+        `scene` that motion moved. effort: None = that of the settings,
+        and three times the iterations if the key is to `catch_up` with sets that were held.
+        Cameras without a picture are left out.
         Raises `FloatingPointError` when the optimisation diverges: the caller keeps the scene it
         has; `Cancelled` soon after `cancelled()` is true.
         """
-        effort = effort or RefineEffort(self._config.iterations, 1.0, self._max_gaussians)
+        effort = effort or RefineEffort(self._config.iterations * (_CATCH_UP if catch_up else 1),
+                                        1.0, self._max_gaussians)
         images = self._images(frame_set)
         draft, spent = self._bounded(scene), _Spent()
         if not images or not effort.iterations:
