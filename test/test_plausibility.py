@@ -242,3 +242,12 @@ def test_same_sets_same_results_and_depths_go_with_their_pictures(pictures):
 
 def test_cameras_are_grouped_by_reason():
     assert grouped({'a': 'dark', 'b': 'frozen', 'c': 'dark'}) == 'a, c (dark); b (frozen)'
+
+
+def test_a_set_without_pictures_ends_no_hold(pictures):
+    check, dark = PlausibilityCheck(20.0), faults()['dark']
+    for number in range(4):
+        check.check(FrameSet(number * PERIOD_NS, pictures[number]))
+    assert check.check(FrameSet(5 * PERIOD_NS, dark.apply(pictures[5], {}, 5))).held
+    assert check.check(FrameSet(6 * PERIOD_NS, {}, missing=TRAIN)).change is Change.NONE
+    assert check.check(FrameSet(7 * PERIOD_NS, pictures[7])).change is Change.RESUMED
