@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from igs_ros.results import CONTRACT, FRAME  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'test'))  # picture_bytes
+
+# Jobs in the background (nohup, some CI) ignore Ctrl-C, and so do their children: tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)
 # No deadlines: they measure the machine. The same examples on every run: failures repeat.
