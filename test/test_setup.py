@@ -148,8 +148,8 @@ def test_what_a_killed_set_up_left_half_installed_is_installed_again(pip, tmp_pa
     site = tmp_path / 'venv' / SITE
     for name in ('half-1.0', 'whole-1.0'):
         (site / f'{name}.dist-info').mkdir(parents=True)
-        (site / f'{name}.dist-info/METADATA').touch()
-    (site / 'whole-1.0.dist-info/RECORD').touch()
+        (site / f'{name}.dist-info/RECORD').touch()
+    (site / 'whole-1.0.dist-info/INSTALLER').touch()
     pip()
     assert [path.name for path in site.iterdir()] == ['whole-1.0.dist-info']
 

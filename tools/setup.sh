@@ -43,14 +43,14 @@ lock() { "$python" -c "import fcntl; fcntl.flock(9, fcntl.LOCK_EX | $1)" 2>/dev/
 if ! lock fcntl.LOCK_NB; then
   say "another set-up of $venv is running; waiting for it"
   lock 0
-  ! make -q "$done_file" VENV="$venv" 2>/dev/null || exit 0
+  ! make -q "$done_file" VENV="$venv" >/dev/null 2>&1 || exit 0
 fi
 
 [ -x "$venv/bin/python" ] && has pip || "$python" -m venv "$venv"
-# RECORD is what pip writes last: where it is lacking an earlier set-up was killed half way, and
+# INSTALLER is what pip writes last: where it is lacking a set-up was killed half way, and
 # pip would take what is there of the package for all of it.
 for info in "$venv"/lib/python*/site-packages/*.dist-info; do
-  [ -e "$info/RECORD" ] || rm -rf "$info"
+  [ -e "$info/INSTALLER" ] || rm -rf "$info"
 done
 
 # --- the package's own wheel, before anything heavy. No build isolation: the generators are
