@@ -135,9 +135,9 @@ def test_one_camera_that_sends_another_format(rig):
 
 def test_one_clock_that_is_two_seconds_off(rig):
     status = rig.until(lambda s: camera(s, 'cam03').state == CameraStatus.OUT_OF_TIME
-                       and abs(camera(s, 'cam03').offset_s) > 0.5, off={'cam03': 2.0})
+                       # a busy sender is late by a period now and then
+                       and 1.5 < camera(s, 'cam03').offset_s < 2.5, off={'cam03': 2.0})
     off = camera(status, 'cam03')
-    assert 1.5 < off.offset_s < 2.5  # what arrives together tells, on any machine, about that
     assert status.cameras_in_last_set == 2 and off.unmatched > 0
     assert 'ahead of those of the other' in off.message and status.state == SceneStatus.STREAMING
     rig.streams()
