@@ -37,6 +37,10 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
 mkdir -p "$venv" 2>/dev/null && [ -w "$venv" ] ||
   stop "$venv can't be written. Elsewhere: make VENV=/another/folder OUT=/yet/another demo"
 
+# Without a place for its cache pip fails at packages that it has to build.
+cache=${XDG_CACHE_HOME:-${HOME:-}/.cache}
+mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ] || export PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1
+
 # --- one at a time: of two first calls the second waits, and finds all done ---
 exec 9<"$venv"
 lock() { "$python" -c "import fcntl; fcntl.flock(9, fcntl.LOCK_EX | $1)" 2>/dev/null; }
