@@ -21,7 +21,7 @@ PACKAGED := CMakeLists.txt package.xml $(addprefix tools/,backend.py build_tools
 .PHONY: demo test test-jazzy fuzz venv lint clean
 
 demo: venv
-	$(CHECKOUT) $(BIN)/python -m igs_ros.cli.main demo --out "$(OUT)"
+	$(CHECKOUT) $(BIN)/python -m igs_ros.apps.cli.main demo --out "$(OUT)"
 
 # What was skipped, and why, stands above pytest's closing line.
 test: venv

@@ -160,7 +160,7 @@ setup(
         'dev': ['gsplat==1.5.3', 'hypothesis', 'pytest', 'ruff', *TRAIN],
         'train': TRAIN,
     },
-    entry_points={'console_scripts': ['igs = igs_ros.cli.main:main']},
+    entry_points={'console_scripts': ['igs = igs_ros.apps.cli.main:main']},
     distclass=Binary,
     options=ELSEWHERE,
     cmdclass={'build': Build, 'build_ext': CMakeBuild},

@@ -17,20 +17,22 @@ from dataclasses import dataclass, field
 
 import torch
 
-from igs_ros import bootstrap, motion, raster
-from igs_ros.bootstrap import FirstScene
-from igs_ros.camera import Camera
-from igs_ros.config import Config
-from igs_ros.frames import FrameSet, Preparer
-from igs_ros.motion import MotionModel, Moved
-from igs_ros.plausibility import Change, Checked, PlausibilityCheck
-from igs_ros.refine import Refined, Refiner
-from igs_ros.scene import GaussianScene
-from igs_ros.schedule import KeySchedule
-from igs_ros.snapshot import Snapshot
-from igs_ros.timeline import Timeline
-from igs_ros.timing import Spent, span, spending
-from igs_ros.warm_up import Progress, warm_up
+from igs_ros.core.camera import Camera
+from igs_ros.core.config import Config
+from igs_ros.core.frames import FrameSet, Preparer
+from igs_ros.core.scene import GaussianScene
+from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.timing import Spent, span, spending
+from igs_ros.render import rasterizer as raster
+from igs_ros.stages.bootstrap import first_scene as bootstrap
+from igs_ros.stages.bootstrap.first_scene import FirstScene
+from igs_ros.stages.motion import models as motion
+from igs_ros.stages.motion.models import MotionModel, Moved
+from igs_ros.stages.plausibility import Change, Checked, PlausibilityCheck
+from igs_ros.stages.refine.refiner import Refined, Refiner
+from igs_ros.stages.schedule import KeySchedule
+from igs_ros.stages.timeline import Timeline
+from igs_ros.stages.warm_up import Progress, warm_up
 
 _NOTHING_SPENT = Spent(0.0, 0.0)
 
@@ -73,12 +75,12 @@ class Stages:
                              self.config.motion_model, self.config.threads)
 
     def warm_up(self, progress: Progress = lambda stage, done: None) -> None:
-        """Load or compile what frames would wait for; see `igs_ros.warm_up`."""
+        """Load or compile what frames would wait for; see `igs_ros.stages.warm_up`."""
         with span('warm_up'):
             warm_up(self.rasterizer, progress)
 
     def first_scene(self, frame_set: FrameSet, points=None, progress=None) -> FirstScene:
-        """The first key scene from a prepared frame set (see `igs_ros.bootstrap`)."""
+        """The first key scene from a prepared frame set (see `stages.bootstrap`)."""
         return bootstrap.first_scene(self.config.bootstrap.method, frame_set, self.cameras,
                                      points, self.rasterizer, self.config, progress)
 

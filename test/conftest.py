@@ -15,7 +15,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from igs_ros.results import CONTRACT, FRAME  # noqa: E402
+from igs_ros.io.results import CONTRACT, FRAME  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'test'))  # picture_bytes

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from igs_ros.config import BootstrapConfig, Config, RefineConfig
-from igs_ros.data import open_recording
-from igs_ros.frames import FrameSet
-from igs_ros.metrics import psnr
+from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
+from igs_ros.core.frames import FrameSet
+from igs_ros.core.scene import ATTRIBUTES
+from igs_ros.io.recordings.open import open_recording
 from igs_ros.pipeline import Pipeline
-from igs_ros.raster import render_view
-from igs_ros.scene import ATTRIBUTES
+from igs_ros.render.rasterizer import render_view
+from igs_ros.vision.metrics import psnr
 
 TRAIN = ('cam00', 'cam01', 'cam03')
 SMALL = Config(width=96, max_gaussians=2500, motion='static', key_interval=2,
@@ -111,7 +111,7 @@ def test_diverging_refinement_is_reported_and_dropped(recording, monkeypatch):
     sets = recording.frame_sets(0, 2, cameras=TRAIN)
     pipeline.start(next(sets), recording.points())
     before = pipeline.snapshot.key
-    monkeypatch.setattr('igs_ros.optimize.photometric_loss',
+    monkeypatch.setattr('igs_ros.render.optimize.photometric_loss',
                         lambda *_: torch.tensor(float('nan')))
     step = pipeline.step(next(sets))
     assert 'refinement discarded' in step.problems[0]

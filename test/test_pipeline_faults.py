@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from igs_ros.bench.fault_kinds import faults
-from igs_ros.config import BootstrapConfig, Config, RefineConfig
-from igs_ros.data import open_recording
-from igs_ros.frames import FrameSet, RawPicture
-from igs_ros.metrics import psnr
+from igs_ros.apps.bench.fault_kinds import faults
+from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
+from igs_ros.core.frames import FrameSet, RawPicture
+from igs_ros.core.scene import ATTRIBUTES
+from igs_ros.io.recordings.open import open_recording
 from igs_ros.pipeline import Pipeline
-from igs_ros.raster import render_view
-from igs_ros.scene import ATTRIBUTES
+from igs_ros.render.rasterizer import render_view
+from igs_ros.vision.metrics import psnr
 
 TRAIN, UNSEEN = ('cam00', 'cam01', 'cam03'), 'cam02'
 SMALL = Config(width=96, max_gaussians=2500, key_interval=3,

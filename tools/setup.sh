@@ -91,5 +91,5 @@ if [ "$what" = all ]; then
   pip install ${constraint:+-c "$constraint"} "$wheel[$extras]"
 fi
 # For the checkout, which make demo and make test run; the installed copy compiles its own.
-PYTHONPATH=$PWD "$venv/bin/python" -m igs_ros.warm_up
+PYTHONPATH=$PWD "$venv/bin/python" -m igs_ros.stages.warm_up
 touch "$done_file"

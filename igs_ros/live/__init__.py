@@ -9,7 +9,3 @@ much each may do per turn.
 What is shown never goes back in time: a refined key is first moved to the newest processed frame
 set. Only when the stamps of the source itself jump back (a looping bag) does the scene follow.
 """
-from igs_ros.live.loop import Loop
-from igs_ros.live.pipeline import LivePipeline
-
-__all__ = ['LivePipeline', 'Loop']

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from igs_ros.frames import FrameSet, PictureProblem
-from igs_ros.health import Facts
-from igs_ros.motion import Follower, Moved
-from igs_ros.refine import Fitted, Refined
-from igs_ros.scene import GaussianScene
-from igs_ros.snapshot import Snapshot
-from igs_ros.status import Decoding, State, Status
-from igs_ros.timing import Drops, Timings
+from igs_ros.core.frames import FrameSet, PictureProblem
+from igs_ros.core.scene import GaussianScene
+from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.status import Decoding, State, Status
+from igs_ros.core.timing import Drops, Timings
+from igs_ros.live.health import Facts
+from igs_ros.stages.motion.models import Follower, Moved
+from igs_ros.stages.refine.fitted import Fitted
+from igs_ros.stages.refine.refiner import Refined
 
 log = logging.getLogger(__name__)
 _WARN_EVERY_S = 10.0

@@ -8,9 +8,9 @@ import logging
 import time
 from collections.abc import Callable
 
+from igs_ros.core.machine import trim_heap
+from igs_ros.core.status import State, Status
 from igs_ros.live.loop import Loop
-from igs_ros.machine import trim_heap
-from igs_ros.status import State, Status
 
 log = logging.getLogger(__name__)
 EVERY_S = 10.0

@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from igs_ros.bootstrap import BootstrapReport
-from igs_ros.budget import Budget
-from igs_ros.data import Points
-from igs_ros.errors import Cancelled, InputError
-from igs_ros.frames import FrameSet
+from igs_ros.core.errors import Cancelled, InputError
+from igs_ros.core.frames import FrameSet
+from igs_ros.core.points import Points
+from igs_ros.core.snapshot import Snapshot, new_scene_id
+from igs_ros.core.status import State
+from igs_ros.core.timing import span
+from igs_ros.live.budget import Budget
 from igs_ros.live.exchange import Exchange, Result
 from igs_ros.live.streams import Stream
-from igs_ros.motion import MotionModel
 from igs_ros.pipeline import Stages
-from igs_ros.plausibility import Change, Checked, PlausibilityCheck
-from igs_ros.schedule import KeySchedule
-from igs_ros.snapshot import Snapshot, new_scene_id
-from igs_ros.status import State
-from igs_ros.timeline import Timeline
-from igs_ros.timing import span
+from igs_ros.stages.bootstrap.first_scene import BootstrapReport
+from igs_ros.stages.motion.models import MotionModel
+from igs_ros.stages.plausibility import Change, Checked, PlausibilityCheck
+from igs_ros.stages.schedule import KeySchedule
+from igs_ros.stages.timeline import Timeline
 
 log = logging.getLogger(__name__)
 

@@ -9,29 +9,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from igs_ros import raster
-from igs_ros.bootstrap import BootstrapReport
-from igs_ros.budget import Budget
-from igs_ros.camera import Camera
-from igs_ros.config import Config
-from igs_ros.data import Points
-from igs_ros.frames import FrameSet
-from igs_ros.health import STALL_AFTER_S, Facts, judge
+from igs_ros.core.camera import Camera
+from igs_ros.core.config import Config
+from igs_ros.core.frames import FrameSet
+from igs_ros.core.machine import gpu_mb, rss_mb, yield_to_others
+from igs_ros.core.points import Points
+from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.status import Status
+from igs_ros.core.timing import Recorder, span, spans_to
+from igs_ros.core.trace import Trace
+from igs_ros.core.view import View
+from igs_ros.live.budget import Budget
 from igs_ros.live.exchange import Exchange
+from igs_ros.live.health import STALL_AFTER_S, Facts, judge
 from igs_ros.live.heartbeat import Heartbeat
 from igs_ros.live.motion_clock import MotionClock, Start
 from igs_ros.live.refine_clock import RefineClock
 from igs_ros.live.streams import Stream
 from igs_ros.live.views import draw
 from igs_ros.live.worker import Worker
-from igs_ros.machine import gpu_mb, rss_mb, yield_to_others
 from igs_ros.pipeline import Stages
-from igs_ros.raster import Rasterizer
-from igs_ros.snapshot import Snapshot
-from igs_ros.status import Status
-from igs_ros.timing import Recorder, span, spans_to
-from igs_ros.trace import Trace
-from igs_ros.view import View
+from igs_ros.render import rasterizer as raster
+from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.stages.bootstrap.first_scene import BootstrapReport
 
 log = logging.getLogger(__name__)
 _SWITCH_S = 5e-4
@@ -44,8 +44,8 @@ class LivePipeline:
     for the first scene; now_ns: clock of the stamps; on_snapshot: called in the motion thread
     with every new snapshot, must not block; complete_wait_s: how long the first scene waits for a
     frame set of all cameras before it is made from what there is; stall_after_s: how long the
-    scene may not follow the frame sets before the status says so (`igs_ros.health`); trace: takes
-    what every thread does, None = nobody wants to know.
+    scene may not follow the frame sets before the status says so (health.py); trace: takes what
+    every thread does, None = nobody wants to know.
     """
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera], *,
@@ -147,7 +147,7 @@ class LivePipeline:
         return self._exchange.timings.last_s(stage)
 
     def facts(self) -> Facts:
-        """What is known of its progress, for `igs_ros.health.judge`."""
+        """What is known of its progress, for `igs_ros.live.health.judge`."""
         stage, stage_s = self._motion_recorder.inside() if self._motion_recorder else ('', 0.0)
         died = {worker.name: worker.died_of for worker in (*self._threads, self._heartbeat.loop)
                 if worker.died_of}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 
-from igs_ros.budget import Budget
-from igs_ros.errors import Cancelled
+from igs_ros.core.errors import Cancelled
+from igs_ros.core.timing import span
+from igs_ros.live.budget import Budget
 from igs_ros.live.exchange import Exchange, Job, Result
 from igs_ros.live.streams import Stream
-from igs_ros.refine import Refined, Refiner
-from igs_ros.timing import span
+from igs_ros.stages.refine.refiner import Refined, Refiner
 
 log = logging.getLogger(__name__)
 

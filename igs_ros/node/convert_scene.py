@@ -8,12 +8,12 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from igs_ros.camera_watch import CameraReport, CameraState
-from igs_ros.codec.state import KeyArrays, UpdateArrays, key_from_message, update_from_message
+from igs_ros.core.scene import SH_C0, GaussianScene
+from igs_ros.core.status import State, Status
+from igs_ros.io.codec.state import KeyArrays, UpdateArrays, key_from_message, update_from_message
+from igs_ros.live.camera_watch import CameraReport, CameraState
 from igs_ros.msg import CameraStatus, GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node.convert import fill, nanoseconds, time_message
-from igs_ros.scene import SH_C0, GaussianScene
-from igs_ros.status import State, Status
 
 __all__ = ['key_from_message', 'update_from_message']  # the way back, without ROS inside
 

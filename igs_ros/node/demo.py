@@ -15,17 +15,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from igs_ros import raster
-from igs_ros.cli.demo import Demo
-from igs_ros.cli.ros import own_wheels
-from igs_ros.codec.ply import read_points
-from igs_ros.data import open_recording, test_view, train_views
-from igs_ros.errors import InputError
+from igs_ros.apps.cli.demo import Demo
+from igs_ros.core.errors import InputError
+from igs_ros.core.shipped import shipped, workbench
+from igs_ros.io.codec.ply import read_points
+from igs_ros.io.recordings.open import open_recording
+from igs_ros.io.recordings.recording import test_view, train_views
+from igs_ros.io.run_files import RunFiles
 from igs_ros.msg import SceneStatus
 from igs_ros.node.demo_report import DemoRun, report
+from igs_ros.node.environment import own_wheels
 from igs_ros.node.observer import Observer
-from igs_ros.run_files import RunFiles
-from igs_ros.shipped import shipped, workbench
+from igs_ros.render import rasterizer as raster
 
 log = logging.getLogger(__name__)
 DOMAIN_VARIABLE = 'IGS_DEMO_DOMAIN'

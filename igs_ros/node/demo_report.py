@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from igs_ros import __version__, metrics
-from igs_ros.cli.demo import Demo
-from igs_ros.data import Recording
-from igs_ros.frames import Preparer
-from igs_ros.machine import machine
+from igs_ros import __version__
+from igs_ros.apps.cli.demo import Demo
+from igs_ros.core.frames import Preparer
+from igs_ros.core.machine import machine
+from igs_ros.core.view import View
+from igs_ros.io.recordings.recording import Recording
+from igs_ros.io.run_files import RunFiles
 from igs_ros.node.observer import Observer, Processed, Seen
-from igs_ros.run_files import RunFiles
-from igs_ros.view import View
+from igs_ros.vision import metrics
 
 
 @dataclass(frozen=True, eq=False)

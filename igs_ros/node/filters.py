@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from statistics import median_low
 from types import SimpleNamespace
 
-from igs_ros.errors import InputError
-from igs_ros.frames import Frame, FrameSet
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import Frame, FrameSet
 from igs_ros.node.convert import time_message
 
 

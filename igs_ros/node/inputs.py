@@ -19,11 +19,13 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from igs_ros.assemble import FrameSetAssembler, usual_min_cameras
-from igs_ros.camera import Camera
-from igs_ros.camera_watch import CameraReport, CameraWatch, Judged
-from igs_ros.errors import InputError
-from igs_ros.frames import Frame, FrameSet
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import Frame, FrameSet
+from igs_ros.core.status import Status
+from igs_ros.core.timing import Drops
+from igs_ros.live.assemble import FrameSetAssembler, usual_min_cameras
+from igs_ros.live.camera_watch import CameraReport, CameraWatch, Judged
 from igs_ros.node.convert import (
     camera_from_info,
     held_against,
@@ -34,8 +36,6 @@ from igs_ros.node.convert import (
 from igs_ros.node.filters import FilteredAssembler
 from igs_ros.node.logs import Complaints
 from igs_ros.node.params import NodeConfig
-from igs_ros.status import Status
-from igs_ros.timing import Drops
 
 _POLL_S = 0.02
 _NOT_BELIEVED = 'implausible'  # the cause of such drops

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from igs_ros.timing import Drops
+from igs_ros.core.timing import Drops
 
 
 def with_traceback(what: str, error: Exception) -> str:

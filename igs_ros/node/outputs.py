@@ -14,16 +14,17 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from igs_ros.camera import Camera
-from igs_ros.codec.state import key_arrays, update_arrays
-from igs_ros.errors import InputError
-from igs_ros.live import LivePipeline, Loop
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError
+from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.view import View
+from igs_ros.io.codec.state import key_arrays, update_arrays
+from igs_ros.live.loop import Loop
+from igs_ros.live.pipeline import LivePipeline
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node import convert, convert_scene
 from igs_ros.node.logs import Complaints, with_traceback
 from igs_ros.node.params import NodeConfig
-from igs_ros.snapshot import Snapshot
-from igs_ros.view import View
 
 _LOOK_S = 0.2  # how often to look for new subscribers
 _OVERDUE = 3  # periods of the status

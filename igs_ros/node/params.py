@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters of the node: declared from the dataclasses that hold them, nothing twice.
 
-`NodeConfig` holds what only the node needs; all fields of `igs_ros.config.Config` are parameters
-as well, nested ones with a dot (`bootstrap.iterations`). config/igs.yaml is written by
+`NodeConfig` holds what only the node needs; all fields of `core.config.Config` are parameters as
+well, nested ones with a dot (`bootstrap.iterations`). config/igs.yaml is written by
 `python -m igs_ros.node.params`, and a test holds it equal.
 """
 from __future__ import annotations
@@ -15,9 +15,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 
-from igs_ros import config as config_module
-from igs_ros.config import Config
-from igs_ros.errors import InputError
+from igs_ros.core import config as config_module
+from igs_ros.core.config import Config
+from igs_ros.core.errors import InputError
 
 CHOICES = {
     'transport': ('compressed', 'raw'),

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from igs_ros.cli.ros import exit_without_ros
+from igs_ros.node.environment import exit_without_ros
 
 if __name__ == '__main__':
     exit_without_ros('play')  # the import below may end the process
@@ -28,16 +28,17 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
-from igs_ros.cli.play import Play as PlayOptions
-from igs_ros.data import Recording, open_recording, test_view, train_views
-from igs_ros.errors import InputError
-from igs_ros.files import checked_file, replaced
+from igs_ros.apps.cli.play import Play as PlayOptions
+from igs_ros.core.errors import InputError
+from igs_ros.core.files import checked_file, replaced
+from igs_ros.core.signals import StopWish
+from igs_ros.io.recordings.open import open_recording
+from igs_ros.io.recordings.recording import Recording, test_view, train_views
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert
 from igs_ros.node.ahead import EncodedFrames
 from igs_ros.node.convert_scene import shown_stamp_ns
 from igs_ros.node.inputs import topic_of
-from igs_ros.signals import StopWish
 
 _SAY_EVERY_S = 10.0
 _CONNECT_S = 10.0  # discovery of the reconstruction's subscriptions

@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from igs_ros.cli.ros import exit_without_ros
+from igs_ros.node.environment import exit_without_ros
 
 if __name__ == '__main__':
     exit_without_ros('reconstruct')  # the import below may end the process
@@ -22,16 +22,19 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
-from igs_ros import motion
-from igs_ros.camera import Camera
-from igs_ros.codec.ply import read_points
-from igs_ros.config import Config
-from igs_ros.data.rig import read_rig
-from igs_ros.errors import InputError
-from igs_ros.frames import FrameSet
-from igs_ros.health import Facts, judge
-from igs_ros.live import LivePipeline
-from igs_ros.machine import steady_heap
+from igs_ros.core.camera import Camera
+from igs_ros.core.config import Config
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import FrameSet
+from igs_ros.core.machine import steady_heap
+from igs_ros.core.signals import StopWish
+from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.status import Status
+from igs_ros.core.timing import Drops
+from igs_ros.io.codec.ply import read_points
+from igs_ros.io.recordings.rig import read_rig
+from igs_ros.live.health import Facts, judge
+from igs_ros.live.pipeline import LivePipeline
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
 from igs_ros.node.inputs import Inputs, steady_clock
@@ -39,10 +42,7 @@ from igs_ros.node.logs import Complaints, RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
 from igs_ros.node.watchdog import Watchdog
-from igs_ros.signals import StopWish
-from igs_ros.snapshot import Snapshot
-from igs_ros.status import Status
-from igs_ros.timing import Drops
+from igs_ros.stages.motion import models as motion
 
 _LOOK_S = 0.1
 

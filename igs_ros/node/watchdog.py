@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from igs_ros.camera_watch import CameraReport, CameraState
+from igs_ros.live.camera_watch import CameraReport, CameraState
 
 CLOCK_S = 5.0
 """How long the node's clock may stand still."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from igs_ros.errors import InputError
+from igs_ros.core.errors import InputError
 
 CASES = int(os.environ.get('IGS_FUZZ_CASES') or 0)  # 0 = a part of the suite
 SEED = int(os.environ.get('IGS_FUZZ_SEED') or random.SystemRandom().randrange(2 ** 32))

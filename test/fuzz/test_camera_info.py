@@ -12,8 +12,8 @@ from picture_bytes import jpeg, ramp
 pytest.importorskip('sensor_msgs', reason='ROS 2 is not installed')
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
-from igs_ros.camera import Camera  # noqa: E402
-from igs_ros.frames import FrameSet, Preparer, check_size  # noqa: E402
+from igs_ros.core.camera import Camera  # noqa: E402
+from igs_ros.core.frames import FrameSet, Preparer, check_size  # noqa: E402
 from igs_ros.node import convert  # noqa: E402
 
 RIG = Camera('a', 160, 120, np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]]), np.eye(4))

@@ -11,15 +11,15 @@ from fuzzing import fuzzer
 from hostile import FLOATS, INTEGERS
 from hypothesis import strategies as st
 
-from igs_ros.codec.receiver import SceneReceiver
-from igs_ros.codec.state import (
+from igs_ros.core.scene import GaussianScene
+from igs_ros.io.codec.receiver import SceneReceiver
+from igs_ros.io.codec.state import (
     apply_update,
     key_arrays,
     key_from_message,
     update_arrays,
     update_from_message,
 )
-from igs_ros.scene import GaussianScene
 
 
 def scene(count: int, sh_degree: int, seed: int) -> GaussianScene:

@@ -13,9 +13,9 @@ from hostile import spoilt
 from hypothesis import strategies as st
 from picture_bytes import chunk, jpeg, png, segment
 
-from igs_ros.camera import Camera
-from igs_ros.frames import EncodedDepth, EncodedPicture, FrameSet, Preparer, WorkingDepth
-from igs_ros.picture_files import picture_size
+from igs_ros.core.camera import Camera
+from igs_ros.core.frames import EncodedDepth, EncodedPicture, FrameSet, Preparer, WorkingDepth
+from igs_ros.io.pictures import picture_size
 
 WIDTH, HEIGHT = 160, 120
 CAMERA = Camera('a', WIDTH, HEIGHT, np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]]), np.eye(4))

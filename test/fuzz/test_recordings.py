@@ -14,10 +14,10 @@ from fuzzing import fuzzer
 from hostile import FLOATS, INTEGERS, NAMES, bent, json_files, spoilt, written
 from hypothesis import strategies as st
 
-from igs_ros.data import open_recording
-from igs_ros.data.colmap import read_points
-from igs_ros.data.motion_truth import read_motion
-from igs_ros.data.rig import read_rig
+from igs_ros.io.recordings.colmap import read_points
+from igs_ros.io.recordings.motion_truth import read_motion
+from igs_ros.io.recordings.open import open_recording
+from igs_ros.io.recordings.rig import read_rig
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'data'))
 from recording_files import (  # noqa: E402

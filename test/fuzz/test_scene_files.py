@@ -9,9 +9,9 @@ from fuzzing import fuzzer
 from hostile import INTEGERS, spoilt
 from hypothesis import strategies as st
 
-from igs_ros.codec.ply import read_points, read_scene, write_points, write_scene
-from igs_ros.data.points import Points
-from igs_ros.scene import GaussianScene
+from igs_ros.core.points import Points
+from igs_ros.core.scene import GaussianScene
+from igs_ros.io.codec.ply import read_points, read_scene, write_points, write_scene
 
 
 def written(write, value) -> bytes:

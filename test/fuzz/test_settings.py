@@ -8,10 +8,10 @@ from fuzzing import fuzzer
 from hostile import NAMES, bent, json_files, spoilt, values, written
 from hypothesis import strategies as st
 
-from igs_ros.config import Config, checked, numbers, settings, with_settings
-from igs_ros.motion.agm.experiment import experiment_problems
-from igs_ros.motion.region import read_box
-from igs_ros.presets import assigned, preset
+from igs_ros.core.config import Config, checked, numbers, settings, with_settings
+from igs_ros.core.presets import assigned, preset
+from igs_ros.stages.motion.agm.experiment import experiment_problems
+from igs_ros.stages.motion.region import read_box
 
 IGS = (Path(__file__).parents[2] / 'config' / 'igs.yaml').read_bytes()
 LIVE = yaml.safe_load((Path(__file__).parents[2] / 'config/presets/live.yaml').read_text())

@@ -12,12 +12,12 @@ from hostile import FLOATS, json_files, spoilt
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from igs_ros.motion.agm import weights as agm_weights
-from igs_ros.motion.agm_small import weights as small_weights
-from igs_ros.training import checkpoint
-from igs_ros.training.igs_data import read_cameras, read_groups, read_pairs
-from igs_ros.training.prepared import key_path, read_prepared
-from igs_ros.training.procedural.kept import read_sample
+from igs_ros.apps.training import checkpoint
+from igs_ros.apps.training.igs_data import read_cameras, read_groups, read_pairs
+from igs_ros.apps.training.prepared import key_path, read_prepared
+from igs_ros.apps.training.procedural.kept import read_sample
+from igs_ros.stages.motion.agm import weights as agm_weights
+from igs_ros.stages.motion.agm_small import weights as small_weights
 
 PLAN = {'seed': 0, 'steps in all': 4}
 STATE = {'step': 2, 'plan': PLAN,
@@ -104,7 +104,8 @@ CURVE = ''.join(json.dumps({'step': step, 'group': 'train', 'loss': 1 / step}) +
 @fuzzer(content=st.one_of(spoilt(CURVE), json_files({'step': 1, 'loss': 0.5}).map(
     lambda line: CURVE + line + b'\n')))
 def test_journals(folder, content):
-    journal = pytest.importorskip('igs_ros.training.journal', reason="needs the extra 'train'")
+    journal = pytest.importorskip('igs_ros.apps.training.journal',
+                                  reason="needs the extra 'train'")
     (folder / journal.CURVE).write_bytes(content)
     assert all(isinstance(line['step'], int) for line in journal.read_curve(folder))
 

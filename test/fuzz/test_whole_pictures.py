@@ -8,8 +8,8 @@ from fuzzing import fuzzer
 from hypothesis import strategies as st
 from whole_pictures import photo, whole_jpeg
 
-from igs_ros.errors import InputError
-from igs_ros.picture_files import AS_STORED, decode_color, picture_size
+from igs_ros.core.errors import InputError
+from igs_ros.io.pictures import AS_STORED, decode_color, picture_size
 
 PHOTO = photo()
 

@@ -2,7 +2,7 @@
 """What tests of the live pipeline do again and again."""
 import time
 
-from igs_ros.status import State
+from igs_ros.core.status import State
 
 TRAIN = ('cam00', 'cam01', 'cam03')
 PATIENCE_S = 60.0

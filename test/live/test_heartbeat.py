@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from igs_ros.core.status import State, Status
+from igs_ros.core.timing import StageTime
 from igs_ros.live import heartbeat
 from igs_ros.live.heartbeat import Heartbeat, line
-from igs_ros.status import State, Status
-from igs_ros.timing import StageTime
 
 BEFORE = Status(state=State.STREAMING, frame_sets_processed=100, keys_refined=3,
                 refinements_discarded=1, drops={'superseded': 7})

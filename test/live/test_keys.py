@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from running import PATIENCE_S, begin, follow, settle, until
 
-from igs_ros.frames import FrameSet
-from igs_ros.live import LivePipeline
+from igs_ros.core.frames import FrameSet
+from igs_ros.live.pipeline import LivePipeline
 
 
 def test_what_moves_a_new_key_is_made_beside_motion(live, sets):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from running import TRAIN, begin, follow, settle, until
 
-from igs_ros.budget import Budget, MotionEffort
-from igs_ros.config import BootstrapConfig, BudgetConfig, RefineConfig
-from igs_ros.errors import Cancelled
-from igs_ros.frames import EncodedPicture
-from igs_ros.live import LivePipeline
-from igs_ros.status import State
+from igs_ros.core.config import BootstrapConfig, BudgetConfig, RefineConfig
+from igs_ros.core.errors import Cancelled
+from igs_ros.core.frames import EncodedPicture
+from igs_ros.core.status import State
+from igs_ros.live.budget import Budget, MotionEffort
+from igs_ros.live.pipeline import LivePipeline
 
 
 def check_accounts(status) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from running import TRAIN, begin, until
 
-from igs_ros.frames import EncodedPicture
-from igs_ros.live import LivePipeline
+from igs_ros.core.frames import EncodedPicture
+from igs_ros.core.status import State
+from igs_ros.core.view import View
 from igs_ros.live.exchange import Exchange
-from igs_ros.status import State
-from igs_ros.view import View
+from igs_ros.live.pipeline import LivePipeline
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from running import begin, follow
 
-from igs_ros.bench.live import Loops, forth_and_back
-from igs_ros.config import BudgetConfig
-from igs_ros.live import LivePipeline, Loop
-from igs_ros.machine import rss_mb
+from igs_ros.apps.bench.live import Loops, forth_and_back
+from igs_ros.core.config import BudgetConfig
+from igs_ros.core.machine import rss_mb
+from igs_ros.live.loop import Loop
+from igs_ros.live.pipeline import LivePipeline
 
 LOOP_S = 3.0  # so that stamps jump back, too
 VIEW_HZ = 15.0

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from igs_ros.camera import Camera
+from igs_ros.core.camera import Camera
+from igs_ros.core.scene import GaussianScene
+from igs_ros.core.snapshot import first_snapshot
 from igs_ros.live.views import draw
-from igs_ros.raster.cpu import CpuRasterizer
-from igs_ros.scene import GaussianScene
-from igs_ros.snapshot import first_snapshot
+from igs_ros.render.cpu.rasterizer import CpuRasterizer
 
 RASTERIZER = CpuRasterizer(1)
 

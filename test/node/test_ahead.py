@@ -7,9 +7,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from igs_ros.data import open_recording
-from igs_ros.errors import InputError
-from igs_ros.frames import FrameSet, RawPicture
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import FrameSet, RawPicture
+from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from igs_ros.node import convert  # noqa: E402

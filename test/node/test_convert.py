@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from igs_ros.camera import Camera
-from igs_ros.errors import InputError
-from igs_ros.view import View
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError
+from igs_ros.core.view import View
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from geometry_msgs.msg import PoseStamped  # noqa: E402

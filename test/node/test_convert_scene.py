@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from igs_ros.camera_watch import CameraReport, CameraState
-from igs_ros.codec.state import apply_update, key_arrays, scene_from, update_arrays
-from igs_ros.scene import GaussianScene
-from igs_ros.status import State, Status
-from igs_ros.timing import StageTime
+from igs_ros.core.scene import GaussianScene
+from igs_ros.core.status import State, Status
+from igs_ros.core.timing import StageTime
+from igs_ros.io.codec.state import apply_update, key_arrays, scene_from, update_arrays
+from igs_ros.live.camera_watch import CameraReport, CameraState
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402

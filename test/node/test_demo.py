@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import av
 import pytest
 
-from igs_ros.cli.ros import own_wheels
-from igs_ros.results import validate_results
+from igs_ros.io.results import validate_results
+from igs_ros.node.environment import own_wheels
 
 # What people who use ROS have in their shells, and a home as containers have it.
 DOCTORED = {'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp', 'ROS_DISTRO': 'humble',
@@ -30,7 +30,7 @@ def test_demo_scores_the_unseen_camera_in_a_shell_of_another_ros(workbench, tmp_
     out = tmp_path / 'out'
     doctored = DOCTORED if own_wheels() else {}  # of a sourced ROS, some of it is true
     ended = subprocess.run(
-        [sys.executable, '-m', 'igs_ros.cli.main', 'demo', '--out', str(out), '--data',
+        [sys.executable, '-m', 'igs_ros.apps.cli.main', 'demo', '--out', str(out), '--data',
          str(recording), *TINY], capture_output=True, text=True, timeout=400,
         env=os.environ | doctored)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-4000:]
@@ -95,7 +95,8 @@ def test_the_domain_is_the_demos_own(shell):
 def test_who_died_is_named(workbench, arguments, words):
     node_module()
     # in a process of its own: rclpy is initialised once
-    code = ('import json, sys; from igs_ros.node import demo; from igs_ros.cli.demo import Demo; '
+    code = ('import json, sys; from igs_ros.node import demo; '
+            'from igs_ros.apps.cli.demo import Demo; '
             'print(demo._played(Demo(timeout=60.0), json.loads(sys.argv[1]), 3)[1])')
     given = {name: [part.format(data=workbench) for part in parts]
              for name, parts in arguments.items()}

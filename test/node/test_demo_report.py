@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from igs_ros.data import open_recording
+from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-from igs_ros.cli.demo import Demo  # noqa: E402
+from igs_ros.apps.cli.demo import Demo  # noqa: E402
+from igs_ros.io.results import validate_results  # noqa: E402
+from igs_ros.io.run_files import RunFiles  # noqa: E402
 from igs_ros.msg import SceneStatus  # noqa: E402
 from igs_ros.node.demo_report import DemoRun, _rate_hz, report  # noqa: E402
 from igs_ros.node.observer import Observer, Processed, Seen  # noqa: E402
-from igs_ros.results import validate_results  # noqa: E402
-from igs_ros.run_files import RunFiles  # noqa: E402
 
 S = 1_000_000_000
 

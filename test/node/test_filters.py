@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from igs_ros.errors import InputError
-from igs_ros.frames import Frame
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import Frame
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from igs_ros.node.filters import FilteredAssembler  # noqa: E402

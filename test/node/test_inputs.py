@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from igs_ros.camera import Camera
-from igs_ros.errors import InputError
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from igs_ros.node import convert, reconstruct  # noqa: E402

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from igs_ros.core.presets import names
 from igs_ros.node import params
-from igs_ros.presets import names
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / 'launch').glob('*.launch.py'))

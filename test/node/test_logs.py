@@ -2,8 +2,8 @@
 """Each complaint is said once, and counted always."""
 import logging
 
+from igs_ros.core.timing import Drops
 from igs_ros.node.logs import Complaints, RosHandler, with_traceback
-from igs_ros.timing import Drops
 
 
 class RosLogger:

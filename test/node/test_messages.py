@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from igs_ros.codec import state
-from igs_ros.errors import InputError
-from igs_ros.scene import GaussianScene
+from igs_ros.core.errors import InputError
+from igs_ros.core.scene import GaussianScene
+from igs_ros.io.codec import state
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402

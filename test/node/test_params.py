@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from igs_ros.config import Config
-from igs_ros.errors import InputError
+from igs_ros.core.config import Config
+from igs_ros.core.errors import InputError
 from igs_ros.node import params
 
 FILE = Path(__file__).resolve().parents[2] / 'config' / 'igs.yaml'

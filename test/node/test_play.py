@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from igs_ros.data import open_recording
+from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from igs_ros.data import open_recording
+from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
@@ -142,7 +142,7 @@ def test_cameras_that_never_publish_are_named(rig, processes, client):
     (['transport:=theora'], "transport is 'theora'; expected compressed or raw"),
 ])
 def test_false_starts_say_what_to_do(rig, ros, overrides, words):
-    from igs_ros.errors import InputError
+    from igs_ros.core.errors import InputError
     from igs_ros.node.reconstruct import ReconstructNode
     if overrides and not overrides[0].startswith('rig_file'):
         overrides = [f'rig_file:={rig[0]}', *overrides]
@@ -159,7 +159,7 @@ def test_a_false_start_ends_with_one_line_and_exit_code_1(processes):
 
 
 def test_a_camera_whose_name_is_no_topic_is_named(rig, ros, tmp_path):
-    from igs_ros.errors import InputError
+    from igs_ros.core.errors import InputError
     from igs_ros.node.reconstruct import ReconstructNode
     named = tmp_path / 'rig.json'
     named.write_text(rig[0].read_text().replace('cam03', 'cam-3'))
@@ -168,7 +168,7 @@ def test_a_camera_whose_name_is_no_topic_is_named(rig, ros, tmp_path):
 
 
 def test_a_pose_for_the_view_by_parameter(rig):
-    from igs_ros.config import Config
+    from igs_ros.core.config import Config
     from igs_ros.node.params import NodeConfig
     from igs_ros.node.reconstruct import first_view
     _, cameras, _ = rig

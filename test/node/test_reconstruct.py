@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from picture_bytes import resized_jpeg
 
-from igs_ros.data import open_recording
+from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from geometry_msgs.msg import PoseStamped  # noqa: E402
@@ -18,7 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2  # noqa: E402
 
-from igs_ros.codec.state import apply_update  # noqa: E402
+from igs_ros.io.codec.state import apply_update  # noqa: E402
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
 from igs_ros.node import convert, convert_scene  # noqa: E402
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from igs_ros.codec.receiver import SceneReceiver
-from igs_ros.codec.state import VALUES
-from igs_ros.data import open_recording
+from igs_ros.io.codec.receiver import SceneReceiver
+from igs_ros.io.codec.state import VALUES
+from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402

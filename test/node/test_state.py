@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from igs_ros.bootstrap import first_scene
-from igs_ros.codec.ply import write_scene
-from igs_ros.config import BootstrapConfig, Config
-from igs_ros.data import open_recording
-from igs_ros.frames import Preparer
-from igs_ros.raster.cpu import CpuRasterizer
+from igs_ros.core.config import BootstrapConfig, Config
+from igs_ros.core.frames import Preparer
+from igs_ros.io.codec.ply import write_scene
+from igs_ros.io.recordings.open import open_recording
+from igs_ros.render.cpu.rasterizer import CpuRasterizer
+from igs_ros.stages.bootstrap.first_scene import first_scene
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from sensor_msgs.msg import CompressedImage  # noqa: E402

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from igs_ros import assemble
+from igs_ros.live import assemble
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTED = re.compile(r"(?:drops\.add|complaints\.add|discard)\((?:job, )?\s*f?'([a-z_]+)")

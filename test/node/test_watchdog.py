@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from igs_ros.camera_watch import CameraReport, CameraState
+from igs_ros.live.camera_watch import CameraReport, CameraState
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from igs_ros.node.watchdog import Watchdog  # noqa: E402

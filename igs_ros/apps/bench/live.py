@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recording, looped for minutes into the live pipeline: do memory and latency hold?
+
+As a bag that loops into the node: JPEG pictures at the recording's rate, and stamps that jump
+back at every loop. A short recording is played forth and back until a loop is long enough. Beside
+it, views are drawn at their rate, and once a minute some scenes are compared with what the
+held-out camera saw. What happened is sampled every few seconds. Latency is the age of a scene in
+the moment that it is shown: what has passed since its frame set was due.
+"""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import cv2
+
+from igs_ros.apps.bench.live_figures import Window, line, row_of, summary
+from igs_ros.apps.bench.live_unseen import UNSCORED, UnseenView
+from igs_ros.apps.evaluation.sessions import PlayClock
+from igs_ros.core.camera import Camera
+from igs_ros.core.config import Config
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import EncodedPicture, FrameSet
+from igs_ros.core.machine import machine
+from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.status import State
+from igs_ros.io.recordings.open import open_recording
+from igs_ros.io.recordings.recording import test_view, train_views
+from igs_ros.live.loop import Loop
+from igs_ros.live.pipeline import LivePipeline
+
+_JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run."""
+
+    recording: Path
+    config: Config
+    minutes: float
+    every_s: float = 10.0  # between samples
+    first: int = 0
+    last: int | None = None  # half-open
+    rate_hz: float = 0.0  # frame sets per second, 0 = as recorded
+    loop_s: float = 20.0  # least length of a loop
+
+
+class Loops:
+    """Frame sets over and over at a rate, and when each was due.
+
+    offer: takes each frame set; period_s: asked before each one. `play` is for one thread.
+    """
+
+    def __init__(self, sets: Sequence[FrameSet], offer: Callable[[FrameSet], None],
+                 period_s: Callable[[], float]):
+        self.clock = PlayClock(sets[0].stamp_ns)
+        self._sets = sets
+        self._offer = offer
+        self._period_s = period_s
+        self._next = 0
+        self._due_s: dict[int, float] = {}  # by stamp: of the newest loop
+
+    def play(self, seconds: float) -> int:
+        """Offer for so long; how many there were. Those missed are not made up for."""
+        due_s = time.monotonic()
+        end_s, count = due_s + seconds, 0
+        while due_s < end_s:
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            frame_set = self._sets[self._next]
+            self._next = (self._next + 1) % len(self._sets)
+            self._due_s[frame_set.stamp_ns] = due_s
+            self.clock.reached(frame_set.stamp_ns)
+            self._offer(frame_set)
+            count += 1
+            due_s = max(due_s + self._period_s(), time.monotonic())
+        return count
+
+    def age_s(self, stamp_ns: int) -> float:
+        """What has passed since the frame set of that stamp was due; NaN before the first."""
+        due_s = self._due_s.get(stamp_ns)
+        return float('nan') if due_s is None else time.monotonic() - due_s
+
+
+def as_cameras_send(frame_sets) -> list[FrameSet]:
+    """Frame sets with JPEG pictures, as they come over a network."""
+    return [FrameSet(frame_set.stamp_ns, {name: _jpeg(picture, name) for name, picture
+                                          in frame_set.images.items()}, frame_set.missing)
+            for frame_set in frame_sets]
+
+
+def loop_order(count: int, period_s: float, seconds: float) -> list[tuple[int, int]]:
+    """Stamps, ns, rising, of a loop of at least `seconds`, each with one of `count` frames: forth
+    and back.
+    """
+    there_and_back = [*range(count), *range(count - 2, 0, -1)]
+    steps = max(count, math.ceil(seconds / period_s))
+    return [(round(step * period_s * 1e9), there_and_back[step % len(there_and_back)])
+            for step in range(steps)]
+
+
+def forth_and_back(sets: Sequence[FrameSet], period_s: float, seconds: float) -> list[FrameSet]:
+    """A loop of at least `seconds` from a few frame sets, with the stamps of `loop_order`."""
+    return [replace(sets[frame], stamp_ns=stamp_ns)
+            for stamp_ns, frame in loop_order(len(sets), period_s, seconds)]
+
+
+def _jpeg(picture, name: str) -> EncodedPicture:
+    if isinstance(picture, EncodedPicture):
+        return picture
+    done, data = cv2.imencode('.jpg', cv2.cvtColor(picture.decode(), cv2.COLOR_RGB2BGR),
+                              [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    assert done, name
+    return EncodedPicture(data.tobytes(), name)
+
+
+def run(plan: Plan, say: Callable[[str], None] = lambda text: None,
+        keep: Callable[[dict], None] = lambda line: None) -> dict:
+    """Measure; one row per sample, and a summary. Interrupted, it ends with the rows so far.
+
+    say: takes a line of text after each sample; keep: takes the results piece by piece, in the
+    moment that they are known: the head, each row, the summary.
+
+    Raises `InputError` when no first scene can be made of the recording.
+    """
+    recording = open_recording(plan.recording)
+    test = test_view(recording, None)
+    train = train_views(recording, test, None)
+    sets = as_cameras_send(recording.frame_sets(plan.first, plan.last, train))
+    frames = len(sets)
+    if frames < 2:
+        raise InputError(f'{plan.recording}: {frames} frame to loop; expected at least 2.')
+    period_s = 1 / (plan.rate_hz or recording.rate_hz)
+    sets = forth_and_back(sets, period_s, plan.loop_s)
+    window = Window()
+    unseen = None if test is None else UnseenView(
+        recording, test, plan.config, plan.first, dict(loop_order(frames, period_s, plan.loop_s)))
+
+    def on_snapshot(snapshot: Snapshot) -> None:
+        window.age(loops.age_s(snapshot.stamp_ns))
+        if unseen:
+            unseen.shown(snapshot)
+    live = LivePipeline(plan.config, {name: recording.cameras[name] for name in train},
+                        points=recording.points(), now_ns=lambda: loops.clock(),
+                        on_snapshot=on_snapshot)
+    loops = Loops(sets, live.offer, lambda: period_s)
+    watched = recording.cameras[test or train[0]].undistorted()
+    camera = watched.resized(plan.config.width or watched.width)
+    beside = [_views(live, camera, window, plan.config.budget.view_hz, say)]
+    if unseen:
+        beside.append(Loop('unseen', unseen.turn, lambda error: say(f'no score: {error!r}')))
+    head = {'recording': recording.name, 'machine': machine(), 'rate_hz': 1 / period_s,
+            'cameras': list(train), 'test_view': test, 'config': asdict(plan.config)}
+    keep(head)
+    rows, interrupted = [], False
+    live.start()
+    try:
+        _begin(live, sets[0])
+        for loop in beside:
+            loop.start()
+        for row in _sampled(plan, live, loops, window, unseen):
+            keep(row)
+            rows.append(row)
+            say(line(row))
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        interrupted = True
+    finally:
+        for loop in beside:
+            loop.stop()
+        live.stop()
+    done = {'interrupted': interrupted, 'summary': summary(rows, live.status())}
+    keep(done)
+    return {**head, 'rows': rows, **done}
+
+
+def _views(live: LivePipeline, camera: Camera, window: Window, rate_hz: float, say) -> Loop:
+    """Draws views at a rate, and notes how long they take."""
+    def view() -> float:
+        begun_s = time.perf_counter()
+        if live.view(camera) is not None:
+            window.view(time.perf_counter() - begun_s)
+        return 1 / rate_hz
+    return Loop('views', view, lambda error: say(f'no view: {error!r}'))
+
+
+def _begin(live: LivePipeline, frame_set: FrameSet) -> None:
+    live.offer(frame_set)
+    while (status := live.status()).state != State.STREAMING:
+        if status.state == State.FAILED:
+            raise InputError(status.message)
+        time.sleep(0.05)
+
+
+def _sampled(plan: Plan, live: LivePipeline, loops: Loops, window: Window,
+             unseen: UnseenView | None) -> Iterator[dict]:
+    begun_s, before, before_s = time.monotonic(), live.status(), time.monotonic()
+    every_s = min(plan.every_s, 60 * plan.minutes)
+    count = round(60 * plan.minutes / every_s)
+    scored = min(count, max(1, round(60 / every_s)))  # every so many rows
+    window.taken()
+    if unseen:
+        unseen.begin(scored * every_s)
+    for number in range(1, count + 1):
+        loops.play(every_s)
+        now, now_s = live.status(), time.monotonic()
+        score = unseen.minute(scored * every_s) if unseen and number % scored == 0 else UNSCORED
+        yield {'at_s': now_s - begun_s, **row_of(before, now, now_s - before_s, *window.taken()),
+               **score}
+        before, before_s = now, now_s

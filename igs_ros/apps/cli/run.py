@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`igs run`: a recording through the same pipeline as the node, offline, with scores."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from igs_ros.apps.cli.options import SceneOptions, frame_range
+
+
+@dataclass(frozen=True)
+class Run:
+    """Reconstruct a recording and write results.json, pictures, video.mp4 and the final PLY."""
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """Folder of the recording: rig.json, N3DV or COLMAP (docs/recordings.md)."""
+    out: Path
+    """Folder for the results; made if it is not there."""
+    scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
+    """Settings of the reconstruction."""
+    test_view: str | None = None
+    """Camera to score on, kept from training; default: the recording's held-out camera."""
+    train_views: tuple[str, ...] | None = None
+    """Cameras to reconstruct from; default: all but the held-out ones."""
+    frames: str = '0:'
+    """Frames A:B, 0-based, half-open; frame A is the first scene."""
+    live: bool = False
+    """Play the recording at its own rate into the live pipeline instead of going in lockstep."""
+    profile: Annotated[Path | None, tyro.conf.arg(metavar='FILE.json')] = None
+    """Write a trace of what every thread did when, for ui.perfetto.dev (docs/engine.md)."""
+
+    def main(self) -> int:
+        """Run and write everything below `out`."""
+        from igs_ros.apps.evaluation.offline import (  # heavy: not for --help
+            Request,
+            run,
+            summary_text,
+        )
+        first, last = frame_range(self.frames)
+        results = run(Request(self.data, self.out, self.scene.config(), self.test_view,
+                              self.train_views, first, last, self.live, self.profile))
+        print(summary_text(results))
+        return 0

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibrated pinhole cameras.
+
+`Camera.K` has pixel centres at +0.5: the image spans [0, width] x [0, height] and the middle of
+the first pixel is (0.5, 0.5). OpenCV and ROS CameraInfo put that middle at (0, 0). The half pixel
+lives here (`opencv_K`, `from_opencv_K`) and in `node/convert.py`, nowhere else.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from igs_ros.core.errors import InputError, shown
+
+MAX_SIDE_PX = 16384  # of pictures; what claims to be larger is damaged or means harm
+FOCAL = (0.01, 1000.0)  # lengths in picture sides: a view of 177 degrees, one of 0.06
+MAX_DISTORTION = 100.0  # size of a coefficient
+MAX_NAME = 128  # bytes: names become folders, files and topics
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A camera that stands still in the world.
+
+    Raises `InputError` when the calibration cannot be used (see `_check`).
+    """
+
+    name: str
+    width: int  # px
+    height: int  # px
+    K: np.ndarray  # [3, 3] float64, px, pixel centres at +0.5
+    camera_from_world: np.ndarray  # [4, 4] float64, m, OpenCV axes (x right, y down, z forward)
+    distortion: np.ndarray = field(default_factory=lambda: np.zeros(5))  # plumb_bob k1 k2 p1 p2 k3
+
+    def __post_init__(self):
+        for name in ('K', 'camera_from_world', 'distortion'):
+            value = np.array(getattr(self, name), dtype=np.float64)
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self):
+        require_name(self.name)
+        who = f"camera '{self.name}'"
+        if not (1 <= self.width <= MAX_SIDE_PX and 1 <= self.height <= MAX_SIDE_PX):
+            raise InputError(f'{who}: image size {self.width}x{self.height}; expected 1 to '
+                             f'{MAX_SIDE_PX} px a side. Check the calibration.')
+        if self.K.shape != (3, 3) or not np.isfinite(self.K).all() or self.K[0, 0] <= 0 \
+                or self.K[1, 1] <= 0:
+            raise InputError(f'{who}: intrinsics K = {self.K.tolist()}; expected a finite 3x3 '
+                             f'matrix with positive focal lengths. Calibrate this camera, or make '
+                             f'its driver load the calibration.')
+        if abs(self.K[1, 0]) > 1e-9 * self.K[1, 1] or not np.allclose(self.K[2], (0, 0, 1),
+                                                                      rtol=0, atol=1e-9):
+            raise InputError(f'{who}: intrinsics K = {self.K.tolist()}; expected the form '
+                             f'[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]. Check the calibration: K '
+                             f'is stored row by row.')
+        if abs(self.K[0, 1]) > 1e-9 * self.K[0, 0]:
+            raise InputError(f'{who}: intrinsics with skew {self.K[0, 1]}; expected none. '
+                             f'Calibrate with a pinhole model without skew.')
+        sides = np.array([self.width, self.height])
+        focal, middle = np.diag(self.K)[:2], self.K[:2, 2]
+        if (focal < FOCAL[0] * sides).any() or (focal > FOCAL[1] * sides).any():
+            raise InputError(f'{who}: focal lengths {focal.tolist()} px for pictures of '
+                             f'{self.width}x{self.height}; expected {FOCAL[0]:g} to {FOCAL[1]:g} '
+                             f'times their sides. Check the calibration: K is in pixels.')
+        if (middle < 0).any() or (middle > sides).any():
+            raise InputError(f'{who}: principal point {middle.tolist()} outside its pictures of '
+                             f'{self.width}x{self.height} px; expected it inside. Check the '
+                             f'calibration.')
+        # NaN compares false
+        if self.distortion.shape != (5,) or not (np.abs(self.distortion) <= MAX_DISTORTION).all():
+            raise InputError(f'{who}: distortion {shown(self.distortion.tolist())}; expected five '
+                             f'finite plumb_bob values k1 k2 p1 p2 k3 of at most '
+                             f'{MAX_DISTORTION:g}. Calibrate this camera again.')
+        pose = self.camera_from_world
+        rotation = pose[:3, :3] if pose.shape == (4, 4) else np.zeros((3, 3))
+        rigid = (np.isfinite(pose).all() and np.linalg.det(rotation) > 0
+                 and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3))
+        if not rigid:
+            raise InputError(f'{who}: camera_from_world = {pose.tolist()}; expected a rigid 4x4 '
+                             f'transform (metres). Check the extrinsics.')
+
+    @classmethod
+    def from_opencv_K(cls, name, width, height, K, camera_from_world, distortion=None) -> Camera:
+        """A camera from intrinsics with integer pixel centres (OpenCV, ROS CameraInfo)."""
+        shifted = np.array(K, dtype=np.float64)
+        if shifted.shape == (3, 3):
+            shifted[:2, 2] += 0.5
+        return cls(name, width, height, shifted, camera_from_world,
+                   np.zeros(5) if distortion is None else distortion)
+
+    @property
+    def opencv_K(self) -> np.ndarray:
+        """[3, 3] float64 intrinsics with integer pixel centres (OpenCV, ROS CameraInfo)."""
+        K = self.K.copy()
+        K[:2, 2] -= 0.5
+        return K
+
+    @property
+    def center(self) -> np.ndarray:
+        """[3] float64 position of the camera in the world, m."""
+        return -self.camera_from_world[:3, :3].T @ self.camera_from_world[:3, 3]
+
+    @property
+    def world_from_camera(self) -> np.ndarray:
+        """[4, 4] float64 pose of the optical frame in the world."""
+        pose = np.eye(4)
+        pose[:3, :3] = self.camera_from_world[:3, :3].T
+        pose[:3, 3] = self.center
+        return pose
+
+    @property
+    def distorted(self) -> bool:
+        """Whether straight lines of the world are bent in the image."""
+        return bool(np.any(self.distortion))
+
+    def resized(self, width: int) -> Camera:
+        """The same camera with images of `width` px, the height in proportion (rounded)."""
+        height = max(1, round(self.height * width / self.width))
+        scale = np.array([[width / self.width], [height / self.height], [1.0]])
+        return replace(self, width=int(width), height=int(height), K=self.K * scale)
+
+    def undistorted(self) -> Camera:
+        """The same camera without distortion, intrinsics unchanged."""
+        return replace(self, distortion=np.zeros(5))
+
+    def placed(self, camera_from_world: np.ndarray) -> Camera:
+        """The same camera elsewhere."""
+        return replace(self, camera_from_world=camera_from_world)
+
+    def to_camera(self, points: np.ndarray) -> np.ndarray:
+        """World points [N, 3] in the optical frame, [N, 3] m."""
+        return points @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels [N, 2] (centres at +0.5, no distortion) and depths [N] m of world points [N, 3].
+
+        Points behind the camera get a depth <= 0 and a pixel without meaning.
+        """
+        local = self.to_camera(np.asarray(points, dtype=np.float64))
+        depth = local[:, 2]
+        safe = np.where(np.abs(depth) < 1e-12, 1e-12, depth)
+        return (local[:, :2] / safe[:, None]) * np.diag(self.K)[:2] + self.K[:2, 2], depth
+
+    def unproject(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """World points [N, 3] m of pixels [N, 2] (centres at +0.5) at depths [N] m."""
+        rays = (np.asarray(pixels, dtype=np.float64) - self.K[:2, 2]) / np.diag(self.K)[:2]
+        local = np.concatenate([rays, np.ones((len(rays), 1))], 1) * np.asarray(depth)[:, None]
+        return (local - self.camera_from_world[:3, 3]) @ self.camera_from_world[:3, :3]
+
+    def working_maps(self, target: Camera) -> tuple[np.ndarray, np.ndarray]:
+        """Remap tables (float32 [h, w] x and y, OpenCV pixels of this camera's raw image).
+
+        For `target`, this camera undistorted and resized: undistortion and resizing in one pass.
+        """
+        return cv2.initUndistortRectifyMap(
+            self.opencv_K, self.distortion, None, target.opencv_K,
+            (target.width, target.height), cv2.CV_32FC1)
+
+
+def require_name(name: str) -> None:
+    """Raise `InputError` unless `name` can be a camera's: it becomes folders, files and topics."""
+    good = (isinstance(name, str) and name.isprintable() and name == name.strip()
+            and 0 < len(name.encode()) <= MAX_NAME and not name.startswith('.')
+            and not {'/', '\\'} & set(name))
+    if not good:
+        raise InputError(f'camera {shown(name)}: expected a name of 1 to {MAX_NAME} bytes without '
+                         f'/, \\ and control characters, not starting with a dot or a space. '
+                         f'Rename this camera.')
+
+
+def pixel_grid(camera: Camera) -> np.ndarray:
+    """[H, W, 2] float64 centres of all pixels, (x, y)."""
+    x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    return np.stack([x, y], -1)

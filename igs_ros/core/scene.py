@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Gaussian scene: natural values, in the world frame."""
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from igs_ros.core.errors import InputError
+
+ATTRIBUTES = ('means', 'quats', 'scales', 'opacities', 'sh')
+MAX_POSITION = 1e6  # m from the origin: beyond, float32 is too coarse to mean anything
+MIN_SCALE = torch.finfo(torch.float32).tiny  # m; smaller ones underflow to 0
+SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianScene:
+    """N Gaussians, float32 tensors on one device, world frame.
+
+    Log scales and logit opacities exist only inside the optimiser, xyzw quaternions only in ROS
+    messages; everywhere else a scene holds the values below. The tensors are never written to.
+
+    Raises `AssertionError` on shapes that do not fit together (a programming error: bad files
+    and messages are refused by their readers with `InputError`).
+    """
+
+    means: torch.Tensor  # [N, 3] m
+    quats: torch.Tensor  # [N, 4] wxyz, unit
+    scales: torch.Tensor  # [N, 3] m, linear standard deviations
+    opacities: torch.Tensor  # [N] 0..1
+    sh: torch.Tensor  # [N, K, 3] sRGB, coefficient-major, DC first; colour = SH(direction) + 0.5
+    velocities: torch.Tensor | None = None  # [N, 3] m/s, None = unknown
+
+    def __post_init__(self):
+        n = len(self.means)
+        assert self.means.shape == (n, 3), self.means.shape
+        assert self.quats.shape == (n, 4), self.quats.shape
+        assert self.scales.shape == (n, 3), self.scales.shape
+        assert self.opacities.shape == (n,), self.opacities.shape
+        assert self.sh.ndim == 3 and self.sh.shape[0] == n and self.sh.shape[2] == 3
+        assert self.sh.shape[1] in (1, 4, 9, 16), self.sh.shape
+        assert self.velocities is None or self.velocities.shape == (n, 3)
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def sh_degree(self) -> int:
+        """Degree of the spherical harmonics, 0..3."""
+        return {1: 0, 4: 1, 9: 2, 16: 3}[self.sh.shape[1]]
+
+    @property
+    def device(self) -> torch.device:
+        """The device of all tensors."""
+        return self.means.device
+
+    def replaced(self, **changes) -> GaussianScene:
+        """A scene with some tensors replaced."""
+        return replace(self, **changes)
+
+    def select(self, rows) -> GaussianScene:
+        """The Gaussians `rows` (index or boolean tensor), in that order."""
+        return self._map(lambda tensor: tensor[rows])
+
+    def to(self, device) -> GaussianScene:
+        """The same scene on another device."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def with_sh_degree(self, degree: int) -> GaussianScene:
+        """The same scene with SH cut to, or padded with zeros to, `degree` (0..3)."""
+        terms = (degree + 1) ** 2
+        kept = self.sh[:, :terms]
+        padding = kept.new_zeros((len(self), terms - kept.shape[1], 3))
+        return self.replaced(sh=torch.cat([kept, padding], 1).contiguous())
+
+    def finite(self) -> torch.Tensor:
+        """[N] bool: Gaussians without NaN or infinity in any attribute."""
+        ok = torch.ones(len(self), dtype=torch.bool, device=self.device)
+        for name in ATTRIBUTES:
+            ok &= torch.isfinite(getattr(self, name))[:, None].flatten(1).all(1)
+        return ok
+
+    def _map(self, change) -> GaussianScene:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return GaussianScene(**{k: None if v is None else change(v) for k, v in values.items()})
+
+
+def concatenated(scenes: list[GaussianScene]) -> GaussianScene:
+    """One scene of all the Gaussians, in order; velocities only if every part has them."""
+    parts = {name: torch.cat([getattr(s, name) for s in scenes]) for name in ATTRIBUTES}
+    known = all(s.velocities is not None for s in scenes)
+    parts['velocities'] = torch.cat([s.velocities for s in scenes]) if known else None
+    return GaussianScene(**parts)
+
+
+def empty_scene(sh_degree: int = 0, device='cpu') -> GaussianScene:
+    """A scene of no Gaussians."""
+    def zeros(*shape):
+        return torch.zeros(shape, dtype=torch.float32, device=device)
+    return GaussianScene(zeros(0, 3), zeros(0, 4), zeros(0, 3), zeros(0),
+                         zeros(0, (sh_degree + 1) ** 2, 3))
+
+
+def checked(scene: GaussianScene, origin: str) -> GaussianScene:
+    """`scene` if every value can be rendered, else `InputError` naming `origin`."""
+    bad = int((~scene.finite()).sum())
+    if bad:
+        raise InputError(f'{origin}: {bad} of {len(scene)} Gaussians hold NaN or infinite values; '
+                         f'expected finite ones. Export the scene again.')
+    far = int((scene.means.abs() > MAX_POSITION).any(1).sum())
+    if far:
+        raise InputError(f'{origin}: {far} of {len(scene)} Gaussians lie more than '
+                         f'{MAX_POSITION:g} m from the origin; expected metres in the frame of '
+                         f'the cameras. Shift or scale the scene.')
+    return scene

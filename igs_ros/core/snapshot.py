@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scene at one instant, as every part of the line hands it on."""
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+
+from igs_ros.core.scene import GaussianScene
+from igs_ros.stages.motion.models import Moved
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The scene at one instant, with the key it came from."""
+
+    scene: GaussianScene  # what to show: the key's rows, moved
+    stamp_ns: int  # of the frame set that `scene` shows
+    scene_id: int  # changes when the scene starts anew
+    sequence: int  # counts keys and snapshots of one scene_id together
+    key: GaussianScene
+    key_stamp_ns: int  # of the frame set that `key` shows
+    key_sequence: int  # that of the key itself, just below its first snapshot's
+    moved_rows: np.ndarray  # [M] uint32: rows of the key that moved
+
+    @property
+    def is_new_key(self) -> bool:
+        """Whether this is the first snapshot of its key."""
+        return self.sequence == self.key_sequence + 1
+
+
+def new_scene_id() -> int:
+    """1 .. 2^32 - 1: what no other scene has been called, by this process or any before it.
+
+    Random, not counted, and not from the seed: a receiver that outlives the node must not take the
+    new scene for more of the old one, and the clock of a robot may start at the same time again.
+    """
+    return 1 + secrets.randbelow(2 ** 32 - 1)
+
+
+def first_snapshot(scene: GaussianScene, stamp_ns: int, scene_id: int = 1) -> Snapshot:
+    """The first snapshot of a scene: the key itself."""
+    return Snapshot(scene, stamp_ns, scene_id, 2, scene, stamp_ns, 1, np.zeros(0, np.uint32))
+
+
+def advanced(last: Snapshot, moved: Moved) -> Snapshot:
+    """The next snapshot: the same key, moved further."""
+    return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 1, last.key,
+                    last.key_stamp_ns, last.key_sequence, moved.rows)
+
+
+def with_new_key(last: Snapshot, key: GaussianScene, key_stamp_ns: int, moved: Moved) -> Snapshot:
+    """The next snapshot: a new key, which shows `key_stamp_ns`, moved to what is shown now."""
+    return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 2, key,
+                    key_stamp_ns, last.sequence + 1, moved.rows)

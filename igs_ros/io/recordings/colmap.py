@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COLMAP binary models: `sparse/0/{cameras,images,points3D}.bin` and `images`.
+
+A model is one static frame set with a camera per image. Where `images` holds one folder per
+camera (image names like cam00/000.png), the folders are cameras and their files are frames; the
+pose of a camera is that of its registered image. COLMAP, too, has pixel centres at +0.5.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError, shown
+from igs_ros.core.points import Points, checked_points
+from igs_ros.io.recordings.recording import Recording
+from igs_ros.io.recordings.sources import ImageSource, image_folder
+
+log = logging.getLogger(__name__)
+
+MODEL = 'sparse/0'
+MARKER = f'{MODEL}/cameras.bin'
+MAX_PATH = 1000  # characters of an image's name
+RATE_HZ = 30.0  # COLMAP knows no time
+
+# id: name, number of parameters; order as in COLMAP's src/colmap/sensor/models.h
+MODELS = {0: ('SIMPLE_PINHOLE', 3), 1: ('PINHOLE', 4), 2: ('SIMPLE_RADIAL', 4), 3: ('RADIAL', 5),
+          4: ('OPENCV', 8)}
+OTHER_MODELS = {5: 'OPENCV_FISHEYE', 6: 'FULL_OPENCV', 7: 'FOV', 8: 'SIMPLE_RADIAL_FISHEYE',
+                9: 'RADIAL_FISHEYE', 10: 'THIN_PRISM_FISHEYE', 11: 'RAD_TAN_THIN_PRISM_FISHEYE'}
+SAME_PLACE = 1e-3  # poses of one camera that differ by less, in metres or radians, are one
+
+
+@dataclass(frozen=True, eq=False)
+class RegisteredImage:
+    """One image of the model."""
+
+    name: str
+    camera_from_world: np.ndarray  # [4, 4] float64
+    camera_id: int
+
+
+def read(folder: Path) -> Recording:
+    """The recording in `folder`; raises `InputError`."""
+    intrinsics = _read_cameras(folder / MARKER)
+    images = _read_images(folder / MODEL / 'images.bin')
+    for image in images:
+        if image.camera_id not in intrinsics:
+            raise InputError(f'{folder / MODEL}: image {shown(image.name)} names camera '
+                             f'{image.camera_id}, which cameras.bin lacks; export both together.')
+    cameras, sources = {}, {}
+    for name, image, source in _pictures(folder / 'images', images):
+        if name in cameras:
+            raise InputError(f"{folder / 'images'}: two cameras would be called '{name}'; "
+                             f'expected names that differ without their suffix. Rename one.')
+        width, height, K, distortion = intrinsics[image.camera_id]
+        try:
+            cameras[name] = Camera(name, width, height, K, image.camera_from_world, distortion)
+        except InputError as error:
+            raise InputError(f'{folder / MODEL}: {error}') from error
+        sources[name] = source
+    if any(source.length > 1 for source in sources.values()):
+        log.warning('%s: COLMAP models hold no frame rate; taking %g Hz', folder, RATE_HZ)
+    points = folder / MODEL / 'points3D.bin'
+    return Recording(folder.resolve().name, folder, cameras, sources, RATE_HZ,
+                     load_points=(lambda: read_points(points)) if points.is_file() else None)
+
+
+def read_points(path: Path) -> Points:
+    """The points of a points3D.bin; raises `InputError` when it is truncated or not finite."""
+    data = _Bytes(path)
+    count = data.take('Q')[0]
+    xyz, rgb = [], []
+    for _ in range(count):
+        values = data.take('Q3d3Bd')
+        xyz.append(values[1:4])
+        rgb.append(values[4:7])
+        data.skip(8 * data.take('Q')[0])  # the track: image and feature number, int32 each
+    points = Points(np.array(xyz, np.float32).reshape(-1, 3),
+                    np.array(rgb, np.uint8).reshape(-1, 3))
+    return checked_points(points, str(path))
+
+
+class _Bytes:
+    """Little-endian values of a file, one after the other; truncation is an `InputError`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.at = 0
+        try:
+            self.data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f'{path}: cannot be read ({error.strerror}); expected a COLMAP '
+                             f'binary model. Copy the recording completely.') from error
+
+    def take(self, layout: str) -> tuple:
+        start = self.at
+        self.skip(struct.calcsize('<' + layout))
+        return struct.unpack_from('<' + layout, self.data, start)
+
+    def skip(self, count: int) -> None:
+        self.at += count
+        if self.at > len(self.data):
+            self._truncated()
+
+    def text(self) -> str:
+        end = self.data.find(b'\0', self.at)
+        if end < 0:
+            self._truncated()
+        start, self.at = self.at, end + 1
+        return self.data[start:end].decode('utf-8', 'replace')
+
+    def _truncated(self):
+        raise InputError(f'{self.path}: ends after {len(self.data)} bytes in the middle of an '
+                         f'entry; expected a complete COLMAP binary model. Copy it again.')
+
+
+def _read_cameras(path: Path) -> dict[int, tuple[int, int, np.ndarray, np.ndarray]]:
+    """Width, height, K [3, 3] and plumb_bob distortion [5] by camera id."""
+    data = _Bytes(path)
+    cameras = {}
+    for _ in range(data.take('Q')[0]):
+        camera_id, model, width, height = data.take('iiQQ')
+        if model not in MODELS:
+            raise InputError(
+                f'{path}: camera {camera_id} has the model '
+                f'{OTHER_MODELS.get(model, f"number {model}")}; expected '
+                f'{", ".join(name for name, _ in MODELS.values())}. Run '
+                f'`colmap image_undistorter` and use what it writes.')
+        name, count = MODELS[model]
+        K, distortion = _intrinsics(name, data.take(f'{count}d'))
+        cameras[camera_id] = (width, height, K, distortion)
+    return cameras
+
+
+def _intrinsics(model: str, values: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """K [3, 3] and distortion k1 k2 p1 p2 k3 of a camera's parameters."""
+    one_focal = model in ('SIMPLE_PINHOLE', 'SIMPLE_RADIAL', 'RADIAL')
+    fx, fy, cx, cy, *bend = (values[0], *values) if one_focal else values
+    distortion = np.zeros(5)
+    distortion[:len(bend)] = bend  # k | k1 k2 | k1 k2 p1 p2
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), distortion
+
+
+def _read_images(path: Path) -> list[RegisteredImage]:
+    """The registered images, by name."""
+    data = _Bytes(path)
+    images = []
+    for _ in range(data.take('Q')[0]):
+        values = data.take('I7di')
+        name = data.text()
+        parts = PurePosixPath(name).parts
+        if not parts or '..' in parts or name.startswith('/') or not name.isprintable() \
+                or len(name) > MAX_PATH:
+            raise InputError(f'{path}: image {len(images)} has the name {shown(name)}; expected a '
+                             f'path below images/. Export the model again.')
+        data.skip(24 * data.take('Q')[0])  # the features: x, y, number of the 3-D point
+        images.append(RegisteredImage(name, _pose(values[1:5], values[5:8]), values[8]))
+    if not images:
+        raise InputError(f'{path}: no registered image; expected at least one. Run the mapper '
+                         f'again.')
+    return sorted(images, key=lambda image: image.name)
+
+
+def _pose(quat, translation) -> np.ndarray:
+    """camera_from_world [4, 4] of COLMAP's wxyz quaternion and translation."""
+    with np.errstate(invalid='ignore', over='ignore'):  # NaN, which `Camera` refuses
+        w, x, y, z = np.array(quat) / np.linalg.norm(quat)
+    pose = np.eye(4)
+    pose[:3, :3] = [[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+                    [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+                    [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]]
+    pose[:3, 3] = translation
+    return pose
+
+
+def _pictures(folder: Path, images: list[RegisteredImage]
+              ) -> Iterator[tuple[str, RegisteredImage, ImageSource]]:
+    """Camera name, registered image and pictures of every camera."""
+    by_folder: dict[str, list[RegisteredImage]] = {}
+    for image in images:
+        by_folder.setdefault(str(PurePosixPath(image.name).parent), []).append(image)
+    if len(by_folder) > 1 and '.' not in by_folder:
+        for name, registered in by_folder.items():
+            yield (name.replace('/', '_'), _standing(folder / name, registered),
+                   image_folder(_present(folder / name)))
+        return
+    for image in images:
+        name = str(PurePosixPath(image.name).with_suffix('')).replace('/', '_')
+        yield name, image, ImageSource(folder, [_present(folder / image.name)])
+
+
+def _standing(path: Path, registered: list[RegisteredImage]) -> RegisteredImage:
+    first = registered[0]
+    for other in registered[1:]:
+        if np.abs(other.camera_from_world - first.camera_from_world).max() > SAME_PLACE:
+            raise InputError(f"{path}: '{first.name}' and '{other.name}' have different poses; "
+                             f'expected a camera that stands still (one folder per camera). Put '
+                             f'all images into one folder to read them as a static scene.')
+    return first
+
+
+def _present(path: Path) -> Path:
+    if not os.path.exists(path):  # Path.exists raises for names that are too long
+        raise InputError(f'{path}: missing, but the COLMAP model names it. Copy the recording '
+                         f'completely.')
+    return path

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recording: calibrated cameras and, lazily, what they saw. Every reader makes one of these."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError, shown
+from igs_ros.core.frames import FrameSet, Picture, check_size
+from igs_ros.core.points import Points
+from igs_ros.io.recordings.sources import DepthSource, Source, VideoSource
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A rig that stands still, and the pictures of its cameras.
+
+    Readers end with `checked`, so that a recording in hand can be read from its first frame.
+    """
+
+    name: str
+    path: Path
+    cameras: Mapping[str, Camera]  # as calibrated: raw picture size, with distortion
+    sources: Mapping[str, Source]  # same keys
+    rate_hz: float
+    held_out: tuple[str, ...] = ()  # cameras kept from training by whoever recorded it
+    load_points: Callable[[], Points] | None = None
+    depths: Mapping[str, DepthSource] = field(default_factory=dict)  # of some of the cameras
+    _reported: set[str] = field(default_factory=set)  # cameras whose early end was logged
+
+    @property
+    def frames_total(self) -> int:
+        """Frames of the longest camera."""
+        return max(source.length for source in self.sources.values())
+
+    def stamp_ns(self, index: int) -> int:
+        """The time of frame `index` since the first one, ns."""
+        return round(index * 1e9 / self.rate_hz)
+
+    def points(self) -> Points | None:
+        """Coloured points of the first frame, where the recording has them.
+
+        Raises `InputError` when their file cannot be read.
+        """
+        return self.load_points() if self.load_points else None
+
+    def frame_sets(self, first: int = 0, last: int | None = None,
+                   cameras: Iterable[str] | None = None, step: int = 1) -> Iterator[FrameSet]:
+        """Frame sets first, first + step, ... before `last` (None = to the end), in time order.
+
+        A camera whose pictures end early is `missing` from there on, and one warning says so;
+        the iteration ends where all have ended. Raises `InputError` (at the call) for an empty
+        range or a camera that is not in the recording.
+        """
+        names = tuple(self.cameras if cameras is None else cameras)
+        self._require(names)
+        total = self.frames_total
+        end = total if last is None else last
+        if not 0 <= first < min(end, total) or step < 1:
+            raise InputError(f'{self.path}: frames {first}:{end} step {step} asked for; expected '
+                             f'a range inside 0:{total} and a step of at least 1.')
+        if end > total:
+            log.warning('%s: frames %d:%d asked for, it has %d; stopping there', self.path,
+                        first, end, total)
+        return self._frame_sets(names, range(first, min(end, total), step))
+
+    def _frame_sets(self, names: tuple[str, ...], indices: range) -> Iterator[FrameSet]:
+        streams = {name: self.sources[name].pictures(indices.start, indices.stop, indices.step)
+                   for name in names}
+        try:
+            for index in indices:
+                images = {}
+                for name in tuple(streams):
+                    picture = next(streams[name], None)
+                    if picture is None:
+                        del streams[name]
+                        self._report_end(name, index)
+                    else:
+                        images[name] = picture
+                if not images:
+                    return
+                missing = tuple(name for name in names if name not in images)
+                depths = {name: self.depths[name].picture(index) for name in images
+                          if name in self.depths}
+                yield FrameSet(self.stamp_ns(index), images, missing,
+                               depths={k: v for k, v in depths.items() if v is not None})
+        finally:
+            for stream in streams.values():
+                stream.close()  # closes the videos when the caller stops early
+
+    def _report_end(self, name: str, index: int) -> None:
+        if name in self._reported:
+            return
+        self._reported.add(name)
+        log.warning("%s: camera '%s' has no frame %d of %d, the file is truncated or shorter than "
+                    'the others; going on without this camera from there',
+                    self.sources[name].path, name, index, self.frames_total)
+
+    def _require(self, names: tuple[str, ...]) -> None:
+        unknown = [name for name in names if name not in self.cameras]
+        if unknown or not names:
+            raise InputError(f"{self.path}: no camera {', '.join(map(repr, unknown)) or 'given'}; "
+                             f"this recording has {', '.join(self.cameras)}.")
+
+
+def checked(recording: Recording) -> Recording:
+    """`recording`, if the first picture of every camera decodes and fits the calibration.
+
+    Raises `InputError` naming the file else.
+    """
+    unknown = [name for name in recording.held_out if name not in recording.cameras]
+    if unknown:
+        raise InputError(f"{recording.path}: held_out names {shown(unknown)}; expected cameras "
+                         f"of this rig: {', '.join(recording.cameras)}.")
+    for name, camera in recording.cameras.items():
+        source = recording.sources[name]
+        try:
+            if isinstance(source, VideoSource):
+                check_size(source, camera)  # before a frame is decoded
+            picture = _first_picture(source)
+            check_size(picture, camera)
+        except InputError as error:
+            raise InputError(f"{source.path}: camera '{name}': {error}") from error
+        picture.decode()
+    return recording
+
+
+def _first_picture(source: Source) -> Picture:
+    stream = source.pictures(0, 1, 1)
+    picture = next(stream, None)
+    stream.close()
+    if picture is None:
+        raise InputError(f'{source.path}: not a single picture can be decoded; the file is '
+                         f'truncated or corrupt. Copy or export it again.')
+    return picture
+
+
+def test_view(recording: Recording, asked: str | None = None) -> str | None:
+    """The camera to score on: `asked`, else the first held-out camera, else None.
+
+    With None, every camera trains and test scores are null; one warning says so. Raises
+    `InputError` when there is no camera `asked`.
+    """
+    if asked is not None:
+        recording._require((asked,))
+        return asked
+    if recording.held_out:
+        return recording.held_out[0]
+    log.warning('%s: no camera is held out and no test view is given: all cameras train, test '
+                'scores are null', recording.path)
+    return None
+
+
+def train_views(recording: Recording, test: str | None,
+                asked: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The cameras to reconstruct from, in the order of the recording.
+
+    `asked`, else all but the test view; where that is a held-out camera, the other held-out ones
+    stay out as well. Raises `InputError` when a camera is not there, when none is left, or when
+    the test view would train.
+    """
+    left_out = {test} | (set(recording.held_out) if test in recording.held_out else set())
+    wanted = [c for c in recording.cameras if c not in left_out] if asked is None else list(asked)
+    recording._require(tuple(wanted))
+    if test in wanted:
+        raise InputError(f"{recording.path}: camera '{test}' is both test view and train view; "
+                         f'expected different ones. Take it out of one of them.')
+    return tuple(name for name in recording.cameras if name in set(wanted))

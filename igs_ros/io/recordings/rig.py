@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rig.json layout: one calibration file, one video or image folder per camera.
+
+The fields are described in docs/recordings.md.
+"""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from igs_ros.core.camera import Camera, require_name
+from igs_ros.core.errors import InputError, shown
+from igs_ros.core.files import read_json
+from igs_ros.io.codec.ply import read_points
+from igs_ros.io.recordings.recording import Recording
+from igs_ros.io.recordings.sources import (
+    DepthSource,
+    Source,
+    depth_folder,
+    image_folder,
+    video_file,
+)
+
+MARKER = 'rig.json'
+POINTS = 'points3d.ply'
+MAX_SCENE = 200
+LEAST_RATE, MOST_RATE = 1e-3, 1e5  # Hz
+
+
+def read(folder: Path) -> Recording:
+    """The recording described by `folder`/rig.json; raises `InputError`."""
+    rig = _load(folder / MARKER)
+    cameras = cameras_of(rig, folder / MARKER)
+    sources = {name: _source(folder, entry)
+               for name, entry in zip(cameras, rig['cameras'], strict=True)}
+    points = folder / POINTS
+    held_out = rig.get('held_out', [])
+    if not isinstance(held_out, list):
+        raise InputError(f'{folder / MARKER}: held_out is {shown(held_out)}; expected a list '
+                         f'of camera names.')
+    scene = rig.get('scene', '')
+    if not isinstance(scene, str) or not scene.isprintable() or len(scene) > MAX_SCENE:
+        raise InputError(f'{folder / MARKER}: scene is {shown(scene)}; expected a name of at most '
+                         f'{MAX_SCENE} characters.')
+    return Recording(
+        name=scene or folder.resolve().name,
+        path=folder,
+        cameras=cameras,
+        sources=sources,
+        rate_hz=_rate(rig, folder / MARKER, sources),
+        held_out=tuple(map(str, held_out)),
+        load_points=(lambda: read_points(points)) if points.is_file() else None,
+        depths=_depths(rig, folder),
+    )
+
+
+def read_rig(path: str | Path) -> dict[str, Camera]:
+    """The calibrated cameras of a rig.json, by name; pictures are not looked for.
+
+    Raises `InputError` naming the file and the camera.
+    """
+    return cameras_of(_load(Path(path)), path)
+
+
+def cameras_of(rig: dict, origin: str | Path) -> dict[str, Camera]:
+    """The cameras of a parsed rig.json; `origin` is named in an `InputError`."""
+    if not isinstance(rig.get('cameras'), list) or not rig['cameras']:
+        raise InputError(f"{origin}: no list 'cameras'; expected one entry per camera as "
+                         f'docs/recordings.md describes.')
+    center = _number(rig.get('pixel_center', 0.5), f'{origin}: pixel_center')
+    if center not in (0.0, 0.5):
+        raise InputError(f'{origin}: pixel_center {center}; expected 0.5 (the image spans '
+                         f'[0,width]x[0,height]) or 0 (OpenCV).')
+    cameras = {}
+    for number, entry in enumerate(rig['cameras']):
+        name = entry.get('name') if isinstance(entry, dict) else None
+        if not isinstance(name, str) or not name or name in cameras:
+            raise InputError(f'{origin}: camera number {number} has the name {shown(name)}; '
+                             f'expected a name of its own for every camera.')
+        try:
+            require_name(name)  # here already: messages below name the camera
+        except InputError as error:
+            raise InputError(f'{origin}: {error}') from error
+        cameras[name] = _camera(entry, f"{origin}: camera '{name}'", center)
+    return cameras
+
+
+def _load(path: Path) -> dict:
+    rig = read_json(path, 'a rig file as docs/recordings.md describes')
+    if not isinstance(rig, dict):
+        raise InputError(f"{path}: no object with a list 'cameras'; expected a rig file as "
+                         f'docs/recordings.md describes.')
+    return rig
+
+
+def _camera(entry: dict, who: str, pixel_center: float) -> Camera:
+    for key in ('width', 'height', 'K', 'world_to_camera'):
+        if key not in entry:
+            raise InputError(f"{who} has no '{key}'; expected name, width, height, K and "
+                             f'world_to_camera. Calibrate this camera, or take it out of the '
+                             f'file.')
+    K = _array(entry['K'], (3, 3), f'{who}: K')
+    pose = _array(entry['world_to_camera'], (4, 4), f'{who}: world_to_camera')
+    dist = entry.get('dist', [])
+    if not isinstance(dist, list) or len(dist) > 5:
+        raise InputError(f'{who}: dist {shown(dist)}; expected up to five plumb_bob values '
+                         f'k1 k2 p1 p2 k3. Calibrate with that model.')
+    distortion = np.zeros(5)
+    distortion[:len(dist)] = _array(dist, (len(dist),), f'{who}: dist')
+    size = [_pixels(entry[key], f'{who}: {key}') for key in ('width', 'height')]
+    build = Camera if pixel_center else Camera.from_opencv_K
+    try:
+        return build(entry['name'], *size, K, pose, distortion)
+    except InputError as error:
+        raise InputError(f'{who.split(": camera")[0]}: {error}') from error
+
+
+def _source(folder: Path, entry: dict) -> Source:
+    """Where the camera's pictures are: 'video', 'images', else NAME/ or NAME.mp4."""
+    name = entry['name']
+    if 'video' in entry:
+        return video_file(_present(folder, entry, 'video'))
+    if 'images' in entry:
+        return image_folder(_present(folder, entry, 'images'))
+    if (folder / name).is_dir():
+        return image_folder(folder / name)
+    return video_file(_present(folder, {'name': name, 'video': f'{name}.mp4'}, 'video'))
+
+
+def _depths(rig: dict, folder: Path) -> dict[str, DepthSource]:
+    """The depth pictures of the cameras that declare some."""
+    scale = _number(rig.get('depth_scale', 0.001), f'{folder / MARKER}: depth_scale')
+    if not 0 < scale <= 1000:
+        raise InputError(f'{folder / MARKER}: depth_scale {scale}; expected metres per unit of '
+                         f'the depth pictures, above 0 and at most 1000, such as 0.001 for '
+                         f'millimetres.')
+    return {entry['name']: depth_folder(_present(folder, entry, 'depth'), scale)
+            for entry in rig['cameras'] if 'depth' in entry}
+
+
+def _present(folder: Path, entry: dict, key: str) -> Path:
+    """Where the rig file says that pictures are; it is only ever read from."""
+    place, who = entry[key], f"{folder / MARKER}: camera '{entry['name']}'"
+    if not isinstance(place, str) or not place or not place.isprintable():
+        raise InputError(f'{who}: {key} is {shown(place)}; expected a path relative to the '
+                         f'folder of {MARKER}.')
+    path = folder / place
+    if not os.path.exists(path):  # Path.exists raises for names that are too long
+        raise InputError(f"{path}: missing; expected the pictures of camera '{entry['name']}'. "
+                         f'Copy the recording completely, or take the camera out of {MARKER}.')
+    return path
+
+
+def _rate(rig: dict, origin: Path, sources: dict[str, Source]) -> float:
+    known = [source.rate_hz for source in sources.values() if source.rate_hz]
+    rate = _number(rig.get('fps', known[0] if known else 0), f'{origin}: fps')
+    if not LEAST_RATE <= rate <= MOST_RATE:
+        raise InputError(f"{origin}: fps {shown(rig.get('fps'))}; expected the frames per "
+                         f'second of the cameras, {LEAST_RATE:g} to {MOST_RATE:g}. Write it into '
+                         f'the file.')
+    return rate
+
+
+def _number(value, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f'{what} is {shown(value)}; expected a number.')
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f'{what} is a whole number of more than 308 digits; expected a number '
+                         f'that can be meant.') from None
+
+
+def _pixels(value, what: str) -> int:
+    if not _number(value, what).is_integer():
+        raise InputError(f'{what} is {shown(value)}; expected a whole number of pixels.')
+    return int(value)
+
+
+def _array(value, shape: tuple[int, ...], what: str) -> np.ndarray:
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        array = None
+    if array is None or array.shape != shape:
+        raise InputError(f'{what} is {shown(value)}; expected numbers of shape '
+                         f"{'x'.join(map(str, shape))}.")
+    return array

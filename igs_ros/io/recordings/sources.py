@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the pictures of one camera come from: a video, or image files in order; its depth."""
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import av
+from av.video.reformatter import Interpolation
+
+from igs_ros.core.errors import InputError, error_line
+from igs_ros.core.frames import EncodedDepth, EncodedPicture, Picture, RawPicture
+
+MOST_BYTES = 500_000_000  # of a picture file
+BLOCK = 128  # px
+# Text in a video that is no UTF-8 must not matter. PyAV 19 sees to it itself.
+_ANY_METADATA = {'metadata_errors': 'replace'} if int(av.__version__.split('.')[0]) < 19 else {}
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+class Source(Protocol):
+    """The pictures of one camera."""
+
+    path: Path  # named in messages
+    length: int  # pictures it promises; a truncated one holds fewer
+    rate_hz: float | None  # where the source itself knows it
+
+    def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
+        """Pictures first, first + step, ... before `last`; ends early where the source does."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """Image files, one per frame."""
+
+    path: Path  # the folder
+    files: Sequence[Path]
+    rate_hz: float | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of files."""
+        return len(self.files)
+
+    def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
+        """The files, read but not decoded; raises `InputError` when one cannot be read."""
+        for file in self.files[first:last:step]:
+            yield EncodedPicture(_bytes(file), str(file))
+
+
+@dataclass(frozen=True, eq=False)
+class DepthSource:
+    """Depth pictures of one camera, 16-bit PNG files, one per frame from the first on."""
+
+    path: Path  # the folder
+    files: Sequence[Path]
+    metres_per_unit: float
+
+    def picture(self, index: int) -> EncodedDepth | None:
+        """That of frame `index`, read but not decoded; None where the files have ended."""
+        if index >= len(self.files):
+            return None
+        return EncodedDepth(_bytes(self.files[index]), str(self.files[index]),
+                            self.metres_per_unit)
+
+
+@dataclass(frozen=True, eq=False)
+class VideoSource:
+    """A video file. Frames before `first` are decoded and dropped: exact for any codec."""
+
+    path: Path
+    length: int
+    rate_hz: float | None
+    frame_size: tuple[int, int]  # width and height, px; much larger frames are not decoded
+
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames in px, as the file says."""
+        return self.frame_size
+
+    def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
+        """Decoded frames, uint8 RGB; ends where the file cannot be decoded any further."""
+        with _opened(self.path) as container:
+            stream = container.streams.video[0]
+            # a frame may say that it is gigantic; decoders round sizes up to whole blocks
+            width, height = (side + BLOCK for side in self.frame_size)
+            stream.codec_context.options = {'max_pixels': str(width * height)}
+            frames = container.decode(stream)
+            for index in range(last):
+                try:
+                    frame = next(frames, None)
+                except (av.FFmpegError, ValueError):
+                    return
+                if frame is None:
+                    return
+                if index >= first and (index - first) % step == 0:
+                    # bicubic chroma, as OpenCV and ffmpeg do; a file without a colour tag
+                    # counts as BT.601 limited range there and here
+                    yield RawPicture(frame.to_ndarray(format='rgb24',
+                                                      interpolation=Interpolation.BICUBIC))
+
+
+def depth_folder(path: Path, metres_per_unit: float) -> DepthSource:
+    """The PNG files of a folder, sorted by name; `InputError` where there are none."""
+    there = path.iterdir() if path.is_dir() else ()
+    files = sorted(file for file in there
+                   if file.suffix.lower() == '.png' and file.is_file())
+    if not files:
+        raise InputError(f'{path}: no folder of PNG files; expected depth pictures, 16 bits per '
+                         f'pixel. Check the recording.')
+    return DepthSource(path, files, metres_per_unit)
+
+
+def image_folder(path: Path, rate_hz: float | None = None) -> ImageSource:
+    """The JPEG and PNG files of a folder, sorted by name; `InputError` where there are none."""
+    if not path.is_dir():
+        raise InputError(f'{path}: a file; expected a folder of images. Check the recording.')
+    files = sorted(f for f in path.iterdir()
+                   if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
+    if not files:
+        raise InputError(f'{path}: a folder without images; expected '
+                         f'{", ".join("*" + s for s in IMAGE_SUFFIXES)}. Check the recording.')
+    return ImageSource(path, files, rate_hz)
+
+
+def video_file(path: Path) -> VideoSource:
+    """A video file; raises `InputError` when it cannot be opened or holds no picture stream."""
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        length, size = stream.frames, (stream.width, stream.height)
+        rate = float(stream.average_rate) if stream.average_rate else None
+        try:
+            if not length:  # containers without an index: count the packets
+                length = sum(packet.size > 0 for packet in container.demux(stream))
+        except av.FFmpegError as error:
+            raise InputError(f'{path}: no readable video ({error_line(error)}); it may be '
+                             f'truncated. Copy or export it again.') from error
+    return VideoSource(path, length, rate, size)
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        with open(file, 'rb') as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) <= MOST_BYTES:
+            return content
+    except OSError as error:
+        raise InputError(f'{file}: cannot be read ({error.strerror}); expected an image. Copy the '
+                         f'recording again.') from error
+    raise InputError(f'{file}: longer than {MOST_BYTES / 1e6:g} MB; expected an image. Check the '
+                     f'recording.')
+
+
+def _opened(path: Path):
+    if not path.is_file():
+        raise InputError(f'{path}: no file; expected a video. Check the recording.')
+    try:
+        # 'file:' because a name like http:... would be taken for an address
+        container = av.open(f'file:{path}', **_ANY_METADATA)
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(f'{path}: no readable video ({error_line(error)}); it may be truncated. '
+                         f'Copy or export it again.') from error
+    if not container.streams.video or container.streams.video[0].codec_context is None:
+        container.close()
+        raise InputError(f'{path}: a file without a video stream that can be read; expected one. '
+                         f"Check that this is the camera's video.")
+    return container

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The budget of a live run: how much work each clock may do per turn, so that it keeps its time.
+
+Motion, refinement and views each have a deadline and a ladder of efforts. A clock that is late
+again and again goes down a rung; one with room to spare climbs back. Each clock has a ladder of
+its own, because only its own work makes it late: the threads of refinement yield to the others
+(`igs_ros.live.priority`).
+
+Nothing here looks at a clock: durations are told, so that the same ones give the same efforts.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from igs_ros.core.config import Config
+
+ROOM = 0.7  # share of the deadline below which a turn had room: most rungs save some 30 %
+LONGEST_PATIENCE = 32  # times the patience at first: how rarely a climb that fails is tried again
+Effort = TypeVar('Effort')
+
+
+@dataclass(frozen=True)
+class MotionEffort:
+    """What motion may spend on one frame set."""
+
+    anchors: int  # points at which motion is solved, >= 1
+    flow_scale: float  # of the pictures given to the optical flow, 0 < flow_scale <= 1
+    adjust_share: float = 1.0  # of the steps that adjust the moved scene to the pictures, 0..1
+
+
+@dataclass(frozen=True)
+class RefineEffort:
+    """What the refinement of one key may spend."""
+
+    iterations: int  # optimisation steps, >= 0
+    scale: float  # of the pictures, 0 < scale <= 1
+    max_free: int  # most Gaussians that are optimised at once, >= 1
+
+
+class Ladder(Generic[Effort]):
+    """Holds a deadline by the choice of a rung; `level` 0 is full effort.
+
+    rungs: efforts, dearest first, each about `ROOM` times as dear as the one before or dearer;
+    deadline_s: of one turn, 0 = none; misses: late turns in a row before it goes down; patience:
+    turns with room before it climbs.
+
+    Goes down as well when more than a third are late for longer; by as many rungs as the least
+    late of these turns is sure to need. Climbs, by one, when for `patience` turns, all in all,
+    three of four had room. A climb that does not last (four times the patience, or until the next
+    climb) doubles the patience, up to `LONGEST_PATIENCE` times the first one; one that lasts
+    halves it again. So a machine that is just between two rungs is asked ever more rarely, and
+    one that is free again is soon used.
+    """
+
+    def __init__(self, rungs: Sequence[Effort], deadline_s: float, misses: int, patience: int):
+        self.level = 0
+        self.late = False  # whether the lowest rung is too dear as well
+        self._rungs = tuple(rungs)
+        self.deadline_s = deadline_s
+        self._misses = misses
+        self._shortest_patience = self._patience = patience
+        self._lateness = 0  # 2 for a late turn, -1 for one in time, never below 0
+        self._least_s = math.inf  # the shortest of these late turns
+        self._room = 0  # 1 for a turn with room, -3 for one without, never below 0
+        self._on_trial: int | None = None  # turns since a climb that may still fail
+
+    @property
+    def effort(self) -> Effort:
+        """What the next turn may spend."""
+        return self._rungs[self.level]
+
+    def note(self, seconds: float) -> bool:
+        """One more turn took so long; whether the effort changes."""
+        if not self.deadline_s:
+            return False
+        if self._on_trial is not None:
+            self._on_trial += 1
+            if self._on_trial > 4 * self._patience:
+                self._climb_lasted()
+        if seconds > self.deadline_s:
+            self._lateness += 2
+            self._least_s = min(seconds, self._least_s)
+        else:
+            self._lateness = max(0, self._lateness - 1)
+        self._room = self._room + 1 if seconds <= ROOM * self.deadline_s \
+            else max(0, self._room - 3)
+        if self._lateness >= 2 * self._misses:
+            return self._go_down()
+        if not self._lateness:
+            self.late, self._least_s = False, math.inf
+        return self._room >= self._patience and self._climb()
+
+    def _go_down(self) -> bool:
+        needed = math.log(self._least_s / self.deadline_s) / math.log(1 / ROOM)
+        self._lateness, self._room, self._least_s = 0, 0, math.inf
+        if self.level == len(self._rungs) - 1:
+            self.late = True
+            return False
+        if self._on_trial is not None:
+            self._on_trial = None
+            self._patience = min(2 * self._patience, LONGEST_PATIENCE * self._shortest_patience)
+        self.level = min(self.level + max(1, int(needed)), len(self._rungs) - 1)
+        return True
+
+    def _climb(self) -> bool:
+        self._room = 0
+        if self.level == 0:
+            return False
+        if self._on_trial is not None:
+            self._climb_lasted()
+        self._on_trial = 0
+        self.level -= 1
+        return True
+
+    def _climb_lasted(self) -> None:
+        self._on_trial = None
+        self._patience = max(self._shortest_patience, self._patience // 2)
+
+
+# Each rung costs about 0.6 to 0.9 times the one above, at the least loss of quality measured for
+# that (docs/engine.md): coarser flow before fewer anchors, fewer steps before coarser pictures.
+# Share of the anchors, scale of the flow, share of the adjusting steps:
+_MOTION = ((1.0, 1.0, 0.0), (1.0, 0.84, 0.0), (1.0, 0.71, 0.0), (1.0, 0.59, 0.0), (1.0, 0.5, 0.0),
+           (0.7, 0.42, 0.0), (0.5, 0.35, 0.0))
+_ADJUSTED = ((1.0, 1.0, 1.0), (1.0, 0.71, 1.0), (1.0, 0.5, 0.75), (1.0, 0.5, 0.25),
+             (0.5, 0.35, 0.25), *_MOTION[4:])  # adjusting makes up for coarse flow
+_REFINE = ((1.0, 1.0, 1.0), (0.7, 1.0, 1.0), (0.5, 1.0, 0.8), (0.35, 1.0, 0.7),
+           (0.25, 1.0, 0.6), (0.18, 1.0, 0.5), (0.125, 0.75, 0.4))
+# share of the iterations, scale of the pictures, share of the Gaussians that may be free
+_VIEW = (1.0, 0.71, 0.5)  # scale
+
+
+class Budget:
+    """The ladders of one run, by clock; thread-safe where each is noted by one thread only.
+
+    config: full effort and the deadlines; without `budget.update_hz` everything stays at full
+    effort, and `motion` and `refine` ask for nothing.
+    """
+
+    def __init__(self, config: Config):
+        budget = config.budget
+        self.on = budget.update_hz > 0
+        motion, iterations = config.motion_model, config.refine.iterations
+        self._adjusts = motion.adjust_iterations > 0
+        self._motion = Ladder(
+            [MotionEffort(max(1, round(share * motion.anchors)), scale, adjusted)
+             for share, scale, adjusted in (_ADJUSTED if self._adjusts else _MOTION)],
+            1 / budget.update_hz if self.on else 0.0, 3, 20)
+        self._refine = Ladder(
+            [RefineEffort(math.ceil(steps * iterations), scale,
+                          max(1, round(free * config.max_gaussians)))
+             for steps, scale, free in _REFINE],
+            budget.refine_s if self.on else 0.0, 2, 3)
+        self._view = Ladder(_VIEW, 1 / budget.view_hz if self.on else 0.0, 3, 30)
+        self._ladders = {'motion': self._motion, 'refine': self._refine, 'view': self._view}
+
+    def note(self, clock: str, seconds: float) -> bool:
+        """One turn of 'motion', 'refine' or 'view' took so long; whether its effort changes."""
+        return self._ladders[clock].note(seconds)
+
+    def note_unfinished(self, clock: str, seconds: float) -> None:
+        """A turn was called off after so long; it counts if it was late by then."""
+        if seconds > self._ladders[clock].deadline_s > 0:
+            self.note(clock, seconds)
+
+    @property
+    def motion(self) -> MotionEffort:
+        """For the next frame set."""
+        return self._motion.effort
+
+    @property
+    def refine(self) -> RefineEffort:
+        """For the next key."""
+        return self._refine.effort
+
+    @property
+    def view_scale(self) -> float:
+        """Share of the width of views to draw; the rest is enlarged."""
+        return self._view.effort
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """Rungs below full effort, by clock."""
+        return {clock: ladder.level for clock, ladder in self._ladders.items()}
+
+    def reduced(self) -> str:
+        """What is reduced, in one phrase; '' at full effort in time."""
+        motion, refine = self.motion, self.refine
+        adjusted = [f'{motion.adjust_share:.0%} of the adjusting'] if self._adjusts else []
+        details = {
+            'motion': (f'flow at {motion.flow_scale:.2f}', f'{motion.anchors} anchors', *adjusted),
+            'refine': (f'{refine.iterations} iterations', f'pictures at {refine.scale:.2f}',
+                       f'{refine.max_free} free'),
+            'view': (f'drawn at {self.view_scale:.2f}',)}
+        return '; '.join(f'{clock}: {", ".join(details[clock])}'
+                         + (', still late' if ladder.late else '')
+                         for clock, ladder in self._ladders.items() if ladder.level)

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gaussians as free parameters: Adam, densification and pruning under a hard bound.
+
+Log scales and logit opacities exist only here. Used by `bootstrap` (first scene) and `refine`
+(key frames), which bring their own schedules.
+"""
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.scene import MIN_SCALE, GaussianScene
+from igs_ros.render.loss import Target, photometric_loss
+from igs_ros.render.rasterizer import Context, Rasterizer
+
+log = logging.getLogger(__name__)
+_CHECK_EVERY = 20  # iterations between two looks at the losses, on a GPU
+_LEAST_SCALE = 1e-8  # m; a zero scale has no logarithm
+_PARAMETERS = ('means', 'quats', 'log_scales', 'logits', 'sh_dc', 'sh_rest')
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Adam step sizes, constant unless the caller changes them between steps."""
+
+    means: float  # m
+    quats: float
+    log_scales: float
+    logits: float
+    sh_dc: float
+    sh_rest: float
+
+
+@dataclass(frozen=True)
+class Densify:
+    """What one densification does."""
+
+    threshold: float  # least mean screen gradient, normalised device units
+    max_gaussians: int
+    prune_opacity: float = 5e-3
+    clone_below: float = 0.0  # m; selected Gaussians whose largest scale is below are cloned
+
+
+@dataclass(frozen=True)
+class DensifyReport:
+    """How many Gaussians a densification touched."""
+
+    split: int
+    cloned: int
+    pruned: int
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What Adam remembers of N Gaussians."""
+
+    values: Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # by parameter: mean, mean square
+    steps: int  # that they hold
+
+    def select(self, rows: torch.Tensor) -> Moments:
+        """Those of the Gaussians `rows`; zeros for rows below 0."""
+        known = (rows >= 0)
+        taken = {name: tuple(torch.where(known.view(-1, *[1] * (value.ndim - 1)),
+                                         value[rows.clamp_min(0)], 0.0) for value in pair)
+                 for name, pair in self.values.items()}
+        return Moments(taken, self.steps)
+
+    def joined(self, others: Moments) -> Moments:
+        """Those of more Gaussians behind these, which take the steps of `others`."""
+        values = {name: tuple(torch.cat(parts) for parts in zip(pair, others.values[name],
+                                                                strict=True))
+                  for name, pair in self.values.items()}
+        return Moments(values, others.steps)
+
+
+class Optimizer:
+    """A scene under optimisation.
+
+    scene: where to start, float32; velocities, if any, are carried along, children inherit them.
+    absgrad: collect the per-pixel absolute screen gradients instead of the signed sums.
+    moments: to go on from, of the rows of `scene`; None starts afresh.
+    Raises `FloatingPointError` when a loss is not finite (on a GPU up to _CHECK_EVERY iterations
+    later, or in `scene`): the caller keeps its last good scene.
+    """
+
+    def __init__(self, scene: GaussianScene, rasterizer: Rasterizer, rates: LearningRates, *,
+                 absgrad: bool = False, dssim: float = 0.2, moments: Moments | None = None):
+        self._rasterizer = rasterizer
+        self._absgrad = absgrad
+        self._dssim = dssim
+        self._velocities = scene.velocities
+        self._unchecked: list[tuple[str, torch.Tensor]] = []  # camera and loss
+        self._parameters = {
+            'means': scene.means, 'quats': scene.quats,
+            'log_scales': scene.scales.clamp_min(_LEAST_SCALE).log(),
+            'logits': torch.logit(scene.opacities, eps=1e-6),
+            'sh_dc': scene.sh[:, :1], 'sh_rest': scene.sh[:, 1:]}
+        for name, value in self._parameters.items():
+            self._parameters[name] = value.detach().clone().contiguous().requires_grad_()
+        self._adam = torch.optim.Adam(
+            [{'params': [self._parameters[name]], 'lr': getattr(rates, name), 'name': name}
+             for name in _PARAMETERS], eps=1e-15, fused=True)
+        if moments is not None:
+            self._resume(moments)
+        self._reset_statistics()
+
+    def __len__(self) -> int:
+        return len(self._parameters['means'])
+
+    def set_rate(self, name: str, rate: float) -> None:
+        """Change the learning rate of one parameter (a field of `LearningRates`)."""
+        for group in self._adam.param_groups:
+            if group['name'] == name:
+                group['lr'] = rate
+
+    def scene(self) -> GaussianScene:
+        """The scene as it stands, detached, unit quaternions."""
+        if self._unchecked:
+            self._check()
+        with torch.no_grad():
+            scene = self._activated()
+            unit = torch.nn.functional.normalize(scene.quats, dim=1)
+            scales = scene.scales.clamp_min(MIN_SCALE)  # exp() of a log that ran off is 0
+            return GaussianScene(scene.means.clone(), unit, scales, scene.opacities,
+                                 scene.sh, self._velocities)
+
+    def moments(self) -> Moments | None:
+        """What Adam remembers by now; None before the first step."""
+        steps, values = 0, {}
+        for name, parameter in self._parameters.items():
+            state = self._adam.state.get(parameter)
+            if not state:
+                return None
+            steps, values[name] = int(state['step']), (state['exp_avg'], state['exp_avg_sq'])
+        return Moments(values, steps)
+
+    def backward(self, camera: Camera, target: Target, *, tiles: np.ndarray | None = None,
+                 context: Context | None = None,
+                 exposure: Callable[[torch.Tensor], torch.Tensor] | None = None) -> torch.Tensor:
+        """Render, compare, and collect gradients and densification statistics; the loss.
+
+        tiles: bool [ceil(H/16), ceil(W/16)], the only ones that are drawn and compared; None =
+        all. context: Gaussians that are drawn, too, but stay as they are (`Rasterizer.context`
+        of this camera and these tiles). exposure: what the camera makes of the drawn colours
+        [H, W, 3] (`igs_ros.render.exposure`); None = nothing. The loss is a detached scalar on the
+        scene's device: reading it waits for a GPU, so it is checked there only now and then.
+        A scene without Gaussians has a loss, but nothing to learn: a step then changes nothing.
+        """
+        self._adam.zero_grad(set_to_none=True)
+        drawn = self._rasterizer.render(self._activated(), camera, absgrad=self._absgrad,
+                                        depth=False, tiles=tiles, context=context)
+        seen = drawn.rgb if exposure is None else exposure(drawn.rgb)
+        loss = photometric_loss(seen, target, self._dssim, tiles)
+        self._unchecked.append((camera.name, loss.detach()))
+        if loss.device.type == 'cpu' or len(self._unchecked) >= _CHECK_EVERY:
+            self._check()
+        if len(self):  # an empty picture hangs on no parameter, and backward would raise
+            loss.backward()
+            self._collect(drawn, camera)
+        return loss.detach()
+
+    def step(self) -> None:
+        """One Adam step with the collected gradients."""
+        self._adam.step()
+
+    @torch.no_grad()
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drop all Gaussians but `rows` (indices); moments and statistics stay with them."""
+        gradient_sum, seen = self._gradient_sum[rows], self._seen[rows]
+        self._take(rows, torch.zeros_like(rows, dtype=torch.bool))
+        self._gradient_sum, self._seen = gradient_sum, seen
+
+    @torch.no_grad()
+    def densify(self, how: Densify, generator: torch.Generator) -> DensifyReport:
+        """Split or clone where the screen gradient is large, then prune the transparent.
+
+        The published bound (igs_reference 3.1): with b = max_gaussians - N and more than b
+        candidates, only the b with the largest gradient are taken; each adds one Gaussian net.
+        Moments survive for the kept rows and start at zero for new ones; statistics restart.
+        """
+        mean = torch.nan_to_num(self._gradient_sum / self._seen)
+        candidates = torch.nonzero(mean >= how.threshold).flatten()
+        budget = max(0, how.max_gaussians - len(self))
+        if len(candidates) > budget:
+            order = torch.argsort(mean[candidates], descending=True, stable=True)
+            candidates = candidates[order[:budget]].sort().values
+        largest = self._parameters['log_scales'].exp().max(1).values[candidates]
+        cloned = candidates[largest < how.clone_below]
+        split = candidates[largest >= how.clone_below]
+        kept = torch.ones(len(self), dtype=torch.bool, device=mean.device)
+        kept[split] = False
+        children = self._children(split, generator)
+        rows = torch.cat([torch.nonzero(kept).flatten(), cloned, split, split])
+        fresh = torch.arange(len(rows), device=mean.device) >= int(kept.sum())
+        self._take(rows, fresh)
+        if len(split):
+            for name, value in children.items():
+                self._parameters[name].data[-2 * len(split):] = value
+        visible = torch.nonzero(torch.sigmoid(self._parameters['logits'])
+                                >= how.prune_opacity).flatten()
+        pruned = len(self) - len(visible)
+        if pruned:
+            self._take(visible, torch.zeros_like(visible, dtype=torch.bool))
+            if not len(visible):
+                log.warning('all %d Gaussians became transparent: the scene is empty now', pruned)
+        self._reset_statistics()
+        return DensifyReport(len(split), len(cloned), pruned)
+
+    def _activated(self) -> GaussianScene:
+        p = self._parameters
+        return GaussianScene(p['means'], p['quats'], p['log_scales'].exp(),
+                             torch.sigmoid(p['logits']), torch.cat([p['sh_dc'], p['sh_rest']], 1))
+
+    def _collect(self, drawn, camera: Camera) -> None:
+        gradient = drawn.screen.absgrad if self._absgrad else drawn.screen.mean2d
+        length = torch.hypot(gradient[:, 0] * (camera.width / 2),
+                             gradient[:, 1] * (camera.height / 2))
+        self._gradient_sum += torch.where(drawn.visible, length, 0.0)
+        self._seen += drawn.visible
+
+    def _check(self) -> None:
+        names, losses = zip(*self._unchecked)
+        self._unchecked.clear()
+        values = torch.stack(losses).tolist()
+        for name, value in zip(names, values):
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss against camera '{name}' is {value}")
+
+    def _resume(self, moments: Moments) -> None:
+        for name, parameter in self._parameters.items():
+            mean, square = moments.values[name]
+            self._adam.state[parameter] = {
+                'step': torch.tensor(float(moments.steps), device=parameter.device),
+                'exp_avg': mean.clone(), 'exp_avg_sq': square.clone()}
+
+    def _reset_statistics(self) -> None:
+        device = self._parameters['means'].device
+        self._gradient_sum = torch.zeros(len(self), device=device)
+        self._seen = torch.zeros(len(self), device=device)
+
+    def _children(self, rows: torch.Tensor, generator: torch.Generator) -> dict:
+        """Two samples of each parent's own Gaussian, 1.6 times smaller."""
+        scales = self._parameters['log_scales'][rows].exp().repeat(2, 1)
+        noise = torch.randn(scales.shape, generator=generator).to(scales)
+        quats = torch.nn.functional.normalize(self._parameters['quats'][rows], dim=1)
+        offset = rotated(quats.repeat(2, 1), noise * scales)
+        return {'means': self._parameters['means'][rows].repeat(2, 1) + offset,
+                'log_scales': (scales / 1.6).log()}
+
+    def _take(self, rows: torch.Tensor, fresh: torch.Tensor) -> None:
+        """Make the parameters those of `rows`; the moments of `fresh` positions start at zero."""
+        for group in self._adam.param_groups:
+            old = group['params'][0]
+            new = old.detach()[rows].contiguous().requires_grad_()
+            state = self._adam.state.pop(old, {})
+            for key in ('exp_avg', 'exp_avg_sq'):
+                if key in state:
+                    state[key] = state[key][rows].contiguous()
+                    state[key][fresh] = 0
+            if state:
+                self._adam.state[new] = state
+            group['params'][0] = new
+            self._parameters[group['name']] = new
+        if self._velocities is not None:
+            self._velocities = self._velocities[rows]
+
+
+def rotated(quats: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors [N, 3] turned by unit quaternions [N, 4] wxyz."""
+    w, axis = quats[:, :1], quats[:, 1:]
+    twice = 2 * torch.linalg.cross(axis, vectors)
+    return vectors + w * twice + torch.linalg.cross(axis, twice)
+
+
+def bounded(scene: GaussianScene, max_gaussians: int) -> GaussianScene:
+    """The scene cut to `max_gaussians`: those that cover most, opacity x their largest face.
+
+    A scene within the bound is returned as it is. Row order is kept.
+    """
+    if len(scene) <= max_gaussians:
+        return scene
+    faces = scene.scales.sort(1, descending=True).values[:, :2].prod(1)
+    order = torch.argsort(scene.opacities * faces, descending=True, stable=True)
+    log.warning('scene of %d Gaussians is above the limit of %d: keeping those that cover most',
+                len(scene), max_gaussians)
+    return scene.select(order[:max_gaussians].sort().values)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first scene: from a PLY file, from depth pictures, from points, or from the images alone."""
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.config import Config
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import FrameSet
+from igs_ros.core.points import Points
+from igs_ros.core.scene import GaussianScene
+from igs_ros.core.timing import spending
+from igs_ros.io.codec.ply import read_scene
+from igs_ros.render.exposure import Exposures, estimated
+from igs_ros.render.importance import bounded_by_importance
+from igs_ros.render.loss import Target
+from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.stages.bootstrap.depth import depth_maps
+from igs_ros.stages.bootstrap.fitting import Fitted, Watch, fit
+from igs_ros.stages.bootstrap.seeds import scene_from_points, seed_points
+
+log = logging.getLogger(__name__)
+# Initial standard deviation in distances to the neighbours: at 1 some 30 splats cover a pixel,
+# which costs twice the time per iteration and starts blurred.
+_SIZE = 0.6
+_MISSING = {
+    'depth': 'no camera of this frame set brings a depth picture; expected some, as '
+             'docs/recordings.md describes.',
+    'points': 'this recording brings no points; expected points3d.ply or COLMAP points.'}
+_METHODS = ('auto', 'depth', 'points', 'images')
+
+
+@dataclass(frozen=True)
+class BootstrapReport:
+    """How the first scene was made and how well it fits."""
+
+    method: str  # depth, points, images or ply
+    seconds: float  # wall time of everything
+    cpu_s: float  # CPU time of all threads
+    iterations: int  # done
+    stopped_by: str  # iterations or seconds
+    gaussians: int
+    psnr_train: float  # dB, mean over views; NaN without a picture
+    psnr_views: Mapping[str, float] = field(default_factory=dict)  # dB by camera, as it exposes
+    exposures: Mapping[str, Mapping[str, list[float]]] = field(default_factory=dict)
+    # learned gain and offset by camera and channel
+
+
+@dataclass(frozen=True, eq=False)
+class FirstScene:
+    """The first key scene, in the colours of the mean camera."""
+
+    scene: GaussianScene
+    report: BootstrapReport
+    exposures: Exposures = Exposures()  # of the cameras that trained; for losses only
+
+
+def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
+                points: Points | None, rasterizer: Rasterizer, config: Config,
+                progress: Callable[[str, float], None] | None = None,
+                watch: Watch | None = None,
+                clock: Callable[[], float] = time.perf_counter) -> FirstScene:
+    """The first scene, of at most `config.max_gaussians` Gaussians.
+
+    method: auto (the first of the following that the recording has), depth (pictures of depth
+    cameras, with the points if there are some), points, images, or the path of a 3DGS PLY, which
+    is taken as it is unless `config.bootstrap.optimise_ply`. frame_set: prepared;
+    cameras: working cameras that train. progress: called with a stage for people and its share
+    done, 0..1. watch: looks at the scene while it is optimised; clock: s, of the cap of time.
+    The same input, seed and iterations give the same bytes for any number of threads.
+    Raises `InputError`: unknown method, points asked for but not given, no picture, a bad PLY, an
+    optimisation that diverged.
+    """
+    tell = progress or (lambda stage, done: None)
+    images = {name: frame_set.images[name] for name in cameras if name in frame_set.images}
+    chosen = _chosen(method, points, frame_set)
+    as_it_is = chosen == 'ply' and not config.bootstrap.optimise_ply
+    if not images and not as_it_is:
+        raise InputError(f'no picture of any of the cameras {", ".join(cameras)}: expected at '
+                         f'least one to make the first scene. Check the camera topics or files.')
+    with spending() as spent:
+        if chosen == 'ply':
+            tell('reading the scene', 0.0)
+            scene = read_scene(method).with_sh_degree(config.sh_degree).to(rasterizer.device)
+            scene = bounded_by_importance(scene, rasterizer, cameras, config.max_gaussians)
+        else:
+            scene = _seeded(chosen, frame_set.depths, images, cameras, points, config, tell)
+        if as_it_is:
+            log.info('first scene: %d Gaussians from %s, taken as they are (optimise_ply is off)',
+                     len(scene), method)
+            fitted = Fitted(scene, 0, 'iterations', _exposures(scene, images, cameras,
+                                                               rasterizer, config))
+        else:
+            fitted = _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock)
+        views = _psnr_views(fitted, images, cameras, rasterizer)
+    mean = float(np.mean(list(views.values()))) if views else float('nan')
+    log.info('first scene: train PSNR in dB: %s',
+             ', '.join(f'{name} {score:.1f}' for name, score in views.items()))
+    tell('first scene', 1.0)
+    report = BootstrapReport(
+        chosen, spent().wall_s, spent().cpu_s, fitted.iterations, fitted.stopped_by,
+        len(fitted.scene), mean, views, _listed(fitted.exposures))
+    return FirstScene(fitted.scene, report, fitted.exposures)
+
+
+def _chosen(method: str, points: Points | None, frame_set: FrameSet) -> str:
+    """depth, points, images or ply."""
+    there = {'depth': bool(frame_set.depths), 'points': points is not None and len(points) > 0,
+             'images': True}
+    if method == 'auto':
+        return next(name for name, known in there.items() if known)
+    if not there.get(method, True):
+        raise InputError(f'bootstrap method {method}: {_MISSING[method]} Add them, or use '
+                         f'--bootstrap images.')
+    if method in _METHODS:
+        return method
+    if not Path(method).is_file():
+        raise InputError(f"bootstrap method '{method}' is neither {', '.join(_METHODS)}, nor an "
+                         f'existing file; expected one of them. Check the path.')
+    return 'ply'
+
+
+def _seeded(chosen, depths, images, cameras, points, config, tell) -> GaussianScene:
+    """The Gaussians to start from."""
+    tell('finding depth', 0.0)
+    measured = depth_maps(depths, {name: cameras[name] for name in images})
+    seeds = seed_points(images, cameras, points if chosen != 'images' else None,
+                        max_gaussians=config.max_gaussians, threads=config.threads,
+                        seed=config.seed, depths=measured if chosen == 'depth' else None)
+    return scene_from_points(seeds, {name: cameras[name] for name in images},
+                             opacity=config.bootstrap.initial_opacity,
+                             sh_degree=config.sh_degree, size=_SIZE)
+
+
+def _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock) -> Fitted:
+    """The bounded optimisation."""
+    try:
+        return fit(scene, images, cameras, rasterizer, config.bootstrap,
+                   max_gaussians=config.max_gaussians, seed=config.seed,
+                   progress=lambda done: tell('optimising the first scene', done),
+                   watch=watch, clock=clock)
+    except FloatingPointError as error:
+        raise InputError(f'the first scene diverged: {error}; expected pictures and calibrations '
+                         f'that fit together. Check the rig, or take another seed.') from error
+
+
+@torch.no_grad()
+def _exposures(scene, images, cameras, rasterizer, config) -> Exposures:
+    """Of a scene that is taken as it is."""
+    if not config.bootstrap.exposure:
+        return Exposures()
+    return estimated({
+        name: (rasterizer.render(scene, cameras[name], depth=False).rgb,
+               Target(image, rasterizer.device).tensor) for name, image in images.items()})
+
+
+def _psnr_views(fitted: Fitted, images, cameras, rasterizer) -> dict[str, float]:
+    """PSNR in dB of every training view, exposed as its camera does."""
+    scores = {}
+    for name, image in images.items():
+        with torch.no_grad():
+            drawn = rasterizer.render(fitted.scene, cameras[name], depth=False).rgb
+            seen = fitted.exposures.apply(name, drawn).clamp(0, 1).cpu().numpy()
+        error = np.mean((seen - image.astype(np.float32) / 255) ** 2, dtype=np.float64)
+        scores[name] = float(-10 * np.log10(max(error, 1e-12)))
+    return scores
+
+
+def _listed(exposures: Exposures) -> dict[str, dict[str, list[float]]]:
+    return {name: {'gain': known.gain.tolist(), 'offset': known.offset.tolist()}
+            for name, known in exposures.cameras.items()}

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the flow views tell about the Gaussians of a key: where each is now, and whether it moved.
+
+The 2-D track of a Gaussian starts where the key shows its centre and follows the flow of each
+step, which is the composed flow at that pixel. Views in which something lies before the Gaussian
+are left out.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.frames import FrameSet
+from igs_ros.core.scene import GaussianScene
+from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.vision.flow import FlowCache, dense_flow
+
+_DEPTH_TOLERANCE = 0.02  # of the depth: centres lie a little behind the surface they draw
+_OPAQUE = 0.5  # least alpha at which the depth of the key means a surface
+_AGREEING_SHARE = 0.4  # of the views that see a Gaussian must see it move, and two where two do
+
+
+class Track:
+    """The Gaussians of one key in one view."""
+
+    def __init__(self, camera: Camera, scene: GaussianScene, rasterizer: Rasterizer,
+                 stamp_ns: int):
+        """Render the key `scene`, which shows `stamp_ns`, to find which Gaussians are in sight."""
+        self.name = camera.name
+        pixels, depth = camera.project(scene.means.cpu().numpy())
+        inside = (depth > 0) & ((pixels > 0) & (pixels < (camera.width, camera.height))).all(1)
+        self.start = np.where(inside[:, None], pixels, 0.0).astype(np.float32)  # [N, 2] px
+        with torch.no_grad():
+            drawn = rasterizer.render(scene, camera)
+        column = np.minimum(self.start[:, 0].astype(int), camera.width - 1)
+        row = np.minimum(self.start[:, 1].astype(int), camera.height - 1)
+        surface = drawn.depth.cpu().numpy()[row, column]
+        alpha = drawn.alpha.cpu().numpy()[row, column]
+        thickness = scene.scales.cpu().numpy().max(1, initial=0.0)
+        nearest = depth <= surface * (1 + _DEPTH_TOLERANCE) + thickness
+        self.visible = inside & nearest & (alpha > _OPAQUE)  # [N]
+        self.restart(stamp_ns)
+
+    def restart(self, stamp_ns: int) -> None:
+        """Back to the key."""
+        self.stamp_ns = stamp_ns  # of the picture that `current` belongs to
+        self.current = self.start
+        self.alive = self.visible
+
+    def advance(self, flows) -> None:
+        """Follow some flows, one after the other."""
+        for flow in flows:
+            self.current, self.alive = flow.follow(self.current, self.alive)
+
+
+class Tracks:
+    """The Gaussians of one key in all flow views.
+
+    cameras: of the flow views; scene: the key, which shows `frame_set`; cache: flows between
+    processed frame sets. Arrays hold V views in the order of `cameras` and N Gaussians.
+    """
+
+    def __init__(self, cameras: Mapping[str, Camera], scene: GaussianScene, frame_set: FrameSet,
+                 rasterizer: Rasterizer, cache: FlowCache):
+        self._key = frame_set
+        self._cache = cache
+        self._tracks = [Track(camera, scene, rasterizer, frame_set.stamp_ns)
+                        for camera in cameras.values()]
+        shape = (len(self._tracks), len(scene))
+        self.start = np.array([t.start for t in self._tracks], np.float32).reshape(*shape, 2)
+        self.visible = np.array([t.visible for t in self._tracks], bool).reshape(shape)
+
+    def at(self, stamp_ns: int, images: Mapping[str, np.ndarray] | None, flow_scale: float = 1.0,
+           ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+        """Where the views see the Gaussians in the frame set `stamp_ns`.
+
+        images: its pictures, for direct flow from the key where the chain is broken, at the share
+        `flow_scale` of their size; None where they are not at hand. Returns pixels [V, N, 2]
+        float32 (of the key where not known), who is known [V, N] bool, and counts of what went
+        wrong.
+        """
+        current, known = self.start.copy(), np.zeros_like(self.visible)
+        counts = {'views_missing': 0, 'chain_breaks': 0}
+        for v, track in enumerate(self._tracks):
+            flows = self._cache.chain(track.name, track.stamp_ns, stamp_ns)
+            if flows is not None:
+                track.advance(flows)
+            elif images is None or track.name not in images or track.name not in self._key.images:
+                counts['views_missing'] += 1
+                continue
+            else:
+                counts['chain_breaks'] += track.name in self._cache.cameras
+                track.restart(self._key.stamp_ns)
+                track.advance([dense_flow(self._key.images[track.name], images[track.name],
+                                          flow_scale)])
+            track.stamp_ns = stamp_ns
+            current[v], known[v] = track.current, track.alive
+        return current, known, counts
+
+
+def moving(start: np.ndarray, current: np.ndarray, known: np.ndarray, least_px: float,
+           ) -> tuple[np.ndarray, np.ndarray]:
+    """Who moved and who stood still, by the vote of the views.
+
+    start, current: [V, N, 2] px; known: [V, N] bool, the views that vote. Returns moved [N] bool
+    (by more than `least_px` in two views, or in the only one, and in 40 % of those that vote)
+    and still [N] bool (not even half as far). Who is neither was seen by no view, or is in doubt.
+    """
+    squared = np.square(current - start).sum(-1)
+    votes = known.sum(0)
+    needed = np.maximum(np.minimum(2, votes), _AGREEING_SHARE * votes)
+    moved = (votes > 0) & (((squared > least_px ** 2) & known).sum(0) >= needed)
+    crept = ((squared > (least_px / 2) ** 2) & known).sum(0) >= needed
+    return moved, (votes > 0) & ~crept

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scene and the pictures it should show, side by side, in every view."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.scene import GaussianScene
+from igs_ros.render.gather import gathered
+from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.stages.refine.fitted import Fitted
+from igs_ros.vision.changes import CHANGE, Sight, difference, grown
+
+WRONG = 0.12  # blurred difference of rendering and picture above which a pixel is wrong
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One view of a scene with N Gaussians; maps are [H, W]."""
+
+    camera: Camera
+    image: np.ndarray  # uint8 [H, W, 3], what the scene should show
+    sight: Sight  # where the Gaussians are
+    wrong: np.ndarray  # bool: the rendering is far from the picture
+    weight: np.ndarray  # [N] float32: blending weight of each Gaussian, summed over the pixels
+    change: np.ndarray  # float32 0..1, blurred difference to what was fitted; 0 = unknown
+    changed: np.ndarray | None  # bool: the picture is not what was fitted; None = unknown
+
+
+@torch.no_grad()
+def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
+         rasterizer: Rasterizer, fitted: Fitted) -> dict[str, Look]:
+    """All views that have a picture in `images` (uint8 RGB [H, W, 3]); `scene` is rendered."""
+    looks = {}
+    for name, image in images.items():
+        camera = cameras[name]
+        wrong, weight = _compared(scene, camera, image, rasterizer)
+        change, changed = np.zeros(image.shape[:2], np.float32), None
+        if name in fitted.pictures:
+            change = difference(image, fitted.pictures[name])
+            changed = grown(change > CHANGE)
+        looks[name] = Look(camera, image, Sight.of(scene, camera), wrong, weight, change, changed)
+    return looks
+
+
+def _compared(scene, camera: Camera, image: np.ndarray, rasterizer
+              ) -> tuple[np.ndarray, np.ndarray]:
+    """`wrong` and `weight` of a view, of one picture.
+
+    A smaller one would be cheaper, but wrong along the edges of what stands still.
+    """
+    found = {}
+
+    def compare(drawn: np.ndarray) -> np.ndarray:
+        picture = image.astype(np.float32) * np.float32(1 / 255)
+        found['wrong'] = difference(picture, drawn.clip(0, 1)) > WRONG
+        return np.ones((*drawn.shape[:2], 4), np.float32)
+    weight = gathered(rasterizer, scene, camera, compare)[:, 3]
+    return found['wrong'], weight

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The optimisation of a key: some Gaussians are free, the others are drawn and stay as they are.
+
+The published schedule (IGS section 3.4, igs_reference 3.1): Adam with constant rates, one random
+camera per iteration without replacement, splits bounded by the Gaussian limit every so often.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import Cancelled
+from igs_ros.core.scene import GaussianScene
+from igs_ros.render.loss import Target
+from igs_ros.render.optimize import Densify, LearningRates, Moments, Optimizer
+from igs_ros.render.rasterizer import Context, Rasterizer
+
+_LOSS_GROWTH = 2.0  # of the last pass through the cameras over the first that is no divergence
+_LOSS_NOISE = 0.02  # growth that never is
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One view to be fitted."""
+
+    camera: Camera
+    target: Target
+    tiles: np.ndarray | None = None  # bool [rows, columns] that are drawn and compared; None = all
+    context: Context | None = None  # frozen Gaussians that show there
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to optimise."""
+
+    iterations: int  # at least 1
+    rates: LearningRates
+    dssim: float
+    seed: int  # of the run
+    number: int  # of the key; both fix everything random
+    densify: Densify | None = None  # None = never
+    densify_every: int = 20  # iterations
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The free Gaussians after their optimisation."""
+
+    scene: GaussianScene
+    loss: float  # mean over the last pass through the cameras
+    split: int
+    pruned: int
+    moments: Moments | None  # None without a step
+
+
+def optimise(scene: GaussianScene, tasks: Mapping[str, Task], rasterizer: Rasterizer,
+             schedule: Schedule, *, moments: Moments | None = None,
+             cancelled: Callable[[], bool] = lambda: False) -> Outcome:
+    """`scene`, the free Gaussians, fitted to `tasks` (by camera, at least one).
+
+    moments: to go on from, None = afresh. Raises `FloatingPointError` when it diverges,
+    `Cancelled` soon after `cancelled()` is true.
+    """
+    optimizer = Optimizer(scene, rasterizer, schedule.rates, dssim=schedule.dssim,
+                          moments=moments)
+    order = camera_order(sorted(tasks), (schedule.seed, schedule.number))
+    generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + schedule.number)
+    losses, split, pruned = [], 0, 0
+    for iteration in range(schedule.iterations):
+        if cancelled():
+            raise Cancelled
+        task = tasks[next(order)]
+        losses.append(optimizer.backward(task.camera, task.target, tiles=task.tiles,
+                                         context=task.context))
+        if schedule.densify and iteration and iteration % schedule.densify_every == 0:
+            # published: the parameters are replaced here, so this iteration takes no step
+            report = optimizer.densify(schedule.densify, generator)
+            split, pruned = split + report.split, pruned + report.pruned
+        else:
+            optimizer.step()
+    refined = optimizer.scene()
+    if not bool(refined.finite().all()):
+        raise FloatingPointError('the refined scene holds NaN or infinite values')
+    values = torch.stack(losses).cpu().numpy()
+    first, last = values[:len(tasks)].mean(), values[-len(tasks):].mean()
+    if last > _LOSS_GROWTH * first + _LOSS_NOISE:
+        raise FloatingPointError(f'the loss rose from {first:.3f} to {last:.3f}')
+    return Outcome(refined, float(last), split, pruned, optimizer.moments())
+
+
+def camera_order(names: list[str], seed):
+    """Names for ever: each pass is a random permutation of all of them."""
+    rng = np.random.default_rng(seed)
+    while True:
+        for index in rng.permutation(len(names)):
+            yield names[index]

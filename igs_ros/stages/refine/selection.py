@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which Gaussians of a key are free, and which tiles of the pictures they are fitted in."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from igs_ros.core.camera import Camera
+from igs_ros.render.tiles import TILE, tile_grid
+from igs_ros.stages.refine.looks import Look
+from igs_ros.vision.changes import Sight, agreed, grown
+
+_SHARE = 0.6  # of the views that see a Gaussian, and two where two do, must see it change; at 0.4
+# static Gaussians before moving things shimmer, and quality is the same
+
+
+def freed(looks: Mapping[str, Look]) -> np.ndarray:
+    """[N] bool: Gaussians that several views see changed.
+
+    All of them where no view knows what was fitted.
+    """
+    known = {name: one for name, one in looks.items() if one.changed is not None}
+    if not known:
+        return np.ones(len(next(iter(looks.values())).sight.seen), bool)
+    return agreed({name: one.changed for name, one in known.items()},
+                  {name: one.sight for name, one in known.items()}, _SHARE)
+
+
+def highest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Rows, ascending, of the `count` highest of `scores` [N]; the first ones of equals."""
+    return np.sort(np.argsort(-scores, kind='stable')[:max(0, count)])
+
+
+def strongest(free: np.ndarray, looks: Mapping[str, Look], most: int) -> np.ndarray:
+    """`free` [N] bool with at most `most` True: those whose pixels changed most, over all views.
+    """
+    rows = np.flatnonzero(free)
+    if len(rows) <= most:
+        return free
+    change = sum(one.sight.at(one.change).astype(np.float64) for one in looks.values())
+    chosen = np.zeros_like(free)
+    chosen[rows[np.argsort(-change[rows], kind='stable')[:most]]] = True
+    return chosen
+
+
+def shown(sight: Sight, free: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """[H, W] bool: pixels with the centre of a free Gaussian. free: [N] bool; shape: H, W."""
+    pixels = np.zeros(shape, bool)
+    use = free & sight.seen
+    pixels[sight.rows[use], sight.columns[use]] = True
+    return pixels
+
+
+def fitted_area(one: Look, centres: np.ndarray) -> np.ndarray:
+    """[H, W] bool: what refinement fits of a view: changed or wrong, and near free Gaussians.
+
+    centres: [H, W] bool as from `shown`. Where it is not known what changed, all near them.
+    """
+    near = grown(centres)
+    return near if one.changed is None else near & (one.changed | grown(one.wrong))
+
+
+def tiles_at(pixels: np.ndarray, camera: Camera) -> np.ndarray:
+    """bool [rows, columns]: the tiles of `camera` that hold a True of `pixels`, bool [H, W].
+
+    `camera` may have smaller pictures than `pixels`.
+    """
+    rows, columns = np.nonzero(pixels)
+    tiles = np.zeros(tile_grid(camera.height, camera.width), bool)
+    tiles[rows * camera.height // pixels.shape[0] // TILE,
+          columns * camera.width // pixels.shape[1] // TILE] = True
+    return tiles

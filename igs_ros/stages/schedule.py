@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which frame sets become key frames."""
+from __future__ import annotations
+
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import FrameSet
+from igs_ros.stages.plausibility import Change
+from igs_ros.vision.changes import changed_share
+
+
+class KeySchedule:
+    """Frame sets are counted from 1, the first after the first scene.
+
+    interval: every so many frame sets, 0 = never; explicit: numbers that are keys, such as
+    '5 10 12', instead of the interval; '' = none; early: share of the pixels whose change makes a
+    key at once, 0 = never. Raises `InputError`.
+    """
+
+    def __init__(self, interval: int, explicit: str = '', early: float = 0.0):
+        self._interval = interval
+        self._early = early
+        self._numbers = _numbers(explicit)
+
+    def due(self, number: int) -> bool:
+        """Whether frame set `number` is to become a key frame."""
+        if self._numbers:
+            return number in self._numbers
+        return self._interval > 0 and number % self._interval == 0
+
+    def sudden(self, frame_set: FrameSet, before: FrameSet, change: Change = Change.NONE
+               ) -> bool:
+        """Whether so much changed since the frame set `before` that a key must come now.
+
+        Both prepared. A cut, a light that goes on: motion has nothing to follow there. change:
+        what it is, as the check of plausibility has it; after a hold, a key comes unless there
+        are to be none.
+        """
+        if change is not Change.NONE and (self._interval or self._numbers):
+            return True
+        return self._early > 0 and changed_share(frame_set.images, before.images) > self._early
+
+
+def _numbers(text: str) -> frozenset[int]:
+    try:
+        numbers = frozenset(int(word) for word in text.replace(',', ' ').split())
+    except ValueError:
+        numbers = frozenset({0})
+    if any(number < 1 for number in numbers):
+        raise InputError(f"key_frames '{text}': expected numbers of frame sets from 1 on, such as "
+                         f"'5 10 12'.")
+    return numbers

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Farthest point sampling and nearest neighbours of point clouds.
+
+One interface for arrays and tensors. Where the points are decides who computes: on a CUDA device
+torch_cluster where it is installed, else plain torch, and nothing is copied to the host; elsewhere
+fpsample and a k-d tree (reference/cpu_core.md 4). All of them are exact; they may differ in the
+order of what is equally far.
+"""
+from __future__ import annotations
+
+import logging
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+
+from igs_ros.vision import (
+    neighbors_chunked as chunked,
+)
+from igs_ros.vision import (
+    neighbors_cluster as cluster,
+)
+from igs_ros.vision import (
+    neighbors_host as host,
+)
+
+_LOG = logging.getLogger(__name__)
+Points = np.ndarray | torch.Tensor
+
+
+def fps(points: Points, m: int, seed: int = 0) -> Points:
+    """Farthest point sampling: each point is the one farthest from all before it.
+
+    points: [N, D] array or tensor, any unit, finite; taken as float32. `seed` decides which one is
+    the first; the rest follow. Returns int64 indices in the order picked, of the same kind and on
+    the same device: `m` of them, or fewer where there are fewer different points.
+    """
+    if len(points) == 0 or m <= 0:
+        return _like(points, np.zeros(0, np.int64))
+    start = int(np.random.default_rng(seed).integers(len(points)))
+    m = min(m, len(points))
+    if _on_device(points):
+        return _device_backend().fps(points.detach(), m, start)
+    return _like(points, host.fps(_array(points), m, start))
+
+
+def knn(query: Points, points: Points, k: int) -> tuple[Points, Points]:
+    """The k nearest points of each query point, nearest first.
+
+    query: [Q, D]; points: [P, D], both arrays or both tensors of one device, same unit, finite.
+    Returns distances [Q, k'] (float64, of tensors their dtype) and indices [Q, k'] int64 into
+    `points`, with k' = min(k, P).
+    """
+    k = min(k, len(points))
+    if k <= 0 or len(query) == 0:
+        distances = np.zeros((len(query), max(k, 0)))
+        indices = distances.astype(np.int64)
+    elif _on_device(query):
+        query, points = query.detach(), points.detach()
+        return _device_backend(k).knn(query, points, k)
+    else:
+        distances, indices = host.knn(_array(query), _array(points), k)
+    distances, indices = _like(query, distances), _like(query, indices)
+    return (distances.to(query.dtype) if isinstance(query, torch.Tensor) else distances), indices
+
+
+def has_torch_cluster() -> bool:
+    """Whether torch_cluster can be imported."""
+    return find_spec('torch_cluster') is not None
+
+
+def _on_device(points: Points) -> bool:
+    return isinstance(points, torch.Tensor) and points.device.type != 'cpu'
+
+
+def _device_backend(k: int = 0):
+    """The module for points on a CUDA device; k: neighbours asked for."""
+    return cluster if _uses_torch_cluster() and k <= cluster.MOST else chunked
+
+
+@cache
+def _uses_torch_cluster() -> bool:
+    """Whether torch_cluster is there and loads; says once which it is."""
+    if not has_torch_cluster():
+        _LOG.warning('neighbours: torch_cluster is not installed, plain torch samples anchors and '
+                     'finds neighbours, which is slower; pip install torch-cluster')
+        return False
+    try:
+        import_module('torch_cluster')
+    except (ImportError, OSError, RuntimeError) as error:  # built for another torch
+        _LOG.warning('neighbours: torch_cluster cannot be used (%s), plain torch takes its place, '
+                     'which is slower; install one built for torch %s', error, torch.__version__)
+        return False
+    _LOG.info('neighbours: torch_cluster')
+    return True
+
+
+def _array(points: Points) -> np.ndarray:
+    return points.detach().numpy() if isinstance(points, torch.Tensor) else np.asarray(points)
+
+
+def _like(points: Points, values: np.ndarray) -> Points:
+    """`values` as what `points` are: an array, or a tensor of their device."""
+    if not isinstance(points, torch.Tensor):
+        return values
+    return torch.from_numpy(np.ascontiguousarray(values)).to(points.device)

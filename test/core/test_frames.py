@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frame sets: decoding, undistortion and resizing at the border."""
+import struct
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+from picture_bytes import jpeg, png, png_of, resized_jpeg
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import EncodedDepth, EncodedPicture, FrameSet, Preparer, RawPicture
+
+K = np.array([[100.0, 0, 80], [0, 100, 60], [0, 0, 1]])
+
+
+def rig(**changes) -> dict[str, Camera]:
+    return {name: Camera(name, 160, 120, K, np.eye(4), **changes) for name in ('left', 'right')}
+
+
+def ramp() -> np.ndarray:
+    """[120, 160, 3] uint8: red grows with x, green with y."""
+    x, y = np.meshgrid(np.arange(160) + 0.5, np.arange(120) + 0.5)
+    return np.stack([x, y, np.zeros_like(x)], -1).astype(np.uint8)
+
+
+def test_halving_averages_without_a_shift():
+    prepared = Preparer(rig(), 80).prepare(FrameSet(0, {'left': RawPicture(ramp())}))
+    image = prepared.images['left']
+    assert image.shape == (60, 80, 3)
+    # the middle of small pixel i is at 2 i + 1 of the large image
+    expected = 2 * np.arange(80) + 1
+    assert np.abs(image[30, :, 0].astype(float) + 0.5 - expected).max() <= 1
+
+
+def test_broken_picture_is_missing_and_named():
+    good, _ = cv2.imencode('.png', ramp()), None
+    frame_set = FrameSet(5, {'left': EncodedPicture(b'\xff\xd8 no jpeg', '/left/image'),
+                             'right': EncodedPicture(good[1].tobytes(), '/right/image')})
+    prepared = Preparer(rig()).prepare(frame_set)
+    assert list(prepared.images) == ['right']
+    assert prepared.missing == ('left',)
+    assert '/left/image' in prepared.problems[0].text
+    np.testing.assert_array_equal(prepared.images['right'], ramp()[..., ::-1])
+
+
+def test_wrong_size_is_missing_and_says_both_sizes():
+    prepared = Preparer(rig()).prepare(FrameSet(0, {'left': RawPicture(ramp()[:100])}))
+    assert not prepared.images
+    assert '160x100' in prepared.problems[0].text and '160x120' in prepared.problems[0].text
+
+
+@pytest.mark.parametrize('side', [10_000, 30_000, 60_000])
+def test_a_bomb_costs_its_picture_and_is_not_decoded(side, monkeypatch):
+    bomb = EncodedPicture(resized_jpeg(jpeg(ramp()), side, side), '/left/image')
+    monkeypatch.setattr(bomb.__class__, 'decode', lambda self: pytest.fail('decoded'))
+    prepared = Preparer(rig()).prepare(FrameSet(0, {'left': bomb, 'right': RawPicture(ramp())}))
+    assert list(prepared.images) == ['right'] and prepared.missing == ('left',)
+    problem, = prepared.problems
+    assert (problem.camera, problem.cause) == ('left', 'unusable_picture')
+    assert problem.text.startswith("camera 'left': ") and f'{side}x{side} px' in problem.text
+
+
+class Raising(RawPicture):
+    """A picture whose decoder fails as no decoder should."""
+
+    def decode(self):
+        raise self.pixels
+
+    def size(self):
+        return 160, 120
+
+
+@pytest.mark.parametrize('error', [cv2.error('inside'), MemoryError(), ZeroDivisionError('x')])
+def test_any_error_costs_one_picture(error):
+    prepared = Preparer(rig()).prepare(
+        FrameSet(0, {'left': Raising(error), 'right': RawPicture(ramp())}))
+    assert list(prepared.images) == ['right'] and prepared.missing == ('left',)
+    problem, = prepared.problems
+    assert problem.cause == 'unusable_picture'
+    assert problem.text == f"camera 'left': not decoded: {error!r}"
+
+
+def test_damage_has_a_cause_of_its_own():
+    cut = EncodedPicture(png(ramp())[:-30], '/left/image')
+    problem, = Preparer(rig()).prepare(FrameSet(0, {'left': cut})).problems
+    assert problem.cause == 'damaged_picture'
+    assert problem.text.startswith("camera 'left': /left/image: a damaged PNG of ")
+
+
+def test_depth_of_another_size_is_not_decoded():
+    bomb = EncodedDepth(png_of(10_000, 10_000, bits=16, color=0), 'd.png', 0.001)
+    prepared = Preparer(rig()).prepare(
+        FrameSet(0, {'left': RawPicture(ramp())}, depths={'left': bomb}))
+    tracemalloc.start()
+    with pytest.raises(InputError, match='depth of 10000x10000 px, but .* 160x120'):
+        prepared.depths['left'].decode()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 ** 6
+
+
+def test_unknown_cameras_are_ignored():
+    prepared = Preparer(rig()).prepare(FrameSet(0, {'other': RawPicture(ramp())}))
+    assert not prepared.images and not prepared.problems
+
+
+def test_empty_bytes_are_no_image():
+    with pytest.raises(InputError, match='0 bytes'):
+        EncodedPicture(b'', 'cam.jpg').decode()
+
+
+def test_undistortion_of_a_straight_lens_changes_nothing():
+    cameras = rig(distortion=np.array([1e-12, 0, 0, 0, 0]))
+    prepared = Preparer(cameras).prepare(FrameSet(0, {'left': RawPicture(ramp())}))
+    difference = prepared.images['left'].astype(int) - ramp().astype(int)
+    assert np.abs(difference[1:-1, 1:-1]).max() <= 1
+
+
+def exif_turned(jpeg: bytes, orientation: int) -> bytes:
+    """`jpeg` with an EXIF block that asks viewers to turn the picture."""
+    tag = struct.pack('<HHIHH', 0x0112, 3, 1, orientation, 0)
+    tiff = b'II*\0' + struct.pack('<IH', 8, 1) + tag + struct.pack('<I', 0)
+    block = b'Exif\0\0' + tiff
+    return jpeg[:2] + b'\xff\xe1' + struct.pack('>H', len(block) + 2) + block + jpeg[2:]
+
+
+def test_exif_does_not_turn_a_calibrated_picture():
+    straight = jpeg(ramp())
+    turned = exif_turned(straight, 6)
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (160, 120, 3)
+    np.testing.assert_array_equal(EncodedPicture(turned, 'cam.jpg').decode(),
+                                  EncodedPicture(straight, 'cam.jpg').decode())
+
+
+@pytest.mark.parametrize('k1', [0.1, -0.1])
+def test_undistortion_leaves_no_black_border(k1):
+    cameras = rig(distortion=np.array([k1, 0, 0, 0, 0]))
+    grey = np.full((120, 160, 3), 90, np.uint8)
+    for width in (None, 80):
+        prepared = Preparer(cameras, width).prepare(FrameSet(0, {'left': RawPicture(grey)}))
+        assert (prepared.images['left'] == 90).all()

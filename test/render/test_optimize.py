@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The optimiser: descent, the published bound, moments, and what it refuses."""
+import numpy as np
+import pytest
+import torch
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.scene import GaussianScene, concatenated, empty_scene
+from igs_ros.render.cpu.rasterizer import CpuRasterizer
+from igs_ros.render.loss import Target
+from igs_ros.render.optimize import Densify, LearningRates, Optimizer, bounded, rotated
+from igs_ros.render.rasterizer import Rendering, render_view
+
+RATES = LearningRates(1e-2, 1e-2, 1e-2, 5e-2, 1e-2, 1e-3)
+CAMERA = Camera('front', 64, 48, np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]), np.eye(4))
+
+
+def scene(count: int = 40, seed: int = 0) -> GaussianScene:
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand(*shape):
+        return torch.rand(shape, generator=generator)
+    means = torch.cat([rand(count, 2) * 2 - 1, 2 + rand(count, 1)], 1)
+    quats = torch.nn.functional.normalize(rand(count, 4) - 0.5, dim=1)
+    return GaussianScene(means, quats, 0.05 + 0.1 * rand(count, 3), 0.2 + 0.6 * rand(count),
+                         rand(count, 4, 3) - 0.5)
+
+
+def optimizer(start: GaussianScene, **options) -> Optimizer:
+    return Optimizer(start, CpuRasterizer(1), RATES, **options)
+
+
+def test_steps_bring_the_picture_closer():
+    wanted = render_view(CpuRasterizer(1), scene(seed=1), CAMERA).rgb
+    fitting = optimizer(scene())
+    losses = []
+    for _ in range(40):
+        losses.append(fitting.backward(CAMERA, Target(wanted)))
+        fitting.step()
+    assert losses[-1] < 0.5 * losses[0]
+    assert torch.equal(scene().means, scene().means)  # the start is left alone
+
+
+def densified(limit: int, threshold: float, count: int = 40):
+    fitting = optimizer(scene(count))
+    fitting.backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8)))
+    report = fitting.densify(Densify(threshold, limit, prune_opacity=0.0),
+                             torch.Generator().manual_seed(0))
+    return fitting, report
+
+
+def test_bound_takes_the_largest_gradients_only():
+    _, free = densified(limit=1000, threshold=0.0)
+    assert free.split == 40  # every candidate splits, none is cloned: the published rule
+    fitting, report = densified(limit=47, threshold=0.0)
+    assert report.split == 7 and len(fitting) == 47
+
+
+@pytest.mark.parametrize('limit', [40, 10], ids=['full', 'above the limit'])
+def test_no_budget_means_no_split(limit):
+    fitting, report = densified(limit=limit, threshold=0.0)
+    assert report.split == 0 and len(fitting) == 40
+
+
+def test_step_without_candidates_changes_nothing():
+    fitting, report = densified(limit=1000, threshold=1e9)
+    assert (report.split, report.cloned, report.pruned) == (0, 0, 0)
+    assert torch.equal(fitting.scene().means, scene().means)
+
+
+def test_children_are_smaller_and_near_their_parent():
+    fitting, _ = densified(limit=41, threshold=0.0)
+    parent = next(i for i in range(40)
+                  if not (fitting.scene().means == scene().means[i]).all(1).any())
+    children = fitting.scene().select(slice(-2, None))
+    torch.testing.assert_close(children.scales * 1.6, scene().scales[parent].repeat(2, 1))
+    away = (children.means - scene().means[parent]).norm(dim=1)
+    assert (away < 4 * scene().scales[parent].max()).all() and (away > 0).all()
+
+
+def test_moments_survive_for_kept_rows_and_restart_for_children():
+    fitting = optimizer(scene())
+    target = Target(np.zeros((48, 64, 3), np.uint8))
+    fitting.backward(CAMERA, target)
+    fitting.step()
+    moments = dict(fitting._adam.state)[fitting._parameters['means']]['exp_avg'].clone()
+    fitting.densify(Densify(0.0, 45, prune_opacity=0.0), torch.Generator().manual_seed(0))
+    after = fitting._adam.state[fitting._parameters['means']]['exp_avg']
+    assert not after[-10:].any()
+    assert all((moments == row).all(1).any() for row in after[:35])
+
+
+def test_transparent_gaussians_are_pruned():
+    start = scene()
+    start = start.replaced(opacities=torch.where(torch.arange(40) < 5, 0.001, start.opacities))
+    fitting = optimizer(start)
+    fitting.backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8)))
+    assert fitting.densify(Densify(1e9, 100), torch.Generator()).pruned == 5
+    assert len(fitting) == 35
+
+
+def test_nan_loss_raises():
+    start = scene()
+    start.sh[0] = float('nan')
+    with pytest.raises(FloatingPointError, match='front'):
+        optimizer(start).backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8)))
+
+
+def test_a_loss_that_was_not_looked_at_yet_is_looked_at_before_the_scene_leaves():
+    """On a GPU losses wait: reading each would stop the stream."""
+    fitting = optimizer(scene())
+    loss = fitting.backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8)))
+    assert not loss.requires_grad and loss.shape == () and not fitting._unchecked
+    fitting._unchecked.append(('front', torch.tensor(float('nan'))))
+    with pytest.raises(FloatingPointError, match='front'):
+        fitting.scene()
+    fitting.scene()  # reported once
+
+
+def test_a_context_is_drawn_and_not_learned():
+    rasterizer, still = CpuRasterizer(1), scene(seed=2)
+    wanted = Target(render_view(rasterizer, scene(seed=1), CAMERA).rgb)
+    tiles = np.ones((3, 4), bool)
+    tiles[0] = False
+    context = rasterizer.context(still, CAMERA, tiles=tiles)
+    free, whole = optimizer(scene()), optimizer(concatenated([scene(), still]))
+    loss = free.backward(CAMERA, wanted, tiles=tiles, context=context)
+    assert loss.item() == pytest.approx(whole.backward(CAMERA, wanted, tiles=tiles).item(),
+                                        rel=1e-6)
+    for fitting in (free, whole):
+        fitting.step()
+    torch.testing.assert_close(free.scene().means, whole.scene().means[:40])
+
+
+class NothingToLearn(CpuRasterizer):
+    """An empty scene's picture hangs on no parameter, as on the GPU."""
+
+    def render(self, scene, camera, **options):
+        drawn = super().render(scene, camera, **options)
+        if len(scene):
+            return drawn
+        return Rendering(drawn.rgb.detach(), None, drawn.alpha.detach(), drawn.visible,
+                         drawn.screen)
+
+
+@pytest.mark.parametrize('backend', [CpuRasterizer, NothingToLearn])
+@pytest.mark.parametrize('absgrad', [False, True])
+def test_a_fit_that_loses_every_gaussian_goes_on(backend, absgrad):
+    fitting = Optimizer(scene(), backend(1), RATES, absgrad=absgrad)
+    target = Target(np.zeros((48, 64, 3), np.uint8))
+    fitting.backward(CAMERA, target)
+    fitting.step()
+    assert fitting.densify(Densify(1e9, 100, prune_opacity=1.0), torch.Generator()).pruned == 40
+    assert fitting.backward(CAMERA, target) < 1e-6  # black on black
+    fitting.step()
+    fitting.densify(Densify(0.0, 100), torch.Generator())
+    assert len(fitting.scene()) == 0
+
+
+def test_an_empty_start_is_optimised_to_nothing():
+    fitting = Optimizer(empty_scene(1), NothingToLearn(1), RATES)
+    assert fitting.backward(CAMERA, Target(np.full((48, 64, 3), 255, np.uint8))) > 0
+    fitting.step()
+    assert len(fitting.scene()) == 0
+
+
+def test_bounded_keeps_what_covers_most_in_order():
+    start = scene()
+    kept = bounded(start, 15)
+    assert len(kept) == 15 and bounded(start, 40) is start
+    faces = start.opacities * start.scales.sort(1).values[:, 1:].prod(1)
+    assert torch.equal(kept.means, start.means[faces.topk(15).indices.sort().values])
+
+
+def test_rotation_is_that_of_scipy():
+    from scipy.spatial.transform import Rotation
+    quats = torch.nn.functional.normalize(torch.randn(10, 4), dim=1)
+    vectors = torch.randn(10, 3)
+    expected = Rotation.from_quat(quats.roll(-1, 1).numpy()).apply(vectors.numpy())
+    np.testing.assert_allclose(rotated(quats, vectors), expected, atol=1e-5)
+
+
+def test_kept_rows_go_on_as_if_nothing_had_happened():
+    """Gaussians out of sight teach nothing: dropping them changes no step of the others."""
+    seen, hidden = scene(), scene(seed=2)
+    both = concatenated([seen, hidden.replaced(means=hidden.means - torch.tensor([0.0, 0, 9]))])
+    picture = Target(np.full((48, 64, 3), 90, np.uint8))
+    whole, cut = optimizer(both), optimizer(both)
+    for step in range(6):
+        if step == 3:
+            cut.keep(torch.arange(40))
+        for fitting in (whole, cut):
+            fitting.backward(CAMERA, picture)
+            fitting.step()
+    assert len(cut) == 40
+    # up to the last bit: Adam's vectors end elsewhere in an array of another length
+    torch.testing.assert_close(cut.scene().means, whole.scene().means[:40], rtol=0, atol=1e-6)
+    assert cut.densify(Densify(1e-9, 1000), torch.Generator().manual_seed(0)).split \
+        == whole.densify(Densify(1e-9, 1000), torch.Generator().manual_seed(0)).split

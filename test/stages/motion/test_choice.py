@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which motion model is taken, and what is said about it."""
+import logging
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+
+from igs_ros.apps.cli.options import SceneOptions
+from igs_ros.core.config import Config, MotionConfig
+from igs_ros.core.errors import InputError
+from igs_ros.node import params
+from igs_ros.stages.motion import models as motion
+from igs_ros.stages.motion.models import check, choose
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    motion._tell_once.cache_clear()
+    motion.agm_net.cache_clear()
+    yield
+    motion.agm_net.cache_clear()
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Weights that fit, whatever the folder."""
+    monkeypatch.setattr(motion, 'agm_net', lambda folder, twice: SimpleNamespace(folder=folder))
+
+
+def with_small(monkeypatch, there):
+    """A package igs_ros.stages.motion.models.agm_small that has its weights, or has not."""
+    module = ModuleType('igs_ros.stages.motion.models.agm_small')
+    module.available = lambda: there
+    module.AgmSmallMotion = lambda cameras, rasterizer, config: SimpleNamespace(name='agm_small')
+    module.__spec__ = SimpleNamespace()
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def test_every_list_of_names_is_the_same():
+    hint = get_type_hints(SceneOptions)['motion']
+    choices = {name for part in get_args(hint) for name in get_args(part)}
+    assert choices == set(motion.NAMES) == set(params.CHOICES['motion'])
+    assert set(params.CHOICES['motion_model.precision']) == set(motion.PRECISIONS)
+    assert Config().motion == 'auto' and MotionConfig().bbox == 'auto'
+
+
+def test_auto_without_weights_is_geometric_and_says_so_once(stage, monkeypatch, caplog):
+    with_small(monkeypatch, False)
+    with caplog.at_level(logging.INFO):
+        models = [choose('auto', stage.rig, stage.rasterizer, MotionConfig()) for _ in range(2)]
+    assert [model.name for model in models] == ['geometric'] * 2
+    said = [r.message for r in caplog.records if r.name == 'igs_ros.stages.motion.models']
+    assert said == ['motion: geometric (auto: no weights of agm are given)']
+
+
+@pytest.mark.parametrize('better, there, name', [
+    (True, True, 'agm_small'), (True, False, 'geometric'), (False, True, 'geometric')])
+def test_auto_takes_the_small_network_where_it_ships_and_is_better(
+        stage, monkeypatch, caplog, better, there, name):
+    with_small(monkeypatch, there)
+    monkeypatch.setattr(motion, '_AGM_SMALL_IS_BETTER', better)
+    with caplog.at_level(logging.INFO):
+        assert choose('auto', stage.rig, stage.rasterizer, MotionConfig()).name == name
+    assert f'motion: {name} (auto: ' in caplog.text
+
+
+@pytest.mark.parametrize('device, cost', [('cpu', True), ('cuda', False)])
+def test_auto_with_weights_is_agm(loaded, device, cost):
+    name, reason = motion._best(MotionConfig(weights='here'), torch.device(device))
+    assert name == 'agm' and ('seconds per frame' in reason) == cost
+
+
+def test_bad_weights_are_one_error_at_the_start(tmp_path):
+    for name in ('auto', 'agm'):
+        with pytest.raises(InputError, match='no such folder'):
+            check(name, MotionConfig(weights=str(tmp_path / 'nowhere')))
+        with pytest.raises(InputError, match='bbox'):
+            check(name, MotionConfig(weights=str(tmp_path), bbox='1 2 3'))
+    check('auto', MotionConfig())
+    check('geometric', MotionConfig(weights=str(tmp_path / 'nowhere')))  # not asked for
+
+
+def test_unknown_precision():
+    with pytest.raises(InputError, match='expected float32, bfloat16, float16'):
+        check('auto', MotionConfig(precision='float8'))
+
+
+def test_small_network_that_does_not_ship(stage, monkeypatch):
+    with_small(monkeypatch, False)
+    for attempt in (lambda: check('agm_small', MotionConfig()),
+                    lambda: choose('agm_small', stage.rig, stage.rasterizer, MotionConfig())):
+        with pytest.raises(InputError, match='agm_small needs the weights that ship'):
+            attempt()
+    with_small(monkeypatch, True)
+    assert choose('agm_small', stage.rig, stage.rasterizer, MotionConfig()).name == 'agm_small'
+
+
+def test_what_auto_stands_for_is_told():
+    cpu = torch.device('cpu')
+    assert motion.resolved('static', MotionConfig(), cpu) == 'static'
+    assert motion.resolved('auto', MotionConfig(), cpu) == 'geometric'
+    assert motion.resolved('auto', MotionConfig(weights='somewhere'), cpu) == 'agm'
