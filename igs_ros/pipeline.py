@@ -21,13 +21,13 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
 from igs_ros.core.frames import FrameSet, Preparer
 from igs_ros.core.scene import GaussianScene
-from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.snapshot import Moved, Snapshot
 from igs_ros.core.timing import Spent, span, spending
-from igs_ros.render import rasterizer as raster
+from igs_ros.render.choose import make_rasterizer
 from igs_ros.stages.bootstrap import first_scene as bootstrap
 from igs_ros.stages.bootstrap.first_scene import FirstScene
-from igs_ros.stages.motion import models as motion
-from igs_ros.stages.motion.models import MotionModel, Moved
+from igs_ros.stages.motion import choose as motion
+from igs_ros.stages.motion.models import MotionModel
 from igs_ros.stages.plausibility import Change, Checked, PlausibilityCheck
 from igs_ros.stages.refine.refiner import Refined, Refiner
 from igs_ros.stages.schedule import KeySchedule
@@ -60,18 +60,18 @@ class Stages:
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
         # small tensors: more torch threads only fight with the rasteriser's own pool
         torch.set_num_threads(1)
-        motion.check(config.motion, config.motion_model)  # before a first scene is made
+        motion.check_motion(config.motion, config.motion_model)  # before a first scene is made
         self.config = config
         self.preparer = Preparer(cameras, config.width or None)
         self.cameras = self.preparer.cameras
-        self.rasterizer = raster.choose(config.device, config.threads)
+        self.rasterizer = make_rasterizer(config.device, config.threads)
         # with threads of its own: live, they yield to those of motion and views
-        self.refiner = Refiner(raster.choose(config.device, config.threads), self.cameras,
+        self.refiner = Refiner(make_rasterizer(config.device, config.threads), self.cameras,
                                config.refine, config.max_gaussians, config.seed, config.threads)
 
     def new_motion(self) -> MotionModel:
         """A motion model that has seen nothing yet."""
-        return motion.choose(self.config.motion, self.cameras, self.rasterizer,
+        return motion.make_motion(self.config.motion, self.cameras, self.rasterizer,
                              self.config.motion_model, self.config.threads)
 
     def warm_up(self, progress: Progress = lambda stage, done: None) -> None:

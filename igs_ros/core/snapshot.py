@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scene at one instant, as every part of the line hands it on."""
+"""The scene at one instant, as every part of the pipeline hands it on, and views of it."""
 from __future__ import annotations
 
 import secrets
@@ -7,8 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene
-from igs_ros.stages.motion.models import Moved
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """A key scene, moved."""
+
+    scene: GaussianScene  # same rows as the key; all but `rows` are equal to it bit for bit
+    rows: np.ndarray  # [M] uint32 ascending: rows that moved, or changed in any other attribute
+    stamp_ns: int  # of the frame set it shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,3 +63,15 @@ def with_new_key(last: Snapshot, key: GaussianScene, key_stamp_ns: int, moved: M
     """The next snapshot: a new key, which shows `key_stamp_ns`, moved to what is shown now."""
     return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 2, key,
                     key_stamp_ns, last.sequence + 1, moved.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What one camera sees of one scene."""
+
+    rgb: np.ndarray  # [H, W, 3] float32, sRGB 0..1
+    depth: np.ndarray  # [H, W] float32, m along the optical axis, NaN = nothing there
+    alpha: np.ndarray  # [H, W] float32 0..1
+    camera: Camera
+    stamp_ns: int  # of the frame set that the scene shows
+    age_s: float = 0.0  # of that frame set when the view was rendered, in seconds

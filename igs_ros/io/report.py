@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from igs_ros.core.files import draft_of, replaced, writing
-from igs_ros.core.view import View
+from igs_ros.core.snapshot import View
 from igs_ros.vision.metrics import as_float
 
 BT601 = 6  # SMPTE 170M in the numbering of H.264 (ITU-T H.273): what swscale converts with

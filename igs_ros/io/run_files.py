@@ -20,7 +20,7 @@ import numpy as np
 from igs_ros.core.errors import InputError, OutputError
 from igs_ros.core.files import checked_folder, read_json, replaced, writing
 from igs_ros.core.scene import GaussianScene
-from igs_ros.core.view import View
+from igs_ros.core.snapshot import View
 from igs_ros.io.codec.ply import write_scene
 from igs_ros.io.report import (
     PANEL_WIDTH,

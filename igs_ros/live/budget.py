@@ -12,32 +12,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from igs_ros.core.config import Config
+from igs_ros.stages.motion.models import MotionEffort
+from igs_ros.stages.refine.refiner import RefineEffort
 
 ROOM = 0.7  # share of the deadline below which a turn had room: most rungs save some 30 %
 LONGEST_PATIENCE = 32  # times the patience at first: how rarely a climb that fails is tried again
 Effort = TypeVar('Effort')
-
-
-@dataclass(frozen=True)
-class MotionEffort:
-    """What motion may spend on one frame set."""
-
-    anchors: int  # points at which motion is solved, >= 1
-    flow_scale: float  # of the pictures given to the optical flow, 0 < flow_scale <= 1
-    adjust_share: float = 1.0  # of the steps that adjust the moved scene to the pictures, 0..1
-
-
-@dataclass(frozen=True)
-class RefineEffort:
-    """What the refinement of one key may spend."""
-
-    iterations: int  # optimisation steps, >= 0
-    scale: float  # of the pictures, 0 < scale <= 1
-    max_free: int  # most Gaussians that are optimised at once, >= 1
 
 
 class Ladder(Generic[Effort]):

@@ -13,11 +13,11 @@ import numpy as np
 
 from igs_ros.core.frames import FrameSet, PictureProblem
 from igs_ros.core.scene import GaussianScene
-from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.snapshot import Moved, Snapshot
 from igs_ros.core.status import Decoding, State, Status
 from igs_ros.core.timing import Drops, Timings
 from igs_ros.live.health import Facts
-from igs_ros.stages.motion.models import Follower, Moved
+from igs_ros.stages.motion.models import Follower
 from igs_ros.stages.refine.fitted import Fitted
 from igs_ros.stages.refine.refiner import Refined
 

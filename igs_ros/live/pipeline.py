@@ -14,11 +14,10 @@ from igs_ros.core.config import Config
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.machine import gpu_mb, rss_mb, yield_to_others
 from igs_ros.core.points import Points
-from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.snapshot import Snapshot, View
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Recorder, span, spans_to
 from igs_ros.core.trace import Trace
-from igs_ros.core.view import View
 from igs_ros.live.budget import Budget
 from igs_ros.live.exchange import Exchange
 from igs_ros.live.health import STALL_AFTER_S, Facts, judge
@@ -29,7 +28,7 @@ from igs_ros.live.streams import Stream
 from igs_ros.live.views import draw
 from igs_ros.live.worker import Worker
 from igs_ros.pipeline import Stages
-from igs_ros.render import rasterizer as raster
+from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.bootstrap.first_scene import BootstrapReport
 
@@ -55,7 +54,7 @@ class LivePipeline:
                  trace: Trace | None = None):
         self._stages = Stages(config, cameras)
         # its own threads: views must not queue behind the work of refinement
-        self._view_rasterizer = raster.choose(config.device, config.threads)
+        self._view_rasterizer = make_rasterizer(config.device, config.threads)
         self._now_ns = now_ns
         self._on_snapshot = on_snapshot
         self._trace = trace

@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 
 from igs_ros.core.camera import Camera
-from igs_ros.core.snapshot import Snapshot
-from igs_ros.core.view import View
+from igs_ros.core.snapshot import Snapshot, View
 from igs_ros.render.rasterizer import Rasterizer, render_view
 
 _LEAST_PX = 480  # width: below it, Gaussians cost more than pixels, and coarser saves nothing

@@ -26,7 +26,7 @@ from igs_ros.msg import SceneStatus
 from igs_ros.node.demo_report import DemoRun, report
 from igs_ros.node.environment import own_wheels
 from igs_ros.node.observer import Observer
-from igs_ros.render import rasterizer as raster
+from igs_ros.render.choose import make_rasterizer
 
 log = logging.getLogger(__name__)
 DOMAIN_VARIABLE = 'IGS_DEMO_DOMAIN'
@@ -45,7 +45,7 @@ def run(demo: Demo) -> int:
     points = recording.path / 'points3d.ply'
     if points.is_file():
         read_points(points)  # says now what is wrong with it; the node would go on without
-    device = raster.choose(demo.config().device, demo.threads).device.type
+    device = make_rasterizer(demo.config().device, demo.threads).device.type
     files = RunFiles(demo.out, recording.rate_hz)
     table = demo.out / 'stamps.json'
     table.unlink(missing_ok=True)

@@ -16,8 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
-from igs_ros.core.snapshot import Snapshot
-from igs_ros.core.view import View
+from igs_ros.core.snapshot import Snapshot, View
 from igs_ros.io.codec.state import key_arrays, update_arrays
 from igs_ros.live.loop import Loop
 from igs_ros.live.pipeline import LivePipeline

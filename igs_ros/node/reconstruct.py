@@ -42,7 +42,7 @@ from igs_ros.node.logs import Complaints, RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
 from igs_ros.node.watchdog import Watchdog
-from igs_ros.stages.motion import models as motion
+from igs_ros.stages.motion import choose as motion
 
 _LOOK_S = 0.1
 
@@ -57,7 +57,7 @@ class ReconstructNode(Node):
         super().__init__('igs', **node_options)
         self._handler = RosHandler(self.get_logger())
         self.settings, self.config = params.declare(self)
-        motion.check(self.config.motion, self.config.motion_model)
+        motion.check_motion(self.config.motion, self.config.motion_model)
         rig = self._read_rig()
         self._expected = len(self._input_names(rig))
         self._pipeline: LivePipeline | None = None

@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rasterisers behind one small interface; `choose` picks one for a device.
+"""The interface of all rasterizers, and views; choose.py makes one for a device.
 
 Semantics (constants, thresholds, gradients) are those of gsplat 1.5.3 for every backend:
 reference/cpu_core.md section 1, restated in docs/conventions.md.
 """
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from igs_ros.core.camera import Camera
-from igs_ros.core.errors import InputError
 from igs_ros.core.scene import GaussianScene
-from igs_ros.core.view import View
-
-log = logging.getLogger(__name__)
+from igs_ros.core.snapshot import View
 
 
 class ScreenGradients(Protocol):
@@ -81,45 +76,6 @@ class Rasterizer(Protocol):
     def warm_up(self) -> None:
         """Compile what the first picture and the first gradient would wait for."""
         ...
-
-
-def choose(device: str = 'auto', threads: int = 2) -> Rasterizer:
-    """The rasteriser for `device`: 'cpu', 'cuda', or 'auto' (CUDA where it works, else CPU).
-
-    'auto' says once why a GPU that is there is not used. Raises `InputError` for another device,
-    and for 'cuda' without a GPU or without gsplat and its compiled kernels.
-    """
-    if device not in ('auto', 'cpu', 'cuda'):
-        raise InputError(f"device '{device}' is unknown; expected auto, cpu or cuda.")
-    if device == 'cuda' and not torch.cuda.is_available():
-        raise InputError('device cuda was asked for, but torch finds no CUDA GPU here; install '
-                         'torch with CUDA and a driver, or use --device cpu.')
-    if device != 'cpu' and torch.cuda.is_available():
-        try:
-            return _on_gpu()
-        except InputError as error:
-            if device == 'cuda':
-                raise
-            _warn_once(f'{error} Until then the CPU draws.')
-    from igs_ros.render.cpu.rasterizer import CpuRasterizer
-    return CpuRasterizer(threads)
-
-
-def _on_gpu() -> Rasterizer:
-    try:
-        from igs_ros.render.gsplat_rasterizer import (
-            GsplatRasterizer,  # gsplat is there with a GPU only
-        )
-    except ImportError as error:
-        raise InputError(f"rasteriser: there is a CUDA GPU, but gsplat cannot be imported "
-                         f"({error}); expected gsplat 1.5. Install it: pip install '.[cuda]' "
-                         f"(its first use compiles kernels, which needs nvcc).") from error
-    return GsplatRasterizer()
-
-
-@cache
-def _warn_once(message: str) -> None:
-    log.warning(message)
 
 
 @torch.no_grad()

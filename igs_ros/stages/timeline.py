@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene
-from igs_ros.core.snapshot import advanced, first_snapshot, with_new_key
-from igs_ros.stages.motion.models import Follower, MotionModel, Moved
+from igs_ros.core.snapshot import Moved, advanced, first_snapshot, with_new_key
+from igs_ros.stages.motion.models import Follower, MotionModel
 from igs_ros.stages.plausibility import Change
 from igs_ros.stages.refine.fitted import Fitted
 

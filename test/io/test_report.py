@@ -7,7 +7,7 @@ import pytest
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import OutputError
-from igs_ros.core.view import View
+from igs_ros.core.snapshot import View
 from igs_ros.io import report
 
 CAMERA = Camera('cam00', 96, 64, [[80, 0, 48], [0, 80, 32], [0, 0, 1]], np.eye(4))

@@ -13,7 +13,7 @@ import pytest
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, OutputError
-from igs_ros.core.view import View
+from igs_ros.core.snapshot import View
 from igs_ros.io.run_files import RunFiles
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,9 @@ from igs_ros.core.config import BootstrapConfig, BudgetConfig, RefineConfig
 from igs_ros.core.errors import Cancelled
 from igs_ros.core.frames import EncodedPicture
 from igs_ros.core.status import State
-from igs_ros.live.budget import Budget, MotionEffort
+from igs_ros.live.budget import Budget
 from igs_ros.live.pipeline import LivePipeline
+from igs_ros.stages.motion.models import MotionEffort
 
 
 def check_accounts(status) -> None:

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
-from igs_ros.core.view import View
+from igs_ros.core.snapshot import View
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from geometry_msgs.msg import PoseStamped  # noqa: E402

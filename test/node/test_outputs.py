@@ -10,19 +10,19 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import advanced, first_snapshot, with_new_key
 from igs_ros.core.timing import Drops
-from igs_ros.render import rasterizer as raster
+from igs_ros.render.choose import make_rasterizer
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from geometry_msgs.msg import PoseStamped  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 
+from igs_ros.core.snapshot import Moved
 from igs_ros.live.views import draw  # noqa: E402
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
 from igs_ros.node import convert, outputs  # noqa: E402
 from igs_ros.node.logs import Complaints  # noqa: E402
 from igs_ros.node.params import NodeConfig  # noqa: E402
-from igs_ros.stages.motion.models import Moved  # noqa: E402
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CAMERA = Camera('view', 32, 24, np.array([[30, 0, 16], [0, 30, 12], [0, 0, 1.0]]), np.eye(4))
@@ -48,7 +48,7 @@ class Held:
     def __init__(self):
         self.newest = first_snapshot(scene(), 10)
         self.rendered = 0
-        self._rasterizer = raster.choose('cpu', 1)
+        self._rasterizer = make_rasterizer('cpu', 1)
 
     def snapshot(self):
         return self.newest

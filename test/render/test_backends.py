@@ -10,7 +10,7 @@ import torch
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.scene import ATTRIBUTES, GaussianScene
-from igs_ros.render.rasterizer import choose
+from igs_ros.render.choose import make_rasterizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 import oracle  # noqa: E402
@@ -124,7 +124,7 @@ CASES |= {'degenerate-classic': (degenerate, False), 'degenerate-antialiased': (
 
 @pytest.fixture(params=['cpu', pytest.param('cuda', marks=pytest.mark.gpu)], scope='module')
 def rasterizer(request):
-    return choose(request.param, threads=2)
+    return make_rasterizer(request.param, threads=2)
 
 
 @pytest.mark.parametrize('name', CASES)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from igs_ros.core.errors import InputError
-from igs_ros.render import rasterizer as raster
+from igs_ros.render import choose
+from igs_ros.render.choose import make_rasterizer
 
 
 @pytest.fixture
@@ -15,11 +16,9 @@ def gpu(monkeypatch):
     """A machine whose torch finds a GPU; the wrapper of gsplat is imported anew."""
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.delitem(sys.modules, 'igs_ros.render.gsplat_rasterizer', raising=False)
-    monkeypatch.delattr(raster, 'gsplat', raising=False)
-    raster._warn_once.cache_clear()
+    choose._warn_once.cache_clear()
     yield monkeypatch
     sys.modules.pop('igs_ros.render.gsplat_rasterizer', None)  # it may be bound to a stand-in
-    vars(raster).pop('gsplat', None)
 
 
 def without_gsplat(monkeypatch):
@@ -57,7 +56,7 @@ CASES = pytest.mark.parametrize('breaks, words', [
 def test_auto_takes_the_cpu_and_says_why_once(gpu, caplog, breaks, words):
     breaks(gpu)
     for _ in range(2):
-        assert raster.choose('auto', 1).name == 'cpu'
+        assert make_rasterizer('auto', 1).name == 'cpu'
     assert len(caplog.records) == 1
     assert words in caplog.text and "pip install '.[cuda]'" in caplog.text
 
@@ -66,17 +65,17 @@ def test_auto_takes_the_cpu_and_says_why_once(gpu, caplog, breaks, words):
 def test_cuda_is_refused_with_what_to_install(gpu, breaks, words):
     breaks(gpu)
     with pytest.raises(InputError, match=words) as error:
-        raster.choose('cuda')
+        make_rasterizer('cuda')
     assert "pip install '.[cuda]'" in str(error.value) and 'nvcc' in str(error.value)
 
 
 def test_kernels_that_load_are_used(gpu):
     with_backend(gpu, SimpleNamespace(_C=object()))
-    assert raster.choose('auto').name == 'cuda'
+    assert make_rasterizer('auto').name == 'cuda'
 
 
 def test_without_a_gpu_auto_is_silent_and_cuda_refused(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    assert raster.choose('auto', 1).name == 'cpu' and not caplog.records
+    assert make_rasterizer('auto', 1).name == 'cpu' and not caplog.records
     with pytest.raises(InputError, match='finds no CUDA GPU'):
-        raster.choose('cuda')
+        make_rasterizer('cuda')

@@ -27,7 +27,7 @@ from igs_ros.core.machine import machine
 from igs_ros.core.scene import GaussianScene
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import test_view, train_views
-from igs_ros.render import rasterizer as raster
+from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import Rasterizer, render_view
 from igs_ros.stages.bootstrap.first_scene import first_scene
 from igs_ros.vision.metrics import mean
@@ -127,7 +127,7 @@ def _row(plan: Plan, path: Path, seed: int) -> dict:
     names = [*train, test] if test else train
     frame_set = preparer.prepare(next(iter(
         recording.frame_sets(plan.frame, plan.frame + 1, names))))
-    rasterizer = raster.choose(config.device, 1)
+    rasterizer = make_rasterizer(config.device, 1)
     points = recording.points() if plan.frame == 0 else None
     cameras = {name: preparer.cameras[name] for name in train}
     _rehearse(frame_set.only(train), cameras, rasterizer, config)

@@ -12,7 +12,7 @@ from igs_ros.core.config import Config
 from igs_ros.core.frames import Preparer
 from igs_ros.core.snapshot import Snapshot
 from igs_ros.io.recordings.recording import Recording
-from igs_ros.render import rasterizer as raster
+from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import render_view
 from igs_ros.vision.metrics import psnr
 
@@ -40,7 +40,7 @@ class UnseenView:
         self._truths = {frame: picture for frame, picture in pictures.items()
                         if picture is not None}
         self._camera = preparer.cameras[test]
-        self._rasterizer = raster.choose(config.device, 1)
+        self._rasterizer = make_rasterizer(config.device, 1)
         self._frames = frames
         self._lock = threading.Lock()
         self._pending: dict[int, Snapshot] = {}  # by frame; taken by `turn`

@@ -21,8 +21,9 @@ from igs_ros.core.config import MotionConfig
 from igs_ros.core.errors import InputError
 from igs_ros.core.machine import machine
 from igs_ros.core.timing import spans_to
-from igs_ros.render.rasterizer import choose as choose_rasterizer
-from igs_ros.stages.motion.models import MotionModel, agm_net, choose, has_agm_small
+from igs_ros.render.choose import make_rasterizer as choose_rasterizer
+from igs_ros.stages.motion.choose import agm_net, has_agm_small, make_motion
+from igs_ros.stages.motion.models import MotionModel
 
 PAPER_MS, AIM_MS = 800, 33  # per candidate; the paper's, and ours on a data-centre GPU
 _WARM_UP = 1
@@ -92,7 +93,8 @@ def _measured(plan: Plan, world: World, clock: Callable[[], float]) -> Iterator[
         if name == 'agm':
             yield from _agm_rows(plan, world, clock)
         elif name != 'agm_small' or has_agm_small():
-            model = choose(name, world.cameras, world.rasterizer, MotionConfig(), plan.threads)
+            model = make_motion(name, world.cameras, world.rasterizer, MotionConfig(),
+                                plan.threads)
             yield {'motion': name, **_timed(model, world, plan.repeats, clock)}
 
 

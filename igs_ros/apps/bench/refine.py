@@ -23,9 +23,10 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.machine import machine
 from igs_ros.core.scene import ATTRIBUTES, GaussianScene
+from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.loss import Target, photometric_loss
 from igs_ros.render.optimize import Densify, LearningRates, Optimizer
-from igs_ros.render.rasterizer import Context, Rasterizer, choose
+from igs_ros.render.rasterizer import Context, Rasterizer
 from igs_ros.render.tiles import TILE, tile_grid
 
 PAPER_MS, PAPER_FPS = 64, 204  # of an iteration, and views per second; at the size below
@@ -68,7 +69,7 @@ def run(plan: Plan) -> dict:
     if not 0 < plan.tiles <= 1:
         raise InputError(f'igs bench refine: {plan.tiles} of the tiles; expected more than 0, at '
                          f'most 1.')
-    rasterizer = choose(plan.device, plan.threads)
+    rasterizer = make_rasterizer(plan.device, plan.threads)
     on_gpu = rasterizer.device.type == 'cuda'
     plan = _filled(plan, on_gpu)
     threads = torch.get_num_threads()

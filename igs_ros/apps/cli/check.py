@@ -38,7 +38,7 @@ _EXTRA_GPU = (
     ('gsplat', 'GPU rasteriser', "the CPU draws; pip install '.[cuda]'"),
     ('torch_cluster', 'anchors on a GPU',
      'plain torch is used, slower; pip install torch-cluster'))
-_CUDA = 'igs_ros.render.rasterizer/cuda'
+_CUDA = 'igs_ros.render.choose/cuda'
 Row = tuple[bool | None, str, str]  # works (None: it does not matter), part, what was found
 
 

@@ -107,13 +107,13 @@ def _messages(messages) -> dict:
 
 
 def _gpu(raster) -> dict:
-    raster.choose('cuda')  # compiles its kernels where they are not
+    raster.make_rasterizer('cuda')  # compiles its kernels where they are not
     return {'version': '', 'place': '', 'note': 'kernels load'}
 
 
 _MORE = {'torch': _torch, 'igs_ros.vision.neighbors_host': _kernels, 'rclpy': _rclpy,
          'sensor_msgs.msg': _messages, 'igs_ros.msg': _messages,
-         'igs_ros.render.rasterizer/cuda': _gpu}
+         'igs_ros.render.choose/cuda': _gpu}
 
 
 if __name__ == '__main__':

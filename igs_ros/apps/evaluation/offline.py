@@ -41,7 +41,7 @@ from igs_ros.io.recordings.recording import Recording, test_view, train_views
 from igs_ros.io.run_files import RunFiles
 from igs_ros.render.rasterizer import Rasterizer, render_view
 from igs_ros.stages.bootstrap.first_scene import BootstrapReport
-from igs_ros.stages.motion import models as motion
+from igs_ros.stages.motion import choose as motion
 from igs_ros.vision import metrics
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ def _results(request: Request, recording: Recording, files: RunFiles | None, tra
         'scene': recording.name, 'version': __version__,
         'device': session.rasterizer.device.type, 'machine': machine(),
         'threads': request.config.threads, 'seed': request.config.seed, 'test_view': test,
-        'train_views': list(train), 'motion': motion.resolved(
+        'train_views': list(train), 'motion': motion.resolved_name(
             request.config.motion, request.config.motion_model, session.rasterizer.device),
         'config': {**asdict(request.config), 'live': request.live},
         'bootstrap': bootstrap, 'frames': rows,

@@ -27,7 +27,7 @@ from igs_ros.apps.training.step import LossOfSample
 from igs_ros.apps.training.validation import validate
 from igs_ros.core.errors import InputError, error_line
 from igs_ros.core.files import checked_folder
-from igs_ros.render import rasterizer as raster
+from igs_ros.render.choose import make_rasterizer
 
 log = logging.getLogger(__name__)
 ENDLESS_STEPS = 22_500  # 30 passes over 12000 pairs in steps of 16
@@ -67,7 +67,7 @@ class Trainer:
         scaled = 'fp16' if config.precision == 'fp16' else 'no'
         self.accelerator = Accelerator(cpu=_device(config) == 'cpu', mixed_precision=scaled)
         torch.set_num_threads(config.threads)
-        self.rasterizer = raster.choose(self.accelerator.device.type, config.threads)
+        self.rasterizer = make_rasterizer(self.accelerator.device.type, config.threads)
         self.model = models.build(config, self.rasterizer)
         self._train, self._validation = sources.build(config, self.rasterizer,
                                                       self.model.consecutive)
@@ -229,8 +229,8 @@ class Trainer:
 
 
 def _device(config: TrainConfig) -> str:
-    """Where to compute: what `raster.choose` takes."""
-    return raster.choose(config.device, config.threads).device.type
+    """Where to compute: what `make_rasterizer` takes."""
+    return make_rasterizer(config.device, config.threads).device.type
 
 
 def _with_precision(config: TrainConfig) -> TrainConfig:

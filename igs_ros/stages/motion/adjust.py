@@ -21,13 +21,13 @@ import torch
 from igs_ros.core.camera import Camera
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene
+from igs_ros.core.snapshot import Moved
 from igs_ros.core.timing import span
-from igs_ros.live.budget import MotionEffort
 from igs_ros.render.optimize import rotated
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.render.tiles import TILE, pixels_of, tile_grid, tiles_with
 from igs_ros.stages.motion.descent import STEPS, Aim, Values, descend, natural, raw
-from igs_ros.stages.motion.models import Follower, MotionModel, Moved
+from igs_ros.stages.motion.models import Follower, MotionEffort, MotionModel
 from igs_ros.vision.changes import Sight, agreed, changed_pixels
 from igs_ros.vision.flow import spread_views
 

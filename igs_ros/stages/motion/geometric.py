@@ -20,11 +20,11 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.config import MotionConfig
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import SH_C0, GaussianScene
+from igs_ros.core.snapshot import Moved
 from igs_ros.core.timing import span
-from igs_ros.live.budget import MotionEffort
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.motion.lift import Anchors, Views, blend, lift, warm_up
-from igs_ros.stages.motion.models import Moved
+from igs_ros.stages.motion.models import MotionEffort
 from igs_ros.stages.motion.rotations import turned
 from igs_ros.stages.motion.tracks import Tracks, moving
 from igs_ros.vision.flow import FlowCache, spread_views

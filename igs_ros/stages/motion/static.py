@@ -8,8 +8,8 @@ import numpy as np
 
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene
-from igs_ros.live.budget import MotionEffort
-from igs_ros.stages.motion.models import Moved
+from igs_ros.core.snapshot import Moved
+from igs_ros.stages.motion.models import MotionEffort
 
 
 @dataclass(eq=False)

@@ -17,7 +17,6 @@ from igs_ros.core.config import RefineConfig
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene, concatenated
 from igs_ros.core.timing import span
-from igs_ros.live.budget import RefineEffort
 from igs_ros.render.importance import importance
 from igs_ros.render.loss import Target
 from igs_ros.render.optimize import Densify, LearningRates, Moments
@@ -36,6 +35,15 @@ _SPLIT_SHARE = 0.01  # of the limit: room for splits, when something has to give
 _COLLAPSE = 0.5  # share of the Gaussians whose loss in one key is no refinement any more
 _CATCH_UP = 3  # times the usual iterations; twice left 0.1 dB more behind, one 0.2
 _POLISH = 0.1  # of the learning rates
+
+
+@dataclass(frozen=True)
+class RefineEffort:
+    """What the refinement of one key may spend."""
+
+    iterations: int  # optimisation steps, >= 0
+    scale: float  # of the pictures, 0 < scale <= 1
+    max_free: int  # most Gaussians that are optimised at once, >= 1
 
 
 @dataclass(frozen=True, eq=False)

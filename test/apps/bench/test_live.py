@@ -24,7 +24,7 @@ from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import first_snapshot
 from igs_ros.core.status import Status
 from igs_ros.io.recordings.open import open_recording
-from igs_ros.render import rasterizer as raster
+from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import render_view
 from igs_ros.vision.metrics import psnr
 
@@ -223,7 +223,7 @@ def test_scenes_are_scored_once_a_minute_when_their_frame_is_shown(workbench):
     row = unseen.minute(1e9)
     assert set(row['psnr_frames']) == {3, 4}
     camera = recording.cameras['cam02'].resized(96)
-    drawn = render_view(raster.choose('cpu', 1), scene, camera).rgb
+    drawn = render_view(make_rasterizer('cpu', 1), scene, camera).rgb
     picture = next(iter(recording.frame_sets(3, 4, ('cam02',)))).images['cam02'].decode()
     truth = cv2.resize(picture, (96, 72), interpolation=cv2.INTER_AREA)
     wanted = -10 * np.log10(np.mean((truth / 255 - np.clip(drawn, 0, 1)) ** 2))

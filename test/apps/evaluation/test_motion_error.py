@@ -14,11 +14,10 @@ from igs_ros.apps.evaluation.motion_error import (
 )
 from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene, empty_scene
-from igs_ros.core.snapshot import advanced, first_snapshot, with_new_key
+from igs_ros.core.snapshot import Moved, advanced, first_snapshot, with_new_key
 from igs_ros.io.recordings.motion_truth import MotionTruth, motion_files, read_motion
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
-from igs_ros.stages.motion.models import Moved
 
 CAMERA = Camera('a', 64, 48, np.array([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]), np.eye(4))
 SHIFT = np.array([0.03, -0.01, 0.02])

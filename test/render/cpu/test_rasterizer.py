@@ -13,9 +13,10 @@ from igs_ros.apps.bench.raster import bench_scene
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.scene import ATTRIBUTES, GaussianScene, empty_scene
+from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.constants import RasterConstants
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
-from igs_ros.render.rasterizer import choose, render_view
+from igs_ros.render.rasterizer import render_view
 
 sys.path.insert(0, str(Path(__file__).parent))
 import oracle  # noqa: E402
@@ -118,7 +119,7 @@ def test_empty_scene_shows_the_background():
 
 def test_no_threads_is_refused():
     with pytest.raises(InputError, match='0 threads'):
-        choose('cpu', threads=0)
+        make_rasterizer('cpu', threads=0)
 
 
 def test_oracle_agrees_with_finite_differences():

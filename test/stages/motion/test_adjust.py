@@ -11,10 +11,10 @@ from igs_ros.core.config import MotionConfig
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import ATTRIBUTES, empty_scene
 from igs_ros.io.codec.state import apply_update, key_arrays, scene_from, update_arrays
-from igs_ros.live.budget import MotionEffort
 from igs_ros.stages.motion.adjust import AdjustedMotion
+from igs_ros.stages.motion.choose import make_motion
 from igs_ros.stages.motion.geometric import GeometricMotion
-from igs_ros.stages.motion.models import choose
+from igs_ros.stages.motion.models import MotionEffort
 from igs_ros.stages.motion.static import StaticMotion
 
 EVERYTHING = (*ATTRIBUTES, 'velocities')
@@ -188,11 +188,12 @@ def test_scene_of_nothing(stage, sets):
 
 
 def test_settings_choose_it(stage):
-    plain = choose('geometric', stage.rig, stage.rasterizer, MotionConfig(adjust_iterations=0))
-    adjusted = choose('geometric', stage.rig, stage.rasterizer,
-                      MotionConfig(adjust_iterations=3, adjust_views=2))
+    plain = make_motion('geometric', stage.rig, stage.rasterizer,
+                        MotionConfig(adjust_iterations=0))
+    adjusted = make_motion('geometric', stage.rig, stage.rasterizer,
+                           MotionConfig(adjust_iterations=3, adjust_views=2))
     assert isinstance(plain, GeometricMotion) and isinstance(adjusted, AdjustedMotion)
     assert adjusted.name == 'geometric' and len(adjusted.cameras) == 2
     assert {'chain_breaks', 'views_missing', 'adjust_discarded'} == set(adjusted.counts)
-    static = choose('static', stage.rig, stage.rasterizer, MotionConfig())
+    static = make_motion('static', stage.rig, stage.rasterizer, MotionConfig())
     assert isinstance(static, StaticMotion)  # the baseline stays a copy

@@ -12,8 +12,8 @@ from igs_ros.apps.cli.options import SceneOptions
 from igs_ros.core.config import Config, MotionConfig
 from igs_ros.core.errors import InputError
 from igs_ros.node import params
-from igs_ros.stages.motion import models as motion
-from igs_ros.stages.motion.models import check, choose
+from igs_ros.stages.motion import make_motion as motion
+from igs_ros.stages.motion.choose import check_motion, make_motion
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +50,10 @@ def test_every_list_of_names_is_the_same():
 def test_auto_without_weights_is_geometric_and_says_so_once(stage, monkeypatch, caplog):
     with_small(monkeypatch, False)
     with caplog.at_level(logging.INFO):
-        models = [choose('auto', stage.rig, stage.rasterizer, MotionConfig()) for _ in range(2)]
+        models = [make_motion('auto', stage.rig, stage.rasterizer, MotionConfig())
+                  for _ in range(2)]
     assert [model.name for model in models] == ['geometric'] * 2
-    said = [r.message for r in caplog.records if r.name == 'igs_ros.stages.motion.models']
+    said = [r.message for r in caplog.records if r.name == 'igs_ros.stages.motion.choose']
     assert said == ['motion: geometric (auto: no weights of agm are given)']
 
 
@@ -63,7 +64,7 @@ def test_auto_takes_the_small_network_where_it_ships_and_is_better(
     with_small(monkeypatch, there)
     monkeypatch.setattr(motion, '_AGM_SMALL_IS_BETTER', better)
     with caplog.at_level(logging.INFO):
-        assert choose('auto', stage.rig, stage.rasterizer, MotionConfig()).name == name
+        assert make_motion('auto', stage.rig, stage.rasterizer, MotionConfig()).name == name
     assert f'motion: {name} (auto: ' in caplog.text
 
 
@@ -76,30 +77,31 @@ def test_auto_with_weights_is_agm(loaded, device, cost):
 def test_bad_weights_are_one_error_at_the_start(tmp_path):
     for name in ('auto', 'agm'):
         with pytest.raises(InputError, match='no such folder'):
-            check(name, MotionConfig(weights=str(tmp_path / 'nowhere')))
+            check_motion(name, MotionConfig(weights=str(tmp_path / 'nowhere')))
         with pytest.raises(InputError, match='bbox'):
-            check(name, MotionConfig(weights=str(tmp_path), bbox='1 2 3'))
-    check('auto', MotionConfig())
-    check('geometric', MotionConfig(weights=str(tmp_path / 'nowhere')))  # not asked for
+            check_motion(name, MotionConfig(weights=str(tmp_path), bbox='1 2 3'))
+    check_motion('auto', MotionConfig())
+    check_motion('geometric', MotionConfig(weights=str(tmp_path / 'nowhere')))  # not asked for
 
 
 def test_unknown_precision():
     with pytest.raises(InputError, match='expected float32, bfloat16, float16'):
-        check('auto', MotionConfig(precision='float8'))
+        check_motion('auto', MotionConfig(precision='float8'))
 
 
 def test_small_network_that_does_not_ship(stage, monkeypatch):
     with_small(monkeypatch, False)
-    for attempt in (lambda: check('agm_small', MotionConfig()),
-                    lambda: choose('agm_small', stage.rig, stage.rasterizer, MotionConfig())):
+    for attempt in (lambda: check_motion('agm_small', MotionConfig()),
+                    lambda: make_motion('agm_small', stage.rig, stage.rasterizer, MotionConfig())):
         with pytest.raises(InputError, match='agm_small needs the weights that ship'):
             attempt()
     with_small(monkeypatch, True)
-    assert choose('agm_small', stage.rig, stage.rasterizer, MotionConfig()).name == 'agm_small'
+    model = make_motion('agm_small', stage.rig, stage.rasterizer, MotionConfig())
+    assert model.name == 'agm_small'
 
 
 def test_what_auto_stands_for_is_told():
     cpu = torch.device('cpu')
-    assert motion.resolved('static', MotionConfig(), cpu) == 'static'
-    assert motion.resolved('auto', MotionConfig(), cpu) == 'geometric'
-    assert motion.resolved('auto', MotionConfig(weights='somewhere'), cpu) == 'agm'
+    assert motion.resolved_name('static', MotionConfig(), cpu) == 'static'
+    assert motion.resolved_name('auto', MotionConfig(), cpu) == 'geometric'
+    assert motion.resolved_name('auto', MotionConfig(weights='somewhere'), cpu) == 'agm'

@@ -13,10 +13,10 @@ from igs_ros.core.config import MotionConfig
 from igs_ros.core.frames import FrameSet, Preparer
 from igs_ros.core.scene import GaussianScene, empty_scene
 from igs_ros.io.recordings.open import open_recording
-from igs_ros.live.budget import MotionEffort
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
+from igs_ros.stages.motion.choose import make_motion
 from igs_ros.stages.motion.geometric import GeometricMotion
-from igs_ros.stages.motion.models import choose
+from igs_ros.stages.motion.models import MotionEffort
 
 
 def started(stage, sets, config=None, rig=None, scene=None):
@@ -223,7 +223,8 @@ def test_same_input_same_bytes_also_from_two_threads(stage, sets):
 
 
 def test_model_is_chosen_by_name(stage):
-    model = choose('geometric', stage.rig, stage.rasterizer, MotionConfig(adjust_iterations=0))
+    model = make_motion('geometric', stage.rig, stage.rasterizer,
+                        MotionConfig(adjust_iterations=0))
     assert isinstance(model, GeometricMotion) and model.name == 'geometric'
 
 

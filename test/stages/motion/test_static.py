@@ -9,7 +9,7 @@ from igs_ros.core.errors import InputError
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
-from igs_ros.stages.motion.models import choose
+from igs_ros.stages.motion.choose import make_motion
 
 
 def key() -> GaussianScene:
@@ -18,7 +18,7 @@ def key() -> GaussianScene:
 
 
 def model(name='static'):
-    return choose(name, {}, CpuRasterizer(1), MotionConfig())
+    return make_motion(name, {}, CpuRasterizer(1), MotionConfig())
 
 
 def test_the_key_is_copied_with_the_new_stamp():

@@ -6,11 +6,10 @@ import torch
 
 from igs_ros.core.config import RefineConfig
 from igs_ros.core.scene import ATTRIBUTES, concatenated
-from igs_ros.live.budget import RefineEffort
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.importance import importance
 from igs_ros.stages.refine.fitted import Fitted
-from igs_ros.stages.refine.refiner import Refiner
+from igs_ros.stages.refine.refiner import RefineEffort, Refiner
 
 
 @pytest.fixture(scope='module')

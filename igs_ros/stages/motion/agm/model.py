@@ -23,8 +23,8 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.config import MotionConfig
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene
+from igs_ros.core.snapshot import Moved
 from igs_ros.core.timing import span
-from igs_ros.live.budget import MotionEffort
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.motion.agm import inputs, lift
 from igs_ros.stages.motion.agm.decode import turned
@@ -32,7 +32,7 @@ from igs_ros.stages.motion.agm.flow import STRIDE
 from igs_ros.stages.motion.agm.forward import shared_forward
 from igs_ros.stages.motion.agm.inputs import AgmSizes
 from igs_ros.stages.motion.agm.net import AgmNet, Key
-from igs_ros.stages.motion.models import Moved
+from igs_ros.stages.motion.models import MotionEffort
 from igs_ros.stages.motion.region import BoxRegion, ChangedRegion, Region, follows_data, read_box
 from igs_ros.vision.flow import spread_views
 

@@ -12,14 +12,14 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.config import MotionConfig
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene
-from igs_ros.live.budget import MotionEffort
+from igs_ros.core.snapshot import Moved
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.motion.agm_small import weights
 from igs_ros.stages.motion.agm_small.evidence import KeyViews
 from igs_ros.stages.motion.agm_small.net import CorrectionNet
 from igs_ros.stages.motion.agm_small.rounds import KeyAnchors, carried, corrections
 from igs_ros.stages.motion.geometric import GeometricFollower, GeometricMotion
-from igs_ros.stages.motion.models import Moved
+from igs_ros.stages.motion.models import MotionEffort
 
 ROUNDS = 1  # a second one gains little more than a few steps of adjust.py, and costs more
 _NEGLIGIBLE = 1 / 512  # of colour and opacity; Gaussians that change by less stay as they were

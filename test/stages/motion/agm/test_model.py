@@ -21,7 +21,7 @@ from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import concatenated, empty_scene
 from igs_ros.stages.motion.agm.model import AgmMotion, AgmSizes
 from igs_ros.stages.motion.agm.net import AgmNet, Rig, Ties
-from igs_ros.stages.motion.models import check, choose
+from igs_ros.stages.motion.choose import check_motion, make_motion
 from igs_ros.vision.neighbors import fps
 
 SIZES = AgmSizes(picture=64, anchors=48)
@@ -311,17 +311,17 @@ def test_float64_network(stage, sets, net):
 
 
 def test_choosing_agm(stage, tmp_path):
-    for attempt in (lambda config: check('agm', config),
-                    lambda config: choose('agm', stage.rig, stage.rasterizer, config)):
+    for attempt in (lambda config: check_motion('agm', config),
+                    lambda config: make_motion('agm', stage.rig, stage.rasterizer, config)):
         with pytest.raises(InputError, match='needs weights, and none are given'):
             attempt(MotionConfig())
         with pytest.raises(InputError, match='no file below'):
             attempt(MotionConfig(weights=str(tmp_path)))
     with pytest.raises(InputError, match='six numbers'):
-        check('agm', MotionConfig(bbox='1 2 3'))
+        check_motion('agm', MotionConfig(bbox='1 2 3'))
     with pytest.raises(InputError, match='auto, agm, agm_small, geometric, static'):
-        check('none', MotionConfig())
-    check('geometric', MotionConfig())
+        check_motion('none', MotionConfig())
+    check_motion('geometric', MotionConfig())
 
 
 def test_weights_are_read_once(stage, tmp_path, monkeypatch):
@@ -330,7 +330,7 @@ def test_weights_are_read_once(stage, tmp_path, monkeypatch):
     monkeypatch.setattr('igs_ros.stages.motion.agm.weights.load',
                         lambda *arguments: reads.append(arguments) or AgmNet())
     config = MotionConfig(weights=str(tmp_path / 'once'))
-    check('agm', config)
+    check_motion('agm', config)
     config = replace(config, adjust_iterations=0)  # the bare models
-    models = [choose('agm', stage.rig, stage.rasterizer, config) for _ in range(2)]
+    models = [make_motion('agm', stage.rig, stage.rasterizer, config) for _ in range(2)]
     assert reads == [(config.weights, True)] and models[0].net is models[1].net

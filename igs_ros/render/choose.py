@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rasterizer draws on a device."""
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+import torch
+
+from igs_ros.core.errors import InputError
+from igs_ros.render.rasterizer import Rasterizer
+
+log = logging.getLogger(__name__)
+
+
+def make_rasterizer(device: str = 'auto', threads: int = 2) -> Rasterizer:
+    """The rasteriser for `device`: 'cpu', 'cuda', or 'auto' (CUDA where it works, else CPU).
+
+    'auto' says once why a GPU that is there is not used. Raises `InputError` for another device,
+    and for 'cuda' without a GPU or without gsplat and its compiled kernels.
+    """
+    if device not in ('auto', 'cpu', 'cuda'):
+        raise InputError(f"device '{device}' is unknown; expected auto, cpu or cuda.")
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise InputError('device cuda was asked for, but torch finds no CUDA GPU here; install '
+                         'torch with CUDA and a driver, or use --device cpu.')
+    if device != 'cpu' and torch.cuda.is_available():
+        try:
+            return _on_gpu()
+        except InputError as error:
+            if device == 'cuda':
+                raise
+            _warn_once(f'{error} Until then the CPU draws.')
+    from igs_ros.render.cpu.rasterizer import CpuRasterizer
+    return CpuRasterizer(threads)
+
+
+def _on_gpu() -> Rasterizer:
+    try:
+        # gsplat is there with a GPU only
+        from igs_ros.render.gsplat_rasterizer import GsplatRasterizer
+    except ImportError as error:
+        raise InputError(f"rasteriser: there is a CUDA GPU, but gsplat cannot be imported "
+                         f"({error}); expected gsplat 1.5. Install it: pip install '.[cuda]' "
+                         f"(its first use compiles kernels, which needs nvcc).") from error
+    return GsplatRasterizer()
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(message)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which motion model is used, and what it needs before it can be."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib.util import find_spec
+
+import torch
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.config import MotionConfig
+from igs_ros.core.errors import InputError
+from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.stages.motion.models import PRECISIONS, MotionModel
+from igs_ros.stages.motion.region import follows_data, read_box
+
+_LOG = logging.getLogger(__name__)
+NAMES = ('auto', 'agm', 'agm_small', 'geometric', 'static')
+_AGM_SMALL_IS_BETTER = False  # than geometric, by the table in the README
+
+
+def make_motion(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer,
+           config: MotionConfig, threads: int = 1) -> MotionModel:
+    """The motion model `name` for a rig of working cameras; raises `InputError`.
+
+    'auto' is the best there is for the rasteriser's device, and says once what and why. threads:
+    of models that compute with torch on a CPU.
+    """
+    check_motion(name, config)
+    if name == 'auto':
+        name, reason = _best(config, rasterizer.device)
+        _tell_once(f'motion: {name} (auto: {reason})')
+    if name == 'static':
+        from igs_ros.stages.motion.static import StaticMotion
+        return StaticMotion()
+    model = _moving(name, cameras, rasterizer, config, threads)
+    if not config.adjust_iterations:
+        return model
+    from igs_ros.stages.motion.adjust import AdjustedMotion
+    return AdjustedMotion(model, cameras, rasterizer, config.adjust_iterations,
+                          config.adjust_views)
+
+
+def _moving(name, cameras, rasterizer, config, threads) -> MotionModel:
+    if name == 'geometric':
+        from igs_ros.stages.motion.geometric import GeometricMotion
+        return GeometricMotion(cameras, rasterizer, config)
+    if name == 'agm_small':
+        from igs_ros.stages.motion.agm_small.model import AgmSmallMotion
+        return AgmSmallMotion(cameras, rasterizer, config)
+    from igs_ros.stages.motion.agm.model import AgmMotion
+    return AgmMotion(cameras, rasterizer, config, agm_net(config.weights, config.double_division),
+                     threads=threads)
+
+
+def check_motion(name: str, config: MotionConfig) -> None:
+    """Raise the `InputError` of `make_motion`, before there are cameras and a scene."""
+    if name not in NAMES:
+        raise InputError(f"motion model '{name}' is unknown; expected {', '.join(NAMES)}.")
+    if config.precision not in PRECISIONS:
+        raise InputError(f"motion_model.precision '{config.precision}' is unknown; expected "
+                         f'{", ".join(PRECISIONS)}.')
+    if name == 'agm' or (name == 'auto' and config.weights):
+        if not follows_data(config.bbox):
+            read_box(config.bbox)
+        agm_net(config.weights, config.double_division)
+    if name == 'agm_small' and not has_agm_small():
+        raise InputError('motion agm_small needs the weights that ship with the package, and they '
+                         'are not there; install the package again, or use --motion geometric.')
+
+
+def resolved_name(name: str, config: MotionConfig, device: torch.device) -> str:
+    """`name`, or what 'auto' stands for on this device."""
+    return _best(config, device)[0] if name == 'auto' else name
+
+
+def _best(config: MotionConfig, device: torch.device) -> tuple[str, str]:
+    """The name of a model, and why it is the best."""
+    if config.weights:
+        cost = '' if device.type == 'cuda' else '; without a GPU it takes many seconds per frame'
+        return 'agm', f'weights are given{cost}'
+    if _AGM_SMALL_IS_BETTER and has_agm_small():
+        return 'agm_small', 'no weights of agm are given, and the small network ships'
+    return 'geometric', 'no weights of agm are given'
+
+
+def has_agm_small() -> bool:
+    """Whether the small network and its weights ship with this package."""
+    if find_spec('igs_ros.stages.motion.models.agm_small') is None:
+        return False
+    from igs_ros.stages.motion.agm_small.weights import available
+    return available()
+
+
+@lru_cache(maxsize=1)  # a scene that starts anew must not need the files again
+def agm_net(folder: str, double_division: bool):
+    """AGM-Net with the weights of `folder`, read once; raises `InputError`."""
+    from igs_ros.stages.motion.agm import weights  # heavy: only for those who use it
+    if not folder:
+        raise InputError('motion agm needs weights, and none are given; set --weights DIR '
+                         '(parameter motion_model.weights) to the folder of the published files, '
+                         'or use --motion geometric, which needs none.')
+    return weights.load(folder, double_division)
+
+
+@cache
+def _tell_once(message: str) -> None:
+    _LOG.info(message)
