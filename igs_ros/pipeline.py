@@ -19,7 +19,7 @@ import torch
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
-from igs_ros.core.frames import FrameSet, Preparer
+from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Moved, Snapshot
 from igs_ros.core.timing import Spent, span, spending
@@ -33,6 +33,7 @@ from igs_ros.stages.refine.refiner import Refined, Refiner
 from igs_ros.stages.schedule import KeySchedule
 from igs_ros.stages.timeline import Timeline
 from igs_ros.stages.warm_up import Progress, warm_up
+from igs_ros.vision.preparer import Preparer
 
 _NOTHING_SPENT = Spent(0.0, 0.0)
 
@@ -102,7 +103,7 @@ class Pipeline:
         """The newest scene, None before `start`."""
         return None if self._timeline is None else self._timeline.snapshot
 
-    def start(self, frame_set: FrameSet, points=None,
+    def start(self, frame_set: RawFrameSet, points=None,
               progress: Callable[[str, float], None] | None = None) -> FirstScene:
         """Make the first scene. points: sparse `Points` of the recording, if it has some.
 
@@ -117,7 +118,7 @@ class Pipeline:
         self._timeline = Timeline(self.stages.new_motion, first.scene, prepared)
         return first
 
-    def step(self, frame_set: FrameSet) -> Step:
+    def step(self, frame_set: RawFrameSet) -> Step:
         """Bring the scene to `frame_set`; when it is due, it is refined, too.
 
         Implausible pictures are left out; where too few are left, the scene stays as it is.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
-from igs_ros.core.frames import FrameSet
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.scene import ATTRIBUTES
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.pipeline import Pipeline
@@ -99,8 +99,9 @@ def test_scene_above_the_limit_is_cut_at_the_key(recording):
 def test_frame_set_without_any_picture_keeps_the_scene(recording, finished):
     pipeline, steps = finished
     before = pipeline.snapshot.scene
-    late = FrameSet(10 ** 10, {}, missing=TRAIN)
+    late = RawFrameSet(10 ** 10, {}, missing=TRAIN)
     assert same(pipeline.step(late).snapshot.scene, before)
+    late = pipeline.stages.preparer.prepare(late)
     refined = pipeline.stages.refiner.refine(before, late, 9)
     assert refined.iterations == 0 and same(refined.scene, before)
 
@@ -128,8 +129,8 @@ def test_a_key_comes_early_when_much_changes_at_once(recording):
     kinds = []
     for number, frame_set in enumerate(sets[1:], 1):
         images = {name: picture.decode() // (1 if number < 3 else 4)
-                  for name, picture in frame_set.images.items()}
-        kinds.append(pipeline.step(FrameSet(frame_set.stamp_ns, images)).kind)
+                  for name, picture in frame_set.pictures.items()}
+        kinds.append(pipeline.step(RawFrameSet.of(frame_set.stamp_ns, images)).kind)
     assert kinds == ['candidate', 'candidate', 'key', 'candidate']
 
 

@@ -9,7 +9,7 @@ import torch
 
 from igs_ros.apps.bench.fault_kinds import faults
 from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
-from igs_ros.core.frames import FrameSet, RawPicture
+from igs_ros.core.frames import RawFrameSet, RawPicture
 from igs_ros.core.scene import ATTRIBUTES
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.pipeline import Pipeline
@@ -48,7 +48,7 @@ def play(recording, frames, fault=None, config=SMALL, spans=((BEGIN, END),),
             if start <= number < end:
                 before = {name: frames[start - 1][name] for name in TRAIN}
                 pictures = fault.apply(pictures, before, number)
-        frame_set = FrameSet(number * 33_333_333, {
+        frame_set = RawFrameSet(number * 33_333_333, {
             name: RawPicture(np.ascontiguousarray(image)) for name, image in pictures.items()})
         if not number:
             pipeline.start(frame_set, recording.points())

@@ -19,6 +19,10 @@ class OutputError(InputError):
     """A file that cannot be written: the message names it, what the system said, what to do."""
 
 
+class DamagedPicture(InputError):
+    """A JPEG or PNG file of which bytes are missing or wrong."""
+
+
 class Cancelled(Exception):
     """Work that nobody wants any more: the caller asked for it to stop."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import simplejpeg
 
 from igs_ros.core.camera import MAX_SIDE_PX
-from igs_ros.core.errors import InputError
+from igs_ros.core.errors import DamagedPicture, InputError
 
 JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'  # first bytes
 # A calibration belongs to the pixels as the sensor wrote them: EXIF must not turn them.
@@ -27,10 +28,6 @@ _MAX_SCANS = 200  # progressive pictures have about 10; each costs a pass over a
 _MAX_CHUNKS = 20_000  # of 8 kB: 160 MB
 # What the pixels need. Compressed texts and profiles may unpack to 8 MB each, 1000 times.
 _CHUNKS = (b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND')
-
-
-class DamagedPicture(InputError):
-    """A JPEG or PNG file of which bytes are missing or wrong."""
 
 
 def _damaged(origin: str, kind: str, size: int, found: str) -> DamagedPicture:
@@ -145,3 +142,42 @@ def _whole_png(data: bytes, origin: str) -> bytes:
         at = end
     raise InputError(f'{origin}: a PNG of more than {_MAX_CHUNKS} chunks. Check the camera driver '
                      f'or the file.')
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """A JPEG or PNG file in memory; `origin` (file or topic) is named when it is broken."""
+
+    data: bytes
+    origin: str
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in px by the header; raises `InputError` as `picture_size` does."""
+        return picture_size(self.data, self.origin)
+
+    def decode(self) -> np.ndarray:
+        """uint8 RGB [H, W, 3]; raises `InputError` as `decode_color` does."""
+        return decode_color(self.data, self.origin)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedDepth:
+    """A 16-bit PNG file in memory, 0 = not known; `origin` is named when it is broken."""
+
+    data: bytes
+    origin: str
+    metres_per_unit: float
+
+    def size(self) -> tuple[int, int]:
+        """Width and height in px by the header; raises `InputError` as `picture_size` does."""
+        return picture_size(self.data, self.origin)
+
+    def decode(self) -> np.ndarray:
+        """float32 [H, W] m; raises `InputError` when the bytes are no whole 16-bit grey PNG."""
+        units = decode_stored(self.data, self.origin)
+        if units.dtype != np.uint16 or units.ndim != 2:
+            raise InputError(f'{self.origin}: {units.dtype} of shape {units.shape}; expected a '
+                             f'depth picture, a PNG of one channel with 16 bits. Export the depth '
+                             f'as such.')
+        depth = units.astype(np.float32) * np.float32(self.metres_per_unit)
+        return np.where(units > 0, depth, np.float32(np.nan))

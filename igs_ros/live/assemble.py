@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from statistics import median_low
 
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import Frame, FrameSet
+from igs_ros.core.frames import Frame, RawFrameSet
 
 CAUSES = ('late', 'superseded', 'incomplete', 'jump')
 _CLEARLY_CLOSER = 0.75  # evenly phased free-running cameras fit any grouping about equally well
@@ -109,7 +109,7 @@ class FrameSetAssembler:
         self.counts = {cause: Counter() for cause in (*CAUSES, 'missing', 'used')}
         self.jumps = 0
 
-    def add(self, frame: Frame) -> list[FrameSet]:
+    def add(self, frame: Frame) -> list[RawFrameSet]:
         """Take one frame; the frame sets that can be emitted now, oldest first.
 
         Raises `InputError` for a camera that is not part of the rig.
@@ -126,7 +126,7 @@ class FrameSetAssembler:
                 self._insert(frame)
         return sets + self.poll()
 
-    def poll(self) -> list[FrameSet]:
+    def poll(self) -> list[RawFrameSet]:
         """The frame sets that are ready, or have waited long enough; call it now and then."""
         sets = []
         while (members := self._instant()) is not None:
@@ -194,7 +194,7 @@ class FrameSetAssembler:
     def _is_late(self, frame: Frame) -> bool:
         return self._last_ns is not None and frame.stamp_ns <= self._last_ns
 
-    def _make_room(self, frame: Frame) -> list[FrameSet]:
+    def _make_room(self, frame: Frame) -> list[RawFrameSet]:
         """Finish instants early rather than let a full queue overtake them."""
         sets = []
         frames = self._cameras[frame.camera].frames
@@ -265,7 +265,7 @@ class FrameSetAssembler:
         arrival = min(self._cameras[name].frames[0].arrival_s for name in members)
         return self._now() - arrival >= self._wait_s
 
-    def _finish(self, members: list[str]) -> list[FrameSet]:
+    def _finish(self, members: list[str]) -> list[RawFrameSet]:
         """Emit the heads of `members`, or drop the oldest one if they are too few."""
         self._finished_s = self._now()
         if len(members) < self._min_cameras:
@@ -281,7 +281,7 @@ class FrameSetAssembler:
         for name, camera in self._cameras.items():
             while camera.frames and camera.head_ns() <= self._last_ns:
                 self._drop(name, 'superseded')
-        return [FrameSet(self._last_ns, {name: frame.picture for name, frame in frames.items()},
+        return [RawFrameSet(self._last_ns, {name: frame.picture for name, frame in frames.items()},
                          missing, stamps[-1] - stamps[0])]
 
     def _drop(self, name: str, cause: str) -> None:

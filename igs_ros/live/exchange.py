@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from igs_ros.core.frames import FrameSet, PictureProblem
+from igs_ros.core.frames import FrameSet, PictureProblem, RawFrameSet
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Moved, Snapshot
 from igs_ros.core.status import Decoding, State, Status
@@ -56,7 +56,7 @@ class ForMotion:
 
     reset: bool
     result: Result | None
-    frame_set: FrameSet | None
+    frame_set: RawFrameSet | None
 
 
 class Exchange:
@@ -70,7 +70,7 @@ class Exchange:
         self._now = now
         self.timings, self.drops = Timings(), Drops()
         self._changed = threading.Condition()
-        self._frame_set: FrameSet | None = None
+        self._frame_set: RawFrameSet | None = None
         self._job: Job | None = None
         self._spare: Job | None = None  # may be polished
         self._result: Result | None = None
@@ -89,7 +89,7 @@ class Exchange:
 
     # -- from outside ----------------------------------------
 
-    def offer(self, frame_set: FrameSet) -> None:
+    def offer(self, frame_set: RawFrameSet) -> None:
         """Put a frame set into the mailbox; an unread older one is dropped."""
         with self._changed:
             self._count(frame_sets_offered=1)

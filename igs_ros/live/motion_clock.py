@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from igs_ros.core.errors import Cancelled, InputError
-from igs_ros.core.frames import FrameSet
+from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.core.points import Points
 from igs_ros.core.snapshot import Snapshot, new_scene_id
 from igs_ros.core.status import State
@@ -76,7 +76,7 @@ class MotionClock:
 
     # -- frame sets ----------------------------------------
 
-    def _take(self, frame_set: FrameSet) -> bool:
+    def _take(self, frame_set: RawFrameSet) -> bool:
         """Whether `frame_set` has moved the scene; what it did else is counted."""
         try:
             if self._timeline is None:
@@ -98,7 +98,7 @@ class MotionClock:
             raise
         return False
 
-    def _prepared(self, frame_set: FrameSet) -> FrameSet | None:
+    def _prepared(self, frame_set: RawFrameSet) -> FrameSet | None:
         """The working pictures; None where no picture can be used."""
         with span('decode'):
             prepared = self._stages.preparer.prepare(frame_set)
@@ -110,7 +110,7 @@ class MotionClock:
                               spread_s=prepared.spread_ns * 1e-9)
         return prepared
 
-    def _update(self, frame_set: FrameSet) -> bool:
+    def _update(self, frame_set: RawFrameSet) -> bool:
         exchange, timeline = self._exchange, self._timeline
         prepared = self._prepared(frame_set)
         if prepared is None:
@@ -155,7 +155,7 @@ class MotionClock:
 
     # -- the first scene ----------------------------------------
 
-    def _begin_with(self, frame_set: FrameSet) -> None:
+    def _begin_with(self, frame_set: RawFrameSet) -> None:
         prepared = self._prepared(frame_set)
         if prepared is not None and self._complete_enough(prepared):
             self._begin(prepared)

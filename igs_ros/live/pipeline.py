@@ -11,7 +11,7 @@ from functools import partial
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
-from igs_ros.core.frames import FrameSet
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import gpu_mb, rss_mb, yield_to_others
 from igs_ros.core.points import Points
 from igs_ros.core.snapshot import Snapshot, View
@@ -113,7 +113,7 @@ class LivePipeline:
                 thread.join()
         self._exchange.clear()
 
-    def offer(self, frame_set: FrameSet) -> None:
+    def offer(self, frame_set: RawFrameSet) -> None:
         """Hand over a frame set (pictures may be encoded); an unread older one is dropped."""
         self._exchange.offer(frame_set)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from igs_ros.apps.cli.options import frame_range
-from igs_ros.core.frames import EncodedPicture, FrameSet, Picture
+from igs_ros.core.frames import Picture, RawFrameSet
+from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.recording import Recording
 from igs_ros.node import convert
 
@@ -52,12 +53,12 @@ class EncodedFrames:
                 thread.shutdown(cancel_futures=True)
                 frame_sets.close()
 
-    def _frame_sets(self, last: int | None) -> Iterator[FrameSet]:
+    def _frame_sets(self, last: int | None) -> Iterator[RawFrameSet]:
         return self._recording.frame_sets(self._first, last, self._cameras)
 
 
-def _encoded(frame_set: FrameSet) -> dict[str, bytes]:
-    return {name: _jpeg(picture) for name, picture in frame_set.images.items()}
+def _encoded(frame_set: RawFrameSet) -> dict[str, bytes]:
+    return {name: _jpeg(picture) for name, picture in frame_set.pictures.items()}
 
 
 def _jpeg(picture: Picture) -> bytes:

@@ -20,8 +20,9 @@ from std_msgs.msg import Header
 
 from igs_ros.core.camera import MAX_SIDE_PX, Camera
 from igs_ros.core.errors import InputError, shown
-from igs_ros.core.frames import EncodedPicture, Picture
+from igs_ros.core.frames import Picture
 from igs_ros.core.snapshot import View
+from igs_ros.io.pictures import EncodedPicture
 
 ENCODINGS = {'rgb8': 3, 'bgr8': 3, 'mono8': 1}  # channels
 _FORMATS = ('jpeg', 'jpg', 'png')

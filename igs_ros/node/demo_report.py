@@ -16,13 +16,13 @@ from rich.table import Table
 
 from igs_ros import __version__
 from igs_ros.apps.cli.demo import Demo
-from igs_ros.core.frames import Preparer
 from igs_ros.core.machine import machine
 from igs_ros.core.snapshot import View
 from igs_ros.io.recordings.recording import Recording
 from igs_ros.io.run_files import RunFiles
 from igs_ros.node.observer import Observer, Processed, Seen
 from igs_ros.vision import metrics
+from igs_ros.vision.preparer import Preparer
 
 
 @dataclass(frozen=True, eq=False)

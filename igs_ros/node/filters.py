@@ -14,7 +14,7 @@ from statistics import median_low
 from types import SimpleNamespace
 
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import Frame, FrameSet
+from igs_ros.core.frames import Frame, RawFrameSet
 from igs_ros.node.convert import time_message
 
 
@@ -40,7 +40,7 @@ class FilteredAssembler:
         self._queue = queue
         self._spread_s = max_spread_s
         self._jump_ns = round(jump_s * 1e9)
-        self._sets: list[FrameSet] = []
+        self._sets: list[RawFrameSet] = []
         self._lock = threading.Lock()  # guards the counters
         self._fed, self._used, self._late = Counter(), Counter(), Counter()
         self.jumps = 0
@@ -58,7 +58,7 @@ class FilteredAssembler:
                                                                self._spread_s)
         joined.registerCallback(self._collect)  # holds a lock: nothing but collecting here
 
-    def add(self, frame: Frame) -> list[FrameSet]:
+    def add(self, frame: Frame) -> list[RawFrameSet]:
         """Take one frame; the frame sets that it completes."""
         if frame.stamp_ns < self._newest.get(frame.camera, frame.stamp_ns) - self._jump_ns:
             self.jumps += 1
@@ -71,7 +71,7 @@ class FilteredAssembler:
         self._filters[frame.camera].signalMessage(stamped)
         return self.poll()
 
-    def poll(self) -> list[FrameSet]:
+    def poll(self) -> list[RawFrameSet]:
         """The frame sets that are ready."""
         ready, self._sets = self._sets, []
         return ready
@@ -103,5 +103,5 @@ class FilteredAssembler:
             (self._used if in_time else self._late).update(frame.camera for frame in frames)
         if in_time:
             self._last_ns = stamp_ns
-            self._sets.append(FrameSet(stamp_ns, {f.camera: f.picture for f in frames}, (),
+            self._sets.append(RawFrameSet(stamp_ns, {f.camera: f.picture for f in frames}, (),
                                        stamps[-1] - stamps[0]))

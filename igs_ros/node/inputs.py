@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import Frame, FrameSet
+from igs_ros.core.frames import Frame, RawFrameSet
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Drops
 from igs_ros.live.assemble import FrameSetAssembler, usual_min_cameras
@@ -86,7 +86,7 @@ class Inputs:
     """
 
     def __init__(self, node: Node, settings: NodeConfig, rig: Mapping[str, Camera],
-                 on_frame_set: Callable[[FrameSet], None]):
+                 on_frame_set: Callable[[RawFrameSet], None]):
         self._settings = settings
         self._log = node.get_logger()
         self._on_frame_set = on_frame_set
@@ -197,7 +197,7 @@ class Inputs:
             sets = self._assembler.poll()
         self._hand_over(sets)
 
-    def _hand_over(self, sets: list[FrameSet]) -> None:
+    def _hand_over(self, sets: list[RawFrameSet]) -> None:
         if self._assembler.jumps != self._jumps:
             self._jumps = self._assembler.jumps
             self._log.warning('stamps of the cameras jumped back (a looping bag?): waiting '

@@ -25,7 +25,7 @@ from std_srvs.srv import Trigger
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import FrameSet
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import steady_heap
 from igs_ros.core.signals import StopWish
 from igs_ros.core.snapshot import Snapshot
@@ -61,7 +61,7 @@ class ReconstructNode(Node):
         rig = self._read_rig()
         self._expected = len(self._input_names(rig))
         self._pipeline: LivePipeline | None = None
-        self._early: FrameSet | None = None  # the newest one from before the pipeline
+        self._early: RawFrameSet | None = None  # the newest one from before the pipeline
         self._drops = Drops()
         self._complaints = Complaints(self.get_logger().warning, self._drops)
         self._watchdog = Watchdog(self.get_logger(), self.settings.stall_after_s,
@@ -152,7 +152,7 @@ class ReconstructNode(Node):
     def _simulated_ns(self) -> int | None:
         return self._now_ns() if self.get_clock().ros_time_is_active else None
 
-    def _on_frame_set(self, frame_set: FrameSet) -> None:
+    def _on_frame_set(self, frame_set: RawFrameSet) -> None:
         self._watchdog.set_came()
         if self._pipeline is None:
             if self._early is not None:

@@ -13,8 +13,9 @@ pytest.importorskip('sensor_msgs', reason='ROS 2 is not installed')
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
 from igs_ros.core.camera import Camera  # noqa: E402
-from igs_ros.core.frames import FrameSet, Preparer, check_size  # noqa: E402
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.node import convert  # noqa: E402
+from igs_ros.vision.preparer import Preparer, check_size
 
 RIG = Camera('a', 160, 120, np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]]), np.eye(4))
 JPEG = jpeg(ramp())
@@ -60,7 +61,7 @@ def test_camera_infos(message):
     assert doubt.isprintable() and len(doubt) < 1000
     picture = convert.picture_from_compressed(
         convert.jpeg_message(JPEG, convert.header(1, 'a')), '/a/image')
-    prepared = Preparer({'a': camera}, 80).prepare(FrameSet(0, {'a': picture}))
+    prepared = Preparer({'a': camera}, 80).prepare(RawFrameSet(0, {'a': picture}))
     assert prepared.images['a'].shape == (60, 80, 3), prepared.problems
 
 

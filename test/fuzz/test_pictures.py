@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from picture_bytes import chunk, jpeg, png, segment
 
 from igs_ros.core.camera import Camera
-from igs_ros.core.frames import EncodedDepth, EncodedPicture, FrameSet, Preparer, WorkingDepth
-from igs_ros.io.pictures import picture_size
+from igs_ros.core.frames import RawFrameSet
+from igs_ros.io.pictures import EncodedDepth, EncodedPicture, picture_size
+from igs_ros.vision.preparer import Preparer, WorkingDepth
 
 WIDTH, HEIGHT = 160, 120
 CAMERA = Camera('a', WIDTH, HEIGHT, np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]]), np.eye(4))
@@ -131,7 +132,7 @@ def pictures() -> st.SearchStrategy:
 def test_pictures(data):
     preparer = Preparer({'a': CAMERA, 'b': CAMERA})
     picture, good = EncodedPicture(data, 'here'), EncodedPicture(BASELINE, 'there')
-    prepared = preparer.prepare(FrameSet(0, {'a': picture, 'b': good}))
+    prepared = preparer.prepare(RawFrameSet(0, {'a': picture, 'b': good}))
     assert prepared.images['b'].shape == (HEIGHT, WIDTH, 3)
     if 'a' in prepared.images:
         assert prepared.images['a'].shape == (HEIGHT, WIDTH, 3)

@@ -191,7 +191,7 @@ def test_videos(recording, content):
     (place / 'cam01.mp4').write_bytes(content)
     try:
         for frame_set in open_recording(place).frame_sets():
-            for picture in frame_set.images.values():
+            for picture in frame_set.pictures.values():
                 picture.decode()
     finally:
         (place / 'cam01.mp4').write_bytes(whole)

@@ -5,9 +5,9 @@ import random
 import pytest
 from whole_pictures import DAMAGES, damaged, photo, whole_jpeg
 
-from igs_ros.core.errors import InputError
-from igs_ros.core.frames import EncodedPicture, PictureProblem
-from igs_ros.io.pictures import DamagedPicture, decode_color
+from igs_ros.core.errors import DamagedPicture, InputError
+from igs_ros.core.frames import PictureProblem
+from igs_ros.io.pictures import EncodedPicture, decode_color
 
 PHOTO = photo()
 COUNT = 200

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from picture_bytes import chunk, jpeg, png, png_of, ramp, resized_jpeg, segment
 
-from igs_ros.core.errors import InputError
-from igs_ros.io.pictures import DamagedPicture, decode_color, decode_stored, picture_size
+from igs_ros.core.errors import DamagedPicture, InputError
+from igs_ros.io.pictures import decode_color, decode_stored, picture_size
 
 JPEG = jpeg(ramp())
 PNG = png(ramp())

@@ -10,12 +10,13 @@ sys.path.insert(0, str(Path(__file__).parent))  # running.py, beside the tests
 from running import TRAIN  # noqa: E402
 
 from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
-from igs_ros.core.frames import FrameSet, Preparer
+from igs_ros.core.frames import FrameSet
 from igs_ros.io.codec.ply import write_scene
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.stages.bootstrap.first_scene import first_scene
+from igs_ros.vision.preparer import Preparer
 
 
 @pytest.fixture(scope='session')

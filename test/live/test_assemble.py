@@ -62,7 +62,7 @@ def exposures(count, frames, period=100 / 3, offset=lambda camera, k: 0.0, delay
 
 def instants(sets):
     """The exposure numbers of each set."""
-    return [{k for _, k in s.images.values()} for s in sets]
+    return [{k for _, k in s.pictures.values()} for s in sets]
 
 
 def conserved(target, fed):
@@ -94,12 +94,12 @@ def test_promises_hold_for_any_input(messages, least, queue, spread_ms, wait_ms)
     sets += target.poll()
     assert not any(target.waiting().values())
     for s in sets:
-        stamps = sorted(stamp for _, stamp in s.images.values())
-        assert len(s.images) >= least
+        stamps = sorted(stamp for _, stamp in s.pictures.values())
+        assert len(s.pictures) >= least
         assert stamps[-1] - stamps[0] == s.spread_ns <= spread_ms * MS
         assert s.stamp_ns == stamps[(len(stamps) - 1) // 2]
-        assert set(s.missing) == set(names(4)) - set(s.images)
-        numbers = {number for number, _ in s.images.values()}
+        assert set(s.missing) == set(names(4)) - set(s.pictures)
+        numbers = {number for number, _ in s.pictures.values()}
         assert not numbers & used
         used |= numbers
     assert [s.stamp_ns for s in sets] == sorted({s.stamp_ns for s in sets})
@@ -126,7 +126,7 @@ def test_jitter_below_the_spread_costs_nothing(count, jitter, seed):
     target, clock = assembler(count, spread_ms=2 * jitter + 0.001)
     sets = play(target, clock, exposures(count, 30, offset=lambda i, k: shifts[i, k]))
     assert instants(sets) == [{k} for k in range(30)]
-    assert all(len(s.images) == count for s in sets)
+    assert all(len(s.pictures) == count for s in sets)
 
 
 # --- cases -----------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_a_complete_set_is_emitted_at_once_with_its_median_stamp():
     assert target.add(Frame('cam02', 1000 * MS, 'c')) == []
     assert target.add(Frame('cam00', 1004 * MS, 'a')) == []
     s, = target.add(Frame('cam01', 1007 * MS, 'b'))
-    assert s.images == {'cam00': 'a', 'cam01': 'b', 'cam02': 'c'}
+    assert s.pictures == {'cam00': 'a', 'cam01': 'b', 'cam02': 'c'}
     assert (s.stamp_ns, s.spread_ns, s.missing) == (1004 * MS, 7 * MS, ())
 
 
@@ -193,7 +193,7 @@ def test_after_a_pause_of_all_cameras_they_are_waited_for():
     target, clock = assembler(3, wait_ms=50, least=1)
     events = [event for event in exposures(3, 200) if not 1500 < event[2] < 6000]
     sets = timed(target, clock, events)
-    assert all(len(s.images) == 3 for _, s in sets) and target.drops() == {}
+    assert all(len(s.pictures) == 3 for _, s in sets) and target.drops() == {}
 
 
 def test_a_camera_that_always_comes_too_late_is_not_waited_for():
@@ -203,7 +203,7 @@ def test_a_camera_that_always_comes_too_late_is_not_waited_for():
     sets = timed(target, clock, events)
     late = latencies(sets)
     assert max(late[k] for k in range(40, 58)) < 3
-    assert len(sets[-1][1].images) == 3  # waited for again once it is in time
+    assert len(sets[-1][1].pictures) == 3  # waited for again once it is in time
     assert target.drops()['late:cam01'] >= 40
 
 
@@ -235,7 +235,7 @@ def test_a_camera_that_moved_on_is_not_waited_for():
     target, _ = assembler(2, spread_ms=10, wait_ms=10_000)
     target.add(Frame('cam00', 1000 * MS, 'a0'))
     s, = target.add(Frame('cam01', 1033 * MS, 'b1'))  # cam01 lost its picture at 1000
-    assert s.images == {'cam00': 'a0'} and s.missing == ('cam01',)
+    assert s.pictures == {'cam00': 'a0'} and s.missing == ('cam01',)
 
 
 @pytest.mark.parametrize('count', [2, 12])
@@ -273,7 +273,7 @@ def test_duplicate_stamps_keep_the_newest_picture():
     target.add(Frame('cam00', 1000 * MS, 'first'))
     target.add(Frame('cam00', 1000 * MS, 'second'))
     s, = target.add(Frame('cam01', 1000 * MS, 'b'))
-    assert s.images['cam00'] == 'second'
+    assert s.pictures['cam00'] == 'second'
     assert target.add(Frame('cam00', 1000 * MS, 'third')) == []  # its set is gone
     assert target.drops() == {'superseded:cam00': 1, 'late:cam00': 1}
 
@@ -324,7 +324,7 @@ def test_a_jump_drops_what_waits_and_frames_still_on_their_way():
     assert target.add(Frame('cam00', 1000 * MS, 'new a')) == []
     assert target.add(Frame('cam01', 9000 * MS, 'old b')) == []  # came later, from before
     s, = target.add(Frame('cam01', 1000 * MS, 'new b'))
-    assert s.images == {'cam00': 'new a', 'cam01': 'new b'}
+    assert s.pictures == {'cam00': 'new a', 'cam01': 'new b'}
     assert target.jumps == 1
     assert target.drops() == {'jump:cam00': 1, 'jump:cam01': 1}
 
@@ -335,7 +335,7 @@ def test_one_camera_with_its_clock_set_back_does_not_silence_the_others():
     events = [(t, c, s - 900 if c == 'cam01' and t > 1500 else s, p) for t, c, s, p in events]
     sets = play(target, clock, events)
     assert target.jumps == 1
-    assert sum(set(s.images) == {'cam00', 'cam02'} for s in sets) > 60
+    assert sum(set(s.pictures) == {'cam00', 'cam02'} for s in sets) > 60
 
 
 def test_bad_settings_and_strangers_are_refused():

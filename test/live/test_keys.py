@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from running import PATIENCE_S, begin, follow, settle, until
 
-from igs_ros.core.frames import FrameSet
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.live.pipeline import LivePipeline
 
 
@@ -25,9 +25,9 @@ def test_what_moves_a_new_key_is_made_beside_motion(live, sets):
     assert made_in == ['refine'] * live.status().keys_refined
 
 
-def darkened(frame_set: FrameSet) -> FrameSet:
-    return FrameSet(frame_set.stamp_ns, {name: picture.decode() // 4
-                                         for name, picture in frame_set.images.items()})
+def darkened(frame_set: RawFrameSet) -> RawFrameSet:
+    return RawFrameSet.of(frame_set.stamp_ns, {
+        name: picture.decode() // 4 for name, picture in frame_set.pictures.items()})
 
 
 def test_a_light_that_goes_out_makes_a_key_at_once_or_as_soon_as_it_can(rig, config, sets):
@@ -60,9 +60,9 @@ def test_a_light_that_goes_out_makes_a_key_at_once_or_as_soon_as_it_can(rig, con
         live.stop()
 
 
-def dark(frame_set: FrameSet) -> FrameSet:
-    return FrameSet(frame_set.stamp_ns, {name: picture.decode() // 200
-                                         for name, picture in frame_set.images.items()})
+def dark(frame_set: RawFrameSet) -> RawFrameSet:
+    return RawFrameSet.of(frame_set.stamp_ns, {
+        name: picture.decode() // 200 for name, picture in frame_set.pictures.items()})
 
 
 def test_dark_pictures_hold_the_scene_and_the_first_good_ones_make_a_key(rig, config, sets):

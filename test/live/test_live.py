@@ -10,8 +10,8 @@ from running import TRAIN, begin, follow, settle, until
 
 from igs_ros.core.config import BootstrapConfig, BudgetConfig, RefineConfig
 from igs_ros.core.errors import Cancelled
-from igs_ros.core.frames import EncodedPicture
 from igs_ros.core.status import State
+from igs_ros.io.pictures import EncodedPicture
 from igs_ros.live.budget import Budget
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.stages.motion.models import MotionEffort
@@ -112,7 +112,7 @@ def test_unusable_pictures_cost_nothing_but_themselves(live, sets, caplog):
     assert [drops[f'unusable_picture:{name}'] for name in TRAIN] == [1, 1, 1]
     for name in TRAIN:
         assert caplog.text.count(f"camera '{name}': ") == 1
-    live.offer(replace(sets[2], images={**sets[2].images, 'cam00': broken['cam00']}))
+    live.offer(replace(sets[2], pictures={**sets[2].pictures, 'cam00': broken['cam00']}))
     until(lambda: live.snapshot().stamp_ns == sets[2].stamp_ns)
     assert live.status().cameras_in_last_set == 2
     assert live.status().state == State.STREAMING

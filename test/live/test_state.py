@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from running import TRAIN, begin, until
 
-from igs_ros.core.frames import EncodedPicture
 from igs_ros.core.snapshot import View
 from igs_ros.core.status import State
+from igs_ros.io.pictures import EncodedPicture
 from igs_ros.live.exchange import Exchange
 from igs_ros.live.pipeline import LivePipeline
 

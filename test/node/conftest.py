@@ -147,7 +147,7 @@ class Line:
         from igs_ros.msg import SceneStatus
         self.process, self.client, self.recording = process, client, recording
         self.cameras = cameras
-        self.frames = [{name: picture.decode() for name, picture in s.images.items()}
+        self.frames = [{name: picture.decode() for name, picture in s.pictures.items()}
                        for s in recording.frame_sets(0, 6)]
         self.status = client.collect(SceneStatus, '/igs/status', latched())
 

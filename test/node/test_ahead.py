@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import FrameSet, RawPicture
+from igs_ros.core.frames import RawFrameSet, RawPicture
 from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
@@ -33,7 +33,7 @@ class Endless:
                 if index == self.broken_at:
                     raise InputError('the file is broken')
                 self.read += 1
-                yield FrameSet(index, {'a': RawPicture(np.full((8, 8, 3), index % 256, 'u1'))})
+                yield RawFrameSet(index, {'a': RawPicture(np.full((8, 8, 3), index % 256, 'u1'))})
         finally:
             self.closed = True
 
@@ -45,7 +45,7 @@ def test_frames_are_encoded_almost_without_loss(workbench):
     assert [index for index, _ in encoded] == [3, 4] and frames.total == 2
     assert frames.first() == encoded[0]
     assert list(frames.once()) == encoded  # again, as a loop needs it
-    expected = next(recording.frame_sets(3, 4, ('cam01',))).images['cam01'].decode()
+    expected = next(recording.frame_sets(3, 4, ('cam01',))).pictures['cam01'].decode()
     message = convert.jpeg_message(encoded[0][1]['cam01'], convert.header(1, ''))
     decoded = convert.picture_from_compressed(message, '/t').decode()
     error = np.mean((decoded.astype(float) - expected) ** 2)

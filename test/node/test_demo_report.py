@@ -21,7 +21,7 @@ S = 1_000_000_000
 
 def watched(recording, last, lost=(), superseded=()):
     """As if frames 0..last had been shown as they are: equal to the truth, after a second."""
-    truths = [s.images['cam02'].decode() for s in recording.frame_sets(0, last + 1, ('cam02',))]
+    truths = [s.pictures['cam02'].decode() for s in recording.frame_sets(0, last + 1, ('cam02',))]
     made = SimpleNamespace(views={}, processed={}, status=SceneStatus(
         stage_names=['bootstrap', 'motion'], stage_mean_s=[9.0, 0.5], stage_last_s=[9.0, 0.5],
         stage_p95_s=[9.0, 0.75],

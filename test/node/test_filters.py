@@ -37,7 +37,7 @@ def test_without_the_package_it_says_what_to_install():
 def test_approximate_joins_near_stamps():
     target = made('approximate')
     first, second = fed(target, ('a', 1000), ('b', 1012), ('b', 1040), ('a', 1045))
-    assert first.images == {'a': ('a', 1000), 'b': ('b', 1012)}
+    assert first.pictures == {'a': ('a', 1000), 'b': ('b', 1012)}
     assert (first.stamp_ns, first.spread_ns) == (1000 * MS, 12 * MS)
     assert second.spread_ns == 5 * MS
     assert target.drops() == {} and target.poll() == []

@@ -47,7 +47,7 @@ def test_pictures_become_frame_sets(inputs):
     for name in 'ab':
         picture(inputs, name, 1000)
     made, = inputs.sets
-    assert made.stamp_ns == 1000 and set(made.images) == {'a', 'b'}
+    assert made.stamp_ns == 1000 and set(made.pictures) == {'a', 'b'}
 
 
 def test_camera_info_wins_over_the_rig_file_and_stays(inputs):

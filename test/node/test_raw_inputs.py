@@ -30,7 +30,7 @@ def rig(workbench, tmp_path_factory):
          'world_to_camera': c.camera_from_world.tolist()} for c in cameras.values()]}))
     frame_set = next(recording.frame_sets(0, 1))
     pictures = {name: cv2.resize(picture.decode(), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-                for name, picture in frame_set.images.items()}
+                for name, picture in frame_set.pictures.items()}
     return path, cameras, pictures
 
 

@@ -6,11 +6,11 @@ import time
 import pytest
 
 from igs_ros.core.config import BootstrapConfig, Config
-from igs_ros.core.frames import Preparer
 from igs_ros.io.codec.ply import write_scene
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.stages.bootstrap.first_scene import first_scene
+from igs_ros.vision.preparer import Preparer
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from sensor_msgs.msg import CompressedImage  # noqa: E402
@@ -96,7 +96,7 @@ def rig(ros, client, workbench, tmp_path_factory):
         '-p', 'calibration_wait_s:=0.5', '-p', 'stall_after_s:=2.0', '-p', 'max_wait_s:=0.05',
         '-p', 'min_cameras:=2', '-p', 'status_rate_hz:=10.0'])
     made = Rig(ros, client, node, {name: convert.jpeg_bytes(picture.decode(), 90)
-                                   for name, picture in frame_set.images.items()})
+                                   for name, picture in frame_set.pictures.items()})
     made.streams()
     yield made
     made.close()

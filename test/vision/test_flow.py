@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from igs_ros.core.camera import Camera
-from igs_ros.core.frames import FrameSet, Preparer
+from igs_ros.core.frames import FrameSet
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.vision.flow import FlowCache, dense_flow, spread_views
+from igs_ros.vision.preparer import Preparer
 
 
 def texture(height=120, width=160, seed=0):

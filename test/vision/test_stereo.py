@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from igs_ros.core.camera import Camera, pixel_grid
-from igs_ros.core.frames import Preparer
 from igs_ros.io.recordings.open import open_recording
+from igs_ros.vision.preparer import Preparer
 from igs_ros.vision.stereo import StereoSettings, agreeing, plane_homography, plane_sweep
 
 FAST = StereoSettings(planes=72)

@@ -100,7 +100,7 @@ def _measure(plan: Plan, cameras: int, loss: float, dead: int) -> dict:
 def _scores(made, arrivals: np.ndarray, possible: np.ndarray, scored: np.ndarray) -> dict:
     delivered, mixed, waits, sizes = set(), 0, [], []
     for at, frame_set in made:
-        pictures = list(frame_set.images.values())
+        pictures = list(frame_set.pictures.values())
         instants = {k for k, _ in pictures}
         if not scored[min(instants)]:
             continue

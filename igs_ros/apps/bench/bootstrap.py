@@ -22,7 +22,7 @@ from igs_ros.apps.bench.quality_table import REFERENCE_MS
 from igs_ros.apps.bench.raster import reference_ms
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import BootstrapConfig, Config
-from igs_ros.core.frames import FrameSet, Preparer
+from igs_ros.core.frames import FrameSet
 from igs_ros.core.machine import machine
 from igs_ros.core.scene import GaussianScene
 from igs_ros.io.recordings.open import open_recording
@@ -31,6 +31,7 @@ from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import Rasterizer, render_view
 from igs_ros.stages.bootstrap.first_scene import first_scene
 from igs_ros.vision.metrics import mean
+from igs_ros.vision.preparer import Preparer
 
 
 @dataclass(frozen=True)

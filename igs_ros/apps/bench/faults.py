@@ -24,13 +24,14 @@ from igs_ros.apps.bench.quality import Plan as FirstPlan
 from igs_ros.apps.bench.quality import first_scene
 from igs_ros.core.config import BootstrapConfig, Config
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import FrameSet, Preparer, RawPicture
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import machine
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import test_view, train_views
 from igs_ros.pipeline import Pipeline, Step
 from igs_ros.render.rasterizer import render_view
 from igs_ros.vision.metrics import mean, psnr
+from igs_ros.vision.preparer import Preparer
 
 log = logging.getLogger(__name__)
 SHORT, LONG_S = 10, 10.0  # frames, and s, of a fault
@@ -107,8 +108,8 @@ def _rows(plan: Plan, path: Path, wanted: Sequence[Fault]):
         raise InputError(f'{path}: no camera is held out; name the unseen one with --test-view.')
     train = train_views(recording, test)
     sets = recording.frame_sets(plan.first, plan.last, (*train, test))
-    rig = _Rig([{name: picture.decode() for name, picture in one.images.items()} for one in sets],
-               train, test, recording.rate_hz)
+    decoded = [{name: picture.decode() for name, picture in one.pictures.items()} for one in sets]
+    rig = _Rig(decoded, train, test, recording.rate_hz)
     if len(rig.pictures) < 2 or any(len(one) <= len(train) for one in rig.pictures):
         raise InputError(f'{path}: expected at least 2 frames, each with a picture of all '
                          f'cameras; choose them with --frames.')
@@ -135,7 +136,7 @@ def _strange(path: Path) -> Strange:
     """What cameras show that are another rig's: its first camera's pictures, forth and back."""
     recording = open_recording(path)
     name = next(iter(recording.cameras))
-    pictures = [one.images[name].decode() for one in recording.frame_sets(cameras=(name,))]
+    pictures = [one.pictures[name].decode() for one in recording.frame_sets(cameras=(name,))]
     rig = _Rig([{name: picture} for picture in pictures], (name,), name, recording.rate_hz)
     return lambda number, size: cv2.resize(rig.at(number)[name], size)
 
@@ -166,15 +167,15 @@ def _play(rig: _Rig, cameras, config: Config, count: int, fault: Fault | None = 
         for start, end in spans:
             if start <= number < end:
                 pictures = fault.apply(pictures, rig.seen(start - 1), number)
-        frame_set = FrameSet(round(number * 1e9 / rig.rate_hz),
-                             {name: RawPicture(np.ascontiguousarray(image))
-                              for name, image in pictures.items()})
+        frame_set = RawFrameSet.of(round(number * 1e9 / rig.rate_hz), {
+            name: np.ascontiguousarray(image) for name, image in pictures.items()})
         step = None
         if number:
             step = pipeline.step(frame_set)
         else:
             pipeline.start(frame_set)
-        truth = judge.prepare(FrameSet(0, {rig.test: rig.at(number)[rig.test]})).images[rig.test]
+        unseen = RawFrameSet.of(0, {rig.test: rig.at(number)[rig.test]})
+        truth = judge.prepare(unseen).images[rig.test]
         view = render_view(pipeline.stages.rasterizer, pipeline.snapshot.scene,
                            judge.cameras[rig.test])
         frames.append(_Frame(psnr(truth, view.rgb), step))

@@ -23,10 +23,11 @@ from igs_ros.apps.evaluation.sessions import PlayClock
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import EncodedPicture, FrameSet
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import machine
 from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import State
+from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import test_view, train_views
 from igs_ros.live.loop import Loop
@@ -55,7 +56,7 @@ class Loops:
     offer: takes each frame set; period_s: asked before each one. `play` is for one thread.
     """
 
-    def __init__(self, sets: Sequence[FrameSet], offer: Callable[[FrameSet], None],
+    def __init__(self, sets: Sequence[RawFrameSet], offer: Callable[[RawFrameSet], None],
                  period_s: Callable[[], float]):
         self.clock = PlayClock(sets[0].stamp_ns)
         self._sets = sets
@@ -85,10 +86,10 @@ class Loops:
         return float('nan') if due_s is None else time.monotonic() - due_s
 
 
-def as_cameras_send(frame_sets) -> list[FrameSet]:
+def as_cameras_send(frame_sets) -> list[RawFrameSet]:
     """Frame sets with JPEG pictures, as they come over a network."""
-    return [FrameSet(frame_set.stamp_ns, {name: _jpeg(picture, name) for name, picture
-                                          in frame_set.images.items()}, frame_set.missing)
+    return [RawFrameSet(frame_set.stamp_ns, {name: _jpeg(picture, name) for name, picture
+                                             in frame_set.pictures.items()}, frame_set.missing)
             for frame_set in frame_sets]
 
 
@@ -102,7 +103,8 @@ def loop_order(count: int, period_s: float, seconds: float) -> list[tuple[int, i
             for step in range(steps)]
 
 
-def forth_and_back(sets: Sequence[FrameSet], period_s: float, seconds: float) -> list[FrameSet]:
+def forth_and_back(sets: Sequence[RawFrameSet], period_s: float, seconds: float
+                   ) -> list[RawFrameSet]:
     """A loop of at least `seconds` from a few frame sets, with the stamps of `loop_order`."""
     return [replace(sets[frame], stamp_ns=stamp_ns)
             for stamp_ns, frame in loop_order(len(sets), period_s, seconds)]
@@ -188,7 +190,7 @@ def _views(live: LivePipeline, camera: Camera, window: Window, rate_hz: float, s
     return Loop('views', view, lambda error: say(f'no view: {error!r}'))
 
 
-def _begin(live: LivePipeline, frame_set: FrameSet) -> None:
+def _begin(live: LivePipeline, frame_set: RawFrameSet) -> None:
     live.offer(frame_set)
     while (status := live.status()).state != State.STREAMING:
         if status.state == State.FAILED:

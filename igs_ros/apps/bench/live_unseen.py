@@ -9,12 +9,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from igs_ros.core.config import Config
-from igs_ros.core.frames import Preparer
 from igs_ros.core.snapshot import Snapshot
 from igs_ros.io.recordings.recording import Recording
 from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import render_view
 from igs_ros.vision.metrics import psnr
+from igs_ros.vision.preparer import Preparer
 
 FRAMES = 6  # of the recording, spread over it: pictures that are compared, once each a minute
 LOOK_S = 0.2  # how often it is seen whether one of them is shown

@@ -29,7 +29,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
 from igs_ros.core.errors import OutputError
 from igs_ros.core.files import checked_file
-from igs_ros.core.frames import FrameSet, Preparer
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import machine, peak_rss_mb
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Snapshot
@@ -43,6 +43,7 @@ from igs_ros.render.rasterizer import Rasterizer, render_view
 from igs_ros.stages.bootstrap.first_scene import BootstrapReport
 from igs_ros.stages.motion import choose as motion
 from igs_ros.vision import metrics
+from igs_ros.vision.preparer import Preparer
 
 log = logging.getLogger(__name__)
 WORLD_FRAME = 'map'  # only its length counts here: it is part of the serialised message
@@ -171,7 +172,7 @@ class Judge:
         self.scorer = metrics.Scorer()
         self.details: list[dict] = []  # of the frames so far, see igs_ros.apps.evaluation.detail
 
-    def first(self, made: BootstrapReport, snapshot: Snapshot, frame_set: FrameSet) -> dict:
+    def first(self, made: BootstrapReport, snapshot: Snapshot, frame_set: RawFrameSet) -> dict:
         """The `bootstrap` of results.json; this frame also starts the comparisons in time."""
         score, _ = self._look('first scene', snapshot, frame_set)
         return {'method': made.method, 'seconds': made.seconds, 'cpu_s': made.cpu_s,
@@ -207,10 +208,10 @@ class Judge:
         view = render_view(self._rasterizer, shown.snapshot.key, self._camera)
         return metrics.psnr(truth, view.rgb)
 
-    def _truth(self, frame_set: FrameSet) -> np.ndarray | None:
+    def _truth(self, frame_set: RawFrameSet) -> np.ndarray | None:
         return self._preparer.prepare(frame_set).images.get(self._camera.name)
 
-    def _look(self, label: str, snapshot: Snapshot, frame_set: FrameSet, is_key: bool = False):
+    def _look(self, label: str, snapshot: Snapshot, frame_set: RawFrameSet, is_key: bool = False):
         with spending() as spent:
             view = render_view(self._rasterizer, snapshot.scene, self._camera, snapshot.stamp_ns)
         truth = self._truth(frame_set)

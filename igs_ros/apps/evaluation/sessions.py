@@ -13,7 +13,7 @@ from rich.progress import Progress
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import FrameSet
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.points import Points
 from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import State
@@ -46,7 +46,7 @@ class Playlist:
         """The calibrated cameras that feed the scene."""
         return {name: self.recording.cameras[name] for name in self.train}
 
-    def frame_sets(self) -> Iterator[FrameSet]:
+    def frame_sets(self) -> Iterator[RawFrameSet]:
         """Frame sets of all cameras read."""
         return self.recording.frame_sets(self.first, self.last,
                                          cameras=dict.fromkeys((*self.train, *self.also)))
@@ -72,7 +72,7 @@ class Shown:
     snapshot: Snapshot
     motion: Spent
     refinement: Spent
-    frame_set: FrameSet  # of the cameras that are scored
+    frame_set: RawFrameSet  # of the cameras that are scored
     refined: Refined | None = None  # in lockstep: what refinement did
     background: bool = False  # whether refinement ran beside the frames, none of which waited
 
@@ -90,7 +90,7 @@ class Skipped:
     """One frame that was played but never shown: superseded by a newer one."""
 
     index: int  # in the recording
-    frame_set: FrameSet  # of the cameras that are scored
+    frame_set: RawFrameSet  # of the cameras that are scored
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class LockstepSession:
         """The newest scene."""
         return self._pipeline.snapshot
 
-    def begin(self, progress: Progress) -> tuple[BootstrapReport, FrameSet]:
+    def begin(self, progress: Progress) -> tuple[BootstrapReport, RawFrameSet]:
         """Make the first scene; what it took, and the frame set it shows."""
         frame_set = next(self._sets)
         task = progress.add_task('first scene', total=1.0)
@@ -208,7 +208,7 @@ class LiveSession:
         """The newest scene."""
         return self._live.snapshot()
 
-    def begin(self, progress: Progress) -> tuple[BootstrapReport, FrameSet]:
+    def begin(self, progress: Progress) -> tuple[BootstrapReport, RawFrameSet]:
         """Offer the first frame set until it has become the first scene.
 
         Raises `InputError` when no scene can be made of it.
@@ -234,13 +234,13 @@ class LiveSession:
         """Play everything, then yield the frames in order, with the scene as it was shown."""
         task = progress.add_task('playing', total=self._playlist.steps)
         period, started = 1 / self._playlist.recording.rate_hz, time.monotonic()
-        played: list[FrameSet] = []
+        played: list[RawFrameSet] = []
         for number, frame_set in enumerate(self._sets):
             time.sleep(max(0.0, started + number * period - time.monotonic()))
             self._clock.reached(frame_set.stamp_ns)
             self._live.offer(frame_set.only(self._playlist.train))
             played.append(frame_set.only(self._playlist.also if self._keeps() else ()))
-            sizes = [self._playlist.recording.cameras[name] for name in played[-1].images]
+            sizes = [self._playlist.recording.cameras[name] for name in played[-1].pictures]
             self._kept_pixels += sum(camera.width * camera.height for camera in sizes)
             progress.advance(task)
         self._drain()

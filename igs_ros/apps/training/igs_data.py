@@ -25,8 +25,8 @@ from igs_ros.apps.training.sources import grouped, picked_views
 from igs_ros.core.camera import Camera, require_name
 from igs_ros.core.errors import InputError, error_line, shown
 from igs_ros.core.files import read_json
-from igs_ros.core.frames import EncodedPicture
 from igs_ros.io.codec.ply import read_scene
+from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.sources import IMAGE_SUFFIXES
 from igs_ros.stages.motion.region import read_box
 

@@ -27,13 +27,14 @@ from igs_ros.apps.training.progress import progress_bar
 from igs_ros.core.config import Config, settings
 from igs_ros.core.errors import InputError
 from igs_ros.core.files import checked_folder, replaced
-from igs_ros.core.frames import FrameSet, Preparer
+from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.io.codec.ply import read_scene, write_scene
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import Recording, test_view, train_views
 from igs_ros.pipeline import Stages
 from igs_ros.render.rasterizer import render_view
 from igs_ros.vision.metrics import psnr
+from igs_ros.vision.preparer import Preparer
 
 log = logging.getLogger(__name__)
 _DECIDES = ('bootstrap.', 'max_gaussians', 'sh_degree', 'width', 'seed')  # settings
@@ -149,12 +150,12 @@ def _is_scene(path: Path) -> bool:
     return True
 
 
-def _with_pictures(out: Path, frame: int, frame_set: FrameSet, preparer: Preparer, needed: bool,
+def _with_pictures(out: Path, frame: int, frame_set: RawFrameSet, preparer: Preparer, needed: bool,
                    ) -> FrameSet | None:
     """Write the working pictures that are not there, or damaged; the prepared set if it is
     `needed`.
     """
-    missing = [name for name in frame_set.images if not is_whole(picture_path(out, name, frame))]
+    missing = [name for name in frame_set.pictures if not is_whole(picture_path(out, name, frame))]
     for path in (picture_path(out, name, frame) for name in missing):
         if path.is_file():
             log.warning('%s: damaged; it is made anew', path)

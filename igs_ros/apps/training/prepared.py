@@ -18,9 +18,9 @@ import numpy as np
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.files import read_json, replaced
-from igs_ros.core.frames import EncodedPicture
 from igs_ros.core.scene import GaussianScene
 from igs_ros.io.codec.ply import read_scene
+from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.rig import cameras_of
 
 INDEX = 'index.json'

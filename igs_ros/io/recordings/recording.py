@@ -9,9 +9,10 @@ from pathlib import Path
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, shown
-from igs_ros.core.frames import FrameSet, Picture, check_size
+from igs_ros.core.frames import Picture, RawFrameSet
 from igs_ros.core.points import Points
 from igs_ros.io.recordings.sources import DepthSource, Source, VideoSource
+from igs_ros.vision.preparer import check_size
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Recording:
         return self.load_points() if self.load_points else None
 
     def frame_sets(self, first: int = 0, last: int | None = None,
-                   cameras: Iterable[str] | None = None, step: int = 1) -> Iterator[FrameSet]:
+                   cameras: Iterable[str] | None = None, step: int = 1) -> Iterator[RawFrameSet]:
         """Frame sets first, first + step, ... before `last` (None = to the end), in time order.
 
         A camera whose pictures end early is `missing` from there on, and one warning says so;
@@ -69,7 +70,7 @@ class Recording:
                         first, end, total)
         return self._frame_sets(names, range(first, min(end, total), step))
 
-    def _frame_sets(self, names: tuple[str, ...], indices: range) -> Iterator[FrameSet]:
+    def _frame_sets(self, names: tuple[str, ...], indices: range) -> Iterator[RawFrameSet]:
         streams = {name: self.sources[name].pictures(indices.start, indices.stop, indices.step)
                    for name in names}
         try:
@@ -87,7 +88,7 @@ class Recording:
                 missing = tuple(name for name in names if name not in images)
                 depths = {name: self.depths[name].picture(index) for name in images
                           if name in self.depths}
-                yield FrameSet(self.stamp_ns(index), images, missing,
+                yield RawFrameSet(self.stamp_ns(index), images, missing,
                                depths={k: v for k, v in depths.items() if v is not None})
         finally:
             for stream in streams.values():

@@ -11,7 +11,8 @@ import av
 from av.video.reformatter import Interpolation
 
 from igs_ros.core.errors import InputError, error_line
-from igs_ros.core.frames import EncodedDepth, EncodedPicture, Picture, RawPicture
+from igs_ros.core.frames import Picture, RawPicture
+from igs_ros.io.pictures import EncodedDepth, EncodedPicture
 
 MOST_BYTES = 500_000_000  # of a picture file
 BLOCK = 128  # px

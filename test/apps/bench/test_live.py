@@ -19,16 +19,18 @@ from igs_ros.apps.cli.main import main
 from igs_ros.apps.evaluation import sessions
 from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError, OutputError
-from igs_ros.core.frames import EncodedPicture, FrameSet
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import first_snapshot
 from igs_ros.core.status import Status
+from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import render_view
 from igs_ros.vision.metrics import psnr
 
-SETS = [FrameSet(stamp * 100, {'cam': np.full((2, 2, 3), stamp, np.uint8)}) for stamp in range(4)]
+SETS = [RawFrameSet.of(stamp * 100, {'cam': np.full((2, 2, 3), stamp, np.uint8)})
+        for stamp in range(4)]
 
 
 @pytest.mark.parametrize('seconds, count', [(0.0, 4), (0.9, 9), (0.35, 4)])
@@ -36,7 +38,7 @@ def test_a_loop_goes_forth_and_back_with_rising_stamps(seconds, count):
     loop = forth_and_back(SETS, 0.1, seconds)
     assert [frame_set.stamp_ns for frame_set in loop] == [
         round(number * 1e8) for number in range(count)]
-    assert [int(frame_set.images['cam'][0, 0, 0]) for frame_set in loop] == [
+    assert [int(frame_set.pictures['cam'][0, 0, 0]) for frame_set in loop] == [
         0, 1, 2, 3, 2, 1, 0, 1, 2][:count]
 
 
@@ -91,11 +93,11 @@ def test_pictures_are_jpeg_and_nearly_the_same(workbench):
     recording = open_recording(workbench)
     raw, = recording.frame_sets(0, 1, ('cam00',))
     sent, = as_cameras_send([raw])
-    picture = sent.images['cam00']
+    picture = sent.pictures['cam00']
     assert isinstance(picture, EncodedPicture) and picture.data[:2] == b'\xff\xd8'
-    assert psnr(raw.images['cam00'].decode(), picture.decode() / 255) > 25
+    assert psnr(raw.pictures['cam00'].decode(), picture.decode() / 255) > 25
     again, = as_cameras_send([sent])
-    assert again.images['cam00'] is picture
+    assert again.pictures['cam00'] is picture
 
 
 FLAGS = ('--width 96 --threads 1 --max-gaussians 1500 --bootstrap-iterations 20 '
@@ -224,7 +226,7 @@ def test_scenes_are_scored_once_a_minute_when_their_frame_is_shown(workbench):
     assert set(row['psnr_frames']) == {3, 4}
     camera = recording.cameras['cam02'].resized(96)
     drawn = render_view(make_rasterizer('cpu', 1), scene, camera).rgb
-    picture = next(iter(recording.frame_sets(3, 4, ('cam02',)))).images['cam02'].decode()
+    picture = next(iter(recording.frame_sets(3, 4, ('cam02',)))).pictures['cam02'].decode()
     truth = cv2.resize(picture, (96, 72), interpolation=cv2.INTER_AREA)
     wanted = -10 * np.log10(np.mean((truth / 255 - np.clip(drawn, 0, 1)) ** 2))
     assert row['psnr_frames'][3] == pytest.approx(wanted, abs=1e-3)

@@ -49,7 +49,7 @@ def test_images_are_cameras_of_one_static_frame_set(tmp_path):
     recording = open_recording(tmp_path)
     assert list(recording.cameras) == ['a', 'b'] and recording.frames_total == 1
     only, = recording.frame_sets()
-    assert {name: told(p.decode())[0] for name, p in only.images.items()} == {'a': 1, 'b': 0}
+    assert {name: told(p.decode())[0] for name, p in only.pictures.items()} == {'a': 1, 'b': 0}
     camera = recording.cameras['a']
     np.testing.assert_allclose(camera.camera_from_world, pose(1), atol=1e-12)
     np.testing.assert_allclose(camera.K, [[50, 0, 31], [0, 51, 23], [0, 0, 1]])
@@ -96,7 +96,7 @@ def test_folders_are_cameras_with_frames(tmp_path, caplog):
     write_rig_of_folders(tmp_path, ('cam00/000.png', 'cam00/001.png', 'cam01/002.png'))
     recording = open_recording(tmp_path)
     sets = list(recording.frame_sets())
-    assert [{n: told(p.decode()) for n, p in s.images.items()} for s in sets] \
+    assert [{n: told(p.decode()) for n, p in s.pictures.items()} for s in sets] \
         == [{'cam00': (0, i), 'cam01': (1, i)} for i in range(3)]
     np.testing.assert_allclose(recording.cameras['cam01'].camera_from_world, pose(1), atol=1e-12)
     assert 'COLMAP models hold no frame rate; taking 30 Hz' in caplog.text

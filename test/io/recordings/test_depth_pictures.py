@@ -9,8 +9,9 @@ from recording_files import HEIGHT, WIDTH, rig_entry, write_images, write_rig
 
 from igs_ros.core.camera import pixel_grid
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import EncodedDepth, Preparer
+from igs_ros.io.pictures import EncodedDepth
 from igs_ros.io.recordings.open import open_recording
+from igs_ros.vision.preparer import Preparer
 
 
 def write_depth(folder, frames=2, value=lambda frame: 1500 + frame):

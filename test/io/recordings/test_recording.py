@@ -19,7 +19,7 @@ def three(tmp_path):
 def test_frame_sets_hold_the_frames_asked_for(three):
     rig = open_recording(three)
     sets = list(rig.frame_sets(1, 6, ['cam02', 'cam00'], step=2))
-    assert [{name: told(p.decode()) for name, p in s.images.items()} for s in sets] \
+    assert [{name: told(p.decode()) for name, p in s.pictures.items()} for s in sets] \
         == [{'cam02': (2, i), 'cam00': (0, i)} for i in (1, 3, 5)]
     assert [s.stamp_ns for s in sets] == [33333333, 100000000, 166666667]
     assert all(s.missing == () for s in sets)
@@ -48,7 +48,7 @@ def test_iteration_may_stop_early_and_start_again(three):
     rig = open_recording(three)
     for _ in range(3):
         sets = rig.frame_sets()
-        assert told(next(sets).images['cam00'].decode()) == (0, 0)
+        assert told(next(sets).pictures['cam00'].decode()) == (0, 0)
         sets.close()
 
 
@@ -61,7 +61,7 @@ def test_a_shorter_camera_is_missing_from_its_end_on_with_one_warning(tmp_path, 
     for _ in range(2):
         sets = list(rig.frame_sets())
         assert [s.missing for s in sets] == [()] * 4 + [('cam01',)] * 2
-        assert [sorted(s.images) for s in sets[4:]] == [['cam00', 'cam02']] * 2
+        assert [sorted(s.pictures) for s in sets[4:]] == [['cam00', 'cam02']] * 2
     warning, = warnings_of(caplog)
     assert "cam01.mp4: camera 'cam01' has no frame 4 of 6" in warning
 

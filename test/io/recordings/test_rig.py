@@ -19,7 +19,7 @@ def test_the_demo_recording_projects_its_points_onto_their_colours(workbench):
     points = recording.points()
     first = next(recording.frame_sets())
     for name, camera in recording.cameras.items():
-        image = first.images[name].decode()
+        image = first.pictures[name].decode()
         pixels, depth = camera.project(points.xyz)
         inside = (depth > 0) & (pixels > 0).all(1) & (pixels < (480, 360)).all(1)
         x, y = pixels[inside].astype(int).T
@@ -51,7 +51,7 @@ def test_image_folders_and_named_places(tmp_path):
     write_rig(tmp_path, [rig_entry(0), rig_entry(1, images='elsewhere/right')], fps=6)
     recording = open_recording(tmp_path)
     sets = list(recording.frame_sets())
-    assert [told(s.images['cam01'].decode()) for s in sets] == [(1, 0), (1, 1), (1, 2)]
+    assert [told(s.pictures['cam01'].decode()) for s in sets] == [(1, 0), (1, 1), (1, 2)]
     assert [s.stamp_ns for s in sets] == [0, 166666667, 333333333]
     assert recording.points() is None
 

@@ -8,13 +8,14 @@ import torch
 
 from igs_ros.core.config import BootstrapConfig, Config
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import FrameSet, Preparer
+from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import ATTRIBUTES
 from igs_ros.io.codec.ply import read_scene, write_scene
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.rasterizer import render_view
 from igs_ros.stages.bootstrap.first_scene import first_scene
+from igs_ros.vision.preparer import Preparer
 
 SMALL = Config(bootstrap=BootstrapConfig(iterations=340), max_gaussians=2000, threads=1)
 

@@ -7,10 +7,10 @@ from gsplat.cuda._torch_impl import _spherical_harmonics
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import Preparer
 from igs_ros.core.points import Points
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.stages.bootstrap.seeds import scene_from_points, seed_points
+from igs_ros.vision.preparer import Preparer
 
 K = [[100.0, 0, 60.0], [0, 100.0, 45.0], [0, 0, 1]]
 ORIGIN = {'a': Camera('a', 120, 90, K, np.eye(4))}

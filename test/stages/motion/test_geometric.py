@@ -10,13 +10,14 @@ from stage import STEP_NS, cameras, stepped
 
 from igs_ros.core.camera import pixel_grid
 from igs_ros.core.config import MotionConfig
-from igs_ros.core.frames import FrameSet, Preparer
+from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene, empty_scene
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.stages.motion.choose import make_motion
 from igs_ros.stages.motion.geometric import GeometricMotion
 from igs_ros.stages.motion.models import MotionEffort
+from igs_ros.vision.preparer import Preparer
 
 
 def started(stage, sets, config=None, rig=None, scene=None):

@@ -10,7 +10,9 @@ from picture_bytes import jpeg, png, png_of, resized_jpeg
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import EncodedDepth, EncodedPicture, FrameSet, Preparer, RawPicture
+from igs_ros.core.frames import RawFrameSet, RawPicture
+from igs_ros.io.pictures import EncodedDepth, EncodedPicture
+from igs_ros.vision.preparer import Preparer
 
 K = np.array([[100.0, 0, 80], [0, 100, 60], [0, 0, 1]])
 
@@ -26,7 +28,7 @@ def ramp() -> np.ndarray:
 
 
 def test_halving_averages_without_a_shift():
-    prepared = Preparer(rig(), 80).prepare(FrameSet(0, {'left': RawPicture(ramp())}))
+    prepared = Preparer(rig(), 80).prepare(RawFrameSet(0, {'left': RawPicture(ramp())}))
     image = prepared.images['left']
     assert image.shape == (60, 80, 3)
     # the middle of small pixel i is at 2 i + 1 of the large image
@@ -36,7 +38,7 @@ def test_halving_averages_without_a_shift():
 
 def test_broken_picture_is_missing_and_named():
     good, _ = cv2.imencode('.png', ramp()), None
-    frame_set = FrameSet(5, {'left': EncodedPicture(b'\xff\xd8 no jpeg', '/left/image'),
+    frame_set = RawFrameSet(5, {'left': EncodedPicture(b'\xff\xd8 no jpeg', '/left/image'),
                              'right': EncodedPicture(good[1].tobytes(), '/right/image')})
     prepared = Preparer(rig()).prepare(frame_set)
     assert list(prepared.images) == ['right']
@@ -46,7 +48,7 @@ def test_broken_picture_is_missing_and_named():
 
 
 def test_wrong_size_is_missing_and_says_both_sizes():
-    prepared = Preparer(rig()).prepare(FrameSet(0, {'left': RawPicture(ramp()[:100])}))
+    prepared = Preparer(rig()).prepare(RawFrameSet(0, {'left': RawPicture(ramp()[:100])}))
     assert not prepared.images
     assert '160x100' in prepared.problems[0].text and '160x120' in prepared.problems[0].text
 
@@ -55,7 +57,7 @@ def test_wrong_size_is_missing_and_says_both_sizes():
 def test_a_bomb_costs_its_picture_and_is_not_decoded(side, monkeypatch):
     bomb = EncodedPicture(resized_jpeg(jpeg(ramp()), side, side), '/left/image')
     monkeypatch.setattr(bomb.__class__, 'decode', lambda self: pytest.fail('decoded'))
-    prepared = Preparer(rig()).prepare(FrameSet(0, {'left': bomb, 'right': RawPicture(ramp())}))
+    prepared = Preparer(rig()).prepare(RawFrameSet(0, {'left': bomb, 'right': RawPicture(ramp())}))
     assert list(prepared.images) == ['right'] and prepared.missing == ('left',)
     problem, = prepared.problems
     assert (problem.camera, problem.cause) == ('left', 'unusable_picture')
@@ -75,7 +77,7 @@ class Raising(RawPicture):
 @pytest.mark.parametrize('error', [cv2.error('inside'), MemoryError(), ZeroDivisionError('x')])
 def test_any_error_costs_one_picture(error):
     prepared = Preparer(rig()).prepare(
-        FrameSet(0, {'left': Raising(error), 'right': RawPicture(ramp())}))
+        RawFrameSet(0, {'left': Raising(error), 'right': RawPicture(ramp())}))
     assert list(prepared.images) == ['right'] and prepared.missing == ('left',)
     problem, = prepared.problems
     assert problem.cause == 'unusable_picture'
@@ -84,7 +86,7 @@ def test_any_error_costs_one_picture(error):
 
 def test_damage_has_a_cause_of_its_own():
     cut = EncodedPicture(png(ramp())[:-30], '/left/image')
-    problem, = Preparer(rig()).prepare(FrameSet(0, {'left': cut})).problems
+    problem, = Preparer(rig()).prepare(RawFrameSet(0, {'left': cut})).problems
     assert problem.cause == 'damaged_picture'
     assert problem.text.startswith("camera 'left': /left/image: a damaged PNG of ")
 
@@ -92,7 +94,7 @@ def test_damage_has_a_cause_of_its_own():
 def test_depth_of_another_size_is_not_decoded():
     bomb = EncodedDepth(png_of(10_000, 10_000, bits=16, color=0), 'd.png', 0.001)
     prepared = Preparer(rig()).prepare(
-        FrameSet(0, {'left': RawPicture(ramp())}, depths={'left': bomb}))
+        RawFrameSet(0, {'left': RawPicture(ramp())}, depths={'left': bomb}))
     tracemalloc.start()
     with pytest.raises(InputError, match='depth of 10000x10000 px, but .* 160x120'):
         prepared.depths['left'].decode()
@@ -102,7 +104,7 @@ def test_depth_of_another_size_is_not_decoded():
 
 
 def test_unknown_cameras_are_ignored():
-    prepared = Preparer(rig()).prepare(FrameSet(0, {'other': RawPicture(ramp())}))
+    prepared = Preparer(rig()).prepare(RawFrameSet(0, {'other': RawPicture(ramp())}))
     assert not prepared.images and not prepared.problems
 
 
@@ -113,7 +115,7 @@ def test_empty_bytes_are_no_image():
 
 def test_undistortion_of_a_straight_lens_changes_nothing():
     cameras = rig(distortion=np.array([1e-12, 0, 0, 0, 0]))
-    prepared = Preparer(cameras).prepare(FrameSet(0, {'left': RawPicture(ramp())}))
+    prepared = Preparer(cameras).prepare(RawFrameSet(0, {'left': RawPicture(ramp())}))
     difference = prepared.images['left'].astype(int) - ramp().astype(int)
     assert np.abs(difference[1:-1, 1:-1]).max() <= 1
 
@@ -139,5 +141,5 @@ def test_undistortion_leaves_no_black_border(k1):
     cameras = rig(distortion=np.array([k1, 0, 0, 0, 0]))
     grey = np.full((120, 160, 3), 90, np.uint8)
     for width in (None, 80):
-        prepared = Preparer(cameras, width).prepare(FrameSet(0, {'left': RawPicture(grey)}))
+        prepared = Preparer(cameras, width).prepare(RawFrameSet(0, {'left': RawPicture(grey)}))
         assert (prepared.images['left'] == 90).all()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures as the cameras took them -> working images: decoded, undistorted, resized."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError
+from igs_ros.core.frames import DepthPicture, FrameSet, Picture, PictureProblem, RawFrameSet
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingDepth:
+    """A depth picture as its working camera would have taken it; decoded when asked for."""
+
+    picture: DepthPicture
+    source: Camera
+    target: Camera
+
+    def decode(self) -> np.ndarray:
+        """float32 [h, w] m of the working camera; raises `InputError` for another size."""
+        width, height = self.picture.size()
+        if (width, height) != (self.source.width, self.source.height):
+            raise InputError(
+                f"camera '{self.source.name}': depth of {width}x{height} px, but its calibration "
+                f'is for {self.source.width}x{self.source.height}; expected depth registered to '
+                f'the pictures. Register it, or leave it out.')
+        depth = self.picture.decode()
+        maps = self.source.working_maps(self.target)
+        # nearest: a mean of two depths lies on neither surface
+        return cv2.remap(depth, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT,
+                         borderValue=float('nan'))
+
+
+def check_size(picture: Picture, camera: Camera) -> None:
+    """Raise `InputError` unless `picture`, not decoded, has the size of the calibration."""
+    width, height = picture.size()
+    if (width, height) != (camera.width, camera.height):
+        raise InputError(
+            f'a picture of {width}x{height} px, but its calibration is for '
+            f'{camera.width}x{camera.height}. Use the calibration of this picture size.')
+
+
+class Preparer:
+    """Brings the pictures of a rig to the working cameras: undistorted and resized, once.
+
+    sources: calibrated cameras of the raw pictures; width: of the working images in px, None
+    keeps each camera's own. `cameras` holds the working cameras, without distortion.
+    """
+
+    def __init__(self, sources: Mapping[str, Camera], width: int | None = None):
+        self.sources = dict(sources)
+        self.cameras = {name: source.undistorted().resized(width or source.width)
+                        for name, source in self.sources.items()}
+        self._maps = {}
+
+    def prepare(self, frame_set: RawFrameSet) -> FrameSet:
+        """The frame set with decoded working images.
+
+        A picture that has another size than its calibration (seen before it is decoded), is
+        damaged, or costs any other error is left out, joins `missing`, and its message joins
+        `problems`; pictures of unknown cameras are ignored.
+        """
+        images, missing, problems = {}, list(frame_set.missing), []
+        for name, picture in frame_set.pictures.items():
+            if name not in self.sources:
+                continue
+            try:
+                images[name] = self._working_image(name, picture)
+            except Exception as error:  # of whatever kind: it costs this picture alone
+                missing.append(name)
+                problems.append(PictureProblem.of(name, error))
+        depths = {name: WorkingDepth(picture, self.sources[name], self.cameras[name])
+                  for name, picture in frame_set.depths.items() if name in self.sources}
+        return FrameSet(frame_set.stamp_ns, images, tuple(missing), frame_set.spread_ns,
+                        tuple(problems), depths)
+
+    def _working_image(self, name: str, picture: Picture) -> np.ndarray:
+        source, target = self.sources[name], self.cameras[name]
+        check_size(picture, source)
+        pixels = picture.decode()
+        if source.distorted:
+            if name not in self._maps:
+                # drawn at full size first, so that shrinking can average instead of skipping
+                self._maps[name] = cv2.convertMaps(*source.working_maps(source.undistorted()),
+                                                   cv2.CV_16SC2)
+            # what lies beyond the raw picture repeats its border: black would be learned as part
+            # of the scene, and its edge would pass for a contour in flow and stereo
+            pixels = cv2.remap(pixels, *self._maps[name], cv2.INTER_LINEAR,
+                               borderMode=cv2.BORDER_REPLICATE)
+        if (target.width, target.height) != (source.width, source.height):
+            shrinking = target.width < source.width
+            pixels = cv2.resize(pixels, (target.width, target.height),
+                                interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+        return np.ascontiguousarray(pixels)
+
