@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from igs_ros.apps.cli.options import frame_range
 from igs_ros.core.frames import Picture, RawFrameSet
 from igs_ros.io.pictures import EncodedPicture
-from igs_ros.io.recordings.recording import Recording
+from igs_ros.io.recordings.recording import Recording, frame_range
 from igs_ros.node import convert
 
 AHEAD = 8  # frames: some 0.3 s at camera rate, whatever the length of the recording

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from igs_ros.apps.cli.demo import Demo
 from igs_ros.core.errors import InputError
 from igs_ros.core.shipped import shipped, workbench
 from igs_ros.io.codec.ply import read_points
@@ -26,6 +25,7 @@ from igs_ros.msg import SceneStatus
 from igs_ros.node.demo_report import DemoRun, report
 from igs_ros.node.environment import own_wheels
 from igs_ros.node.observer import Observer
+from igs_ros.node.options import DemoOptions
 from igs_ros.render.choose import make_rasterizer
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ LEAST_SHARE_SCORED = 0.75
 SETTLE_S = 1.5  # for views still on their way when the player has ended
 
 
-def run(demo: Demo) -> int:
+def run(demo: DemoOptions) -> int:
     """Run the demo as `demo` says; the exit code. Raises `InputError` when it cannot start."""
     recording = open_recording(demo.data or workbench())
     test = test_view(recording)
@@ -83,7 +83,7 @@ def _middleware() -> None:
         os.environ.setdefault(name, value)
 
 
-def _node_arguments(demo: Demo, data: Path, train: tuple[str, ...], test: str, device: str,
+def _node_arguments(demo: DemoOptions, data: Path, train: tuple[str, ...], test: str, device: str,
                     ) -> list[str]:
     config = demo.config()
     settings = {
@@ -99,7 +99,8 @@ def _node_arguments(demo: Demo, data: Path, train: tuple[str, ...], test: str, d
                             for part in ('-p', f'{name}:={value}'))]
 
 
-def _played(demo: Demo, arguments: dict[str, list[str]], frames: int) -> tuple[Observer, str]:
+def _played(demo: DemoOptions, arguments: dict[str, list[str]], frames: int
+            ) -> tuple[Observer, str]:
     """Run node and player until the player has ended; what was seen, and what went wrong.
 
     arguments: by module, `reconstruct` and `play`.

@@ -15,12 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from igs_ros import __version__
-from igs_ros.apps.cli.demo import Demo
 from igs_ros.core.machine import machine
 from igs_ros.core.snapshot import View
 from igs_ros.io.recordings.recording import Recording
 from igs_ros.io.run_files import RunFiles
 from igs_ros.node.observer import Observer, Processed, Seen
+from igs_ros.node.options import DemoOptions
 from igs_ros.vision import metrics
 from igs_ros.vision.preparer import Preparer
 
@@ -39,7 +39,7 @@ class DemoRun:
     wall_s: float
 
 
-def report(run: DemoRun, demo: Demo, files: RunFiles) -> float:
+def report(run: DemoRun, demo: DemoOptions, files: RunFiles) -> float:
     """Write the files, print the table; the share of the frames after the first that scored.
 
     Raises `OutputError` when something cannot be written, after the table.
@@ -134,7 +134,7 @@ def _rate_hz(stamps_ns: Iterable[int]) -> float | None:
     return (len(times) - 1) / ((times[-1] - times[0]) * 1e-9)
 
 
-def _results(run: DemoRun, demo: Demo, joined: _Joined) -> dict:
+def _results(run: DemoRun, demo: DemoOptions, joined: _Joined) -> dict:
     """results.json, as every run has it (docs/metrics.md)."""
     observer, status, config = run.observer, run.observer.status, demo.config()
     times = dict(zip(status.stage_names, map(float, status.stage_mean_s), strict=True))

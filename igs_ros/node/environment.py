@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from igs_ros.apps.cli.look import Look, looked_at
 from igs_ros.core.errors import InputError
 from igs_ros.core.files import private_folder
+from igs_ros.core.probe import Probed, probe
 
 log = logging.getLogger(__name__)
 PARTS = ('rclpy', 'sensor_msgs.msg', 'igs_ros.msg')
@@ -32,7 +32,7 @@ def require_ros(own_rmw: bool = False) -> None:
     way, it is dropped for this process and those that it starts, which is said.
     """
     log_somewhere()
-    found = trouble(looked_at(PARTS))
+    found = trouble(probe(PARTS))
     if found is None:
         return
     if own_rmw and found.names == ('RMW_IMPLEMENTATION',):
@@ -60,7 +60,7 @@ class Trouble:
     names: tuple[str, ...]  # variables to change, with which it works
 
 
-def trouble(looks: Mapping[str, Look]) -> Trouble | None:
+def trouble(looks: Mapping[str, Probed]) -> Trouble | None:
     """What is wrong with `PARTS` as looked at, None if nothing."""
     part, look = _first_problem(looks)
     if not look.error:
@@ -84,7 +84,7 @@ def trouble(looks: Mapping[str, Look]) -> Trouble | None:
     return Trouble(part, text, names)
 
 
-def _first_problem(looks: Mapping[str, Look]) -> tuple[str, Look]:
+def _first_problem(looks: Mapping[str, Probed]) -> tuple[str, Probed]:
     """The first part that does not work, or the last of all."""
     return next(((part, look) for part, look in looks.items() if look.error),
                 list(looks.items())[-1])
@@ -117,7 +117,7 @@ def _remedy() -> tuple[_Change, ...]:
             environment = dict(os.environ)
             for change in chosen:
                 change.apply(environment)
-            if not _first_problem(looked_at(PARTS, environment))[1].error:
+            if not _first_problem(probe(PARTS, environment))[1].error:
                 return chosen
     return ()
 

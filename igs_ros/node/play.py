@@ -28,7 +28,6 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
-from igs_ros.apps.cli.play import Play as PlayOptions
 from igs_ros.core.errors import InputError
 from igs_ros.core.files import checked_file, replaced
 from igs_ros.core.signals import StopWish
@@ -39,6 +38,7 @@ from igs_ros.node import convert
 from igs_ros.node.ahead import EncodedFrames
 from igs_ros.node.convert_scene import shown_stamp_ns
 from igs_ros.node.inputs import topic_of
+from igs_ros.node.options import PlayOptions
 
 _SAY_EVERY_S = 10.0
 _CONNECT_S = 10.0  # discovery of the reconstruction's subscriptions

@@ -96,8 +96,8 @@ def test_who_died_is_named(workbench, arguments, words):
     node_module()
     # in a process of its own: rclpy is initialised once
     code = ('import json, sys; from igs_ros.node import demo; '
-            'from igs_ros.apps.cli.demo import Demo; '
-            'print(demo._played(Demo(timeout=60.0), json.loads(sys.argv[1]), 3)[1])')
+            'from igs_ros.node.options import DemoOptions; '
+            'print(demo._played(DemoOptions(timeout=60.0), json.loads(sys.argv[1]), 3)[1])')
     given = {name: [part.format(data=workbench) for part in parts]
              for name, parts in arguments.items()}
     ended = subprocess.run([sys.executable, '-c', code, json.dumps(given)], capture_output=True,

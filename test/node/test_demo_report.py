@@ -9,7 +9,7 @@ import pytest
 from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-from igs_ros.apps.cli.demo import Demo  # noqa: E402
+from igs_ros.apps.cli.ros import Demo
 from igs_ros.io.results import validate_results  # noqa: E402
 from igs_ros.io.run_files import RunFiles  # noqa: E402
 from igs_ros.msg import SceneStatus  # noqa: E402

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from igs_ros.apps.cli.look import looked_at
+from igs_ros.core.probe import probe
 from igs_ros.node.environment import PARTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +17,7 @@ VARIABLES = ('RMW_IMPLEMENTATION', 'ROS_DISTRO', 'AMENT_PREFIX_PATH', 'ROS_LOG_D
 @pytest.fixture(scope='module', autouse=True)
 def wheels():
     """These tests are about environments with the ROS wheels."""
-    look = looked_at(PARTS)['rclpy']
+    look = probe(PARTS)['rclpy']
     if look.error or not look.place.startswith(sys.prefix):
         pytest.skip(f'no rclpy of the wheels here: {look.error or look.place}')
 
@@ -94,7 +94,7 @@ def test_check_says_the_same(tmp_path):
 
 
 def test_check_names_what_is_only_strange(tmp_path):
-    own = Path(looked_at(['rclpy'])['rclpy'].place).parent
+    own = Path(probe(['rclpy'])['rclpy'].place).parent
     folder = tmp_path / 'link'
     folder.mkdir()
     (folder / 'rclpy').symlink_to(own)  # works, but it is not that of this environment

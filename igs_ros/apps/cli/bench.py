@@ -11,10 +11,11 @@ from typing import Annotated, Literal, get_args, get_type_hints
 
 import tyro
 
-from igs_ros.apps.cli.options import SceneOptions, frame_range
+from igs_ros.apps.cli.options import SceneOptions
 from igs_ros.core.config import checked, with_settings
 from igs_ros.core.errors import InputError
 from igs_ros.core.files import checked_file
+from igs_ros.io.recordings.recording import frame_range
 
 
 @dataclass(frozen=True)

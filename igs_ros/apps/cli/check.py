@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from igs_ros import __version__
-from igs_ros.apps.cli.look import Look, looked_at
+from igs_ros.core.probe import Probed, probe
 from igs_ros.node.environment import PARTS as ROS
 from igs_ros.node.environment import foreign_rclpy, log_somewhere, stale_distro, trouble
 
@@ -58,7 +58,7 @@ class Check:
         """
         log_somewhere()
         parts = [*_NEEDED, *_EXTRA, *_EXTRA_GPU]
-        looks = looked_at([*(name for name, *_ in parts),
+        looks = probe([*(name for name, *_ in parts),
                            *([_CUDA] if self.device == 'cuda' else ()), *ROS])
         has_gpu = looks['torch'].note not in ('', 'no CUDA GPU: CPU')
         rows = [_row(looks, *part, needed=part in _NEEDED) if has_gpu or part not in _EXTRA_GPU
@@ -85,19 +85,19 @@ def _print(rows: list[Row]) -> None:
         console.print(escape(f'{part}: {found}'), soft_wrap=True)  # uncut: to be copied
 
 
-def _row(looks: dict[str, Look], name: str, part: str, remedy: str, needed: bool) -> Row:
+def _row(looks: dict[str, Probed], name: str, part: str, remedy: str, needed: bool) -> Row:
     look = looks[name]
     if look.error:
         return (False if needed else None), part, f'{name}: {look.error}: {remedy}'
     return True, part, _found(name, look)
 
 
-def _found(name: str, look: Look) -> str:
+def _found(name: str, look: Probed) -> str:
     known = ', '.join(filter(None, (f'{name} {look.version}' if look.version else '', look.note)))
     return '\n'.join(filter(None, (known, look.place.removesuffix('/__init__.py'))))
 
 
-def _ros(looks: dict[str, Look]) -> Iterator[Row]:
+def _ros(looks: dict[str, Probed]) -> Iterator[Row]:
     found = trouble(looks)
     for part, look in looks.items():
         if found is not None and found.part == part:

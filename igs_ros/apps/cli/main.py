@@ -35,9 +35,8 @@ from rich.logging import RichHandler
 from igs_ros import __version__
 from igs_ros.apps.cli.bench import Bench, bench_names
 from igs_ros.apps.cli.check import Check
-from igs_ros.apps.cli.demo import Demo
-from igs_ros.apps.cli.play import Play
 from igs_ros.apps.cli.prepare import Prepare
+from igs_ros.apps.cli.ros import Demo, Play
 from igs_ros.apps.cli.run import Run
 from igs_ros.apps.cli.train import Train
 from igs_ros.core.errors import InputError

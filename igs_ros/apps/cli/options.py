@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import tyro
 
 from igs_ros.core.config import Config, checked, setting, with_settings
-from igs_ros.core.errors import InputError
 from igs_ros.core.presets import assigned, preset
 
 
@@ -75,20 +74,3 @@ SETTINGS = {'weights': 'motion_model.weights', 'bbox': 'motion_model.bbox',
             'bootstrap_iterations': 'bootstrap.iterations',
             'bootstrap_seconds': 'bootstrap.seconds'}
 """Settings of the flags that are called otherwise."""
-
-
-def frame_range(text: str) -> tuple[int, int | None]:
-    """'A:B' (0-based, half-open, either may be left out) as first and last; raises `InputError`.
-    """
-    parts = text.split(':')
-    try:
-        if len(parts) != 2:
-            raise ValueError
-        first = int(parts[0]) if parts[0] else 0
-        last = int(parts[1]) if parts[1] else None
-    except ValueError:
-        raise InputError(f"--frames '{text}': expected A:B, 0-based and half-open, such as 0:11 "
-                         f'or 5: .') from None
-    if first < 0 or (last is not None and last <= first):
-        raise InputError(f"--frames '{text}': expected 0 <= A < B.")
-    return first, last

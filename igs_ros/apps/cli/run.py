@@ -8,7 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from igs_ros.apps.cli.options import SceneOptions, frame_range
+from igs_ros.apps.cli.options import SceneOptions
+from igs_ros.io.recordings.recording import frame_range
 
 
 @dataclass(frozen=True)

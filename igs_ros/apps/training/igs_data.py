@@ -21,7 +21,7 @@ import numpy as np
 from igs_ros.apps.training.config import DataConfig, Views
 from igs_ros.apps.training.order import seed_of, shuffled
 from igs_ros.apps.training.sample import Sample
-from igs_ros.apps.training.sources import grouped, picked_views
+from igs_ros.apps.training.views import grouped, picked_views
 from igs_ros.core.camera import Camera, require_name
 from igs_ros.core.errors import InputError, error_line, shown
 from igs_ros.core.files import read_json

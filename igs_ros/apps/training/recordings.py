@@ -11,7 +11,7 @@ from igs_ros.apps.training.config import DataConfig, Views
 from igs_ros.apps.training.order import seed_of, shuffled
 from igs_ros.apps.training.prepared import Prepared, read_prepared
 from igs_ros.apps.training.sample import Sample
-from igs_ros.apps.training.sources import grouped, picked_views
+from igs_ros.apps.training.views import grouped, picked_views
 from igs_ros.core.errors import InputError
 from igs_ros.stages.motion.region import read_box
 from igs_ros.vision.flow import spread_views

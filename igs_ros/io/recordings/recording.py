@@ -172,3 +172,20 @@ def train_views(recording: Recording, test: str | None,
         raise InputError(f"{recording.path}: camera '{test}' is both test view and train view; "
                          f'expected different ones. Take it out of one of them.')
     return tuple(name for name in recording.cameras if name in set(wanted))
+
+
+def frame_range(text: str) -> tuple[int, int | None]:
+    """'A:B' (0-based, half-open, either may be left out) as first and last; raises `InputError`.
+    """
+    parts = text.split(':')
+    try:
+        if len(parts) != 2:
+            raise ValueError
+        first = int(parts[0]) if parts[0] else 0
+        last = int(parts[1]) if parts[1] else None
+    except ValueError:
+        raise InputError(f"--frames '{text}': expected A:B, 0-based and half-open, such as 0:11 "
+                         f'or 5: .') from None
+    if first < 0 or (last is not None and last <= first):
+        raise InputError(f"--frames '{text}': expected 0 <= A < B.")
+    return first, last

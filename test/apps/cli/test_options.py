@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 import pytest
 import tyro
 
-from igs_ros.apps.cli.options import SETTINGS, SceneOptions, frame_range
+from igs_ros.apps.cli.options import SETTINGS, SceneOptions
 from igs_ros.core.config import Config, setting, with_settings
 from igs_ros.core.errors import InputError
+from igs_ros.io.recordings.recording import frame_range
 
 
 def test_no_flags_are_the_defaults_of_the_configuration():

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from igs_ros.apps.training.config import DataConfig, TrainConfig, Views
 from igs_ros.apps.training.prepared import INDEX, picture_path, read_index, read_prepared
 from igs_ros.apps.training.recordings import RecordingSource
-from igs_ros.apps.training.sources import build, grouped, picked_views
+from igs_ros.apps.training.sources import build
+from igs_ros.apps.training.views import grouped, picked_views
 from igs_ros.core.errors import InputError
 
 VIEWS = Views(inputs=2, losses=3)

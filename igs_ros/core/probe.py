@@ -2,7 +2,7 @@
 """Imports the parts that it is asked for, in a process of its own, and says what came of each.
 
 Some imports end the process (rclpy with an RMW that is not installed), so nothing is imported
-that the caller would miss: `looked_at` starts this file as `python -c`.
+that the caller would miss: `probe` starts this file as `python -c`.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PREFIX = '>>> igs '  # of the lines that are meant for us
 
 
 @dataclass(frozen=True)
-class Look:
+class Probed:
     """What came of one part; `error` is '' where it works."""
 
     error: str = ''
@@ -28,8 +28,8 @@ class Look:
     note: str = ''  # what else is worth saying
 
 
-def looked_at(names: Iterable[str], environment: Mapping[str, str] | None = None,
-              ) -> dict[str, Look]:
+def probe(names: Iterable[str], environment: Mapping[str, str] | None = None,
+              ) -> dict[str, Probed]:
     """What comes of importing each of `names`, in this order: modules, or functions below.
 
     environment: of the process that imports; None = that of this one.
@@ -41,16 +41,16 @@ def looked_at(names: Iterable[str], environment: Mapping[str, str] | None = None
         for line in ended.stdout.splitlines():
             if line.startswith(_PREFIX):
                 name, fields = json.loads(line.removeprefix(_PREFIX))
-                found[name] = Look(**fields)
+                found[name] = Probed(**fields)
         left = [name for name in left if name not in found]
         if left:
             said = [line for line in ended.stderr.splitlines() if line.strip()]
-            found[left.pop(0)] = Look(f'its import ends the process with code '
+            found[left.pop(0)] = Probed(f'its import ends the process with code '
                                       f'{ended.returncode}: {said[-1] if said else "no word"}')
     return found
 
 
-def _look(name: str) -> dict:
+def _probed(name: str) -> dict:
     try:
         module = import_module(name.partition('/')[0])
     except ModuleNotFoundError as error:
@@ -58,11 +58,11 @@ def _look(name: str) -> dict:
         return {'error': 'is not installed' if own else _line(error), 'installed': not own}
     except Exception as error:  # a broken module may raise anything
         return {'error': _line(error)}
-    look = {'version': _version(module), 'place': getattr(module, '__file__', None) or ''}
+    found = {'version': _version(module), 'place': getattr(module, '__file__', None) or ''}
     try:
-        return look | _MORE.get(name, lambda module: {})(module)
+        return found | _MORE.get(name, lambda module: {})(module)
     except Exception as error:
-        return look | {'error': _line(error)}
+        return found | {'error': _line(error)}
 
 
 def _line(error: Exception) -> str:
@@ -118,4 +118,4 @@ _MORE = {'torch': _torch, 'igs_ros.vision.neighbors_host': _kernels, 'rclpy': _r
 
 if __name__ == '__main__':
     for _name in sys.argv[1:]:
-        print(_PREFIX + json.dumps([_name, _look(_name)]), flush=True)
+        print(_PREFIX + json.dumps([_name, _probed(_name)]), flush=True)

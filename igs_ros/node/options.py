@@ -1,20 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`igs play`: publishes a recording as if its cameras were there."""
+"""Options of the programs of this room that have a subcommand; no ROS is imported for them."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
-from igs_ros.node.environment import require_ros
 
 
 @dataclass(frozen=True)
-class Play:
-    """Publish a recording on camera topics."""
+class DemoOptions:
+    """What `igs demo` takes."""
+
+    out: Path = Path('demo_out')
+    """Folder for the results."""
+    data: Path | None = None
+    """Recording to play; default: the workbench that ships with the package."""
+    max_gaussians: int = 20000
+    """Bound of the scene."""
+    bootstrap_iterations: int = 1500
+    """Optimisation steps of the first scene."""
+    refine_iterations: int = 50
+    """Optimisation steps per key frame."""
+    key_interval: int = 2
+    """A key frame every so many processed frame sets; the player waits for each."""
+    threads: int = 2
+    """Threads of the rasteriser."""
+    seed: int = 0
+    """Seed of everything random."""
+    timeout: float = 900.0
+    """Give up after so many s; the whole demo takes some 2 minutes on 2 cores."""
+
+    def config(self) -> Config:
+        """The settings of the node."""
+        default = Config()
+        return replace(
+            default, max_gaussians=self.max_gaussians, key_interval=self.key_interval,
+            threads=self.threads, seed=self.seed,
+            bootstrap=replace(default.bootstrap, iterations=self.bootstrap_iterations),
+            refine=replace(default.refine, iterations=self.refine_iterations))
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """What `igs play` takes."""
 
     data: Annotated[Path, tyro.conf.Positional]
     """Folder of the recording."""
@@ -57,9 +90,3 @@ class Play:
         if not 0 < rate <= 1000:
             raise InputError(f"--rate '{self.rate}': expected auto or frames per second above 0.")
         return rate
-
-    def main(self) -> int:
-        """Play; the exit code."""
-        require_ros()
-        from igs_ros.node.play import play  # imports rclpy
-        return play(self)
