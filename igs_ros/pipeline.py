@@ -59,7 +59,7 @@ class Stages:
     """
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
-        # small tensors: more torch threads only fight with the rasteriser's own pool
+        # small tensors: more torch threads only fight with the rasterizer's own pool
         torch.set_num_threads(1)
         motion.check_motion(config.motion, config.motion_model)  # before a first scene is made
         self.config = config

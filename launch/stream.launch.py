@@ -23,7 +23,7 @@ OVERRIDES = [
                                               'Image on IMAGE_TOPIC'),
     ('input_reliability', str, ['reliable', 'best_effort'], 'best_effort for drivers that publish '
                                                             'so'),
-    ('points_file', str, None, 'PLY with coloured points of the first frame'),
+    ('points_file', str, None, 'PLY with colored points of the first frame'),
     ('world_frame', str, None, 'frame of the poses in the rig file and of points and Gaussians'),
     ('view_camera', str, None, 'rig camera that ~/view/image shows at first'),
     ('view_hz', float, None, 'views per second'),
@@ -32,7 +32,7 @@ OVERRIDES = [
     ('weights', str, None, 'folder with weights of agm (docs/weights.md)'),
     ('width', int, None, 'width of the working pictures in px; 0: as the cameras send them'),
     ('device', str, ['auto', 'cpu', 'cuda'], 'where to compute'),
-    ('threads', int, None, 'threads of the CPU rasteriser'),
+    ('threads', int, None, 'threads of the CPU rasterizer'),
 ]
 PARAMETERS = {'view_hz': 'budget.view_hz', 'weights': 'motion_model.weights'}
 

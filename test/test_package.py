@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package as such: versions, licences, messages' comments, file sizes, what is installed."""
+"""The package as such: versions, licenses, messages' comments, file sizes, what is installed."""
 import ast
 import json
 import os
@@ -105,7 +105,7 @@ def test_a_workspace_has_all_that_pip_installs():
     assert pins == {line for line in wanted if '==' in line}
 
 
-def test_licence_line_in_every_source_file():
+def test_license_line_in_every_source_file():
     sources = [path for path in files() if is_source(path)]
     assert len(sources) > 20
     lacking = [str(path.relative_to(ROOT)) for path in sources if path.read_text().strip()

@@ -67,13 +67,13 @@ def whole_jpeg(rng: random.Random, pixels: np.ndarray) -> bytes:
              cv2.IMWRITE_JPEG_RST_INTERVAL, rng.choice((0, 0, 1, 4, 30))]
     plain = jpeg(pixels, *flags)
     exif = b'Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0' + jpeg(pixels[:60, :80])
-    grey = pixels[..., 1]
+    gray = pixels[..., 1]
     kinds = (
         lambda: plain,
-        lambda: jpeg(grey[..., None], *flags),
+        lambda: jpeg(gray[..., None], *flags),
         lambda: _pillow(pixels, quality=quality, subsampling=rng.randint(0, 2)),
         lambda: _pillow(pixels, quality=quality, progressive=True, comment=b'\xff\xd8\xff\xc0'),
-        lambda: _pillow(grey, quality=quality, optimize=True),
+        lambda: _pillow(gray, quality=quality, optimize=True),
         lambda: _pillow(pixels, quality=quality, restart_marker_rows=rng.randint(1, 3)),
         lambda: _pillow(pixels, quality=quality, icc_profile=rng.randbytes(100_000)),
         lambda: _pillow(pixels, quality=quality, keep_rgb=True),
@@ -91,22 +91,22 @@ def whole_jpeg(rng: random.Random, pixels: np.ndarray) -> bytes:
 
 def damaged(rng: random.Random, data: bytes, kind: str) -> bytes:
     """A JPEG of one scan with damage of a kind of DAMAGES."""
-    spoilt, last = bytearray(data), data.rfind(b'\xff\xd9')
+    spoiled, last = bytearray(data), data.rfind(b'\xff\xd9')
     scan = data.rfind(b'\xff\xda')
     begin = scan + 2 + int.from_bytes(data[scan + 2:scan + 4], 'big')
     at = rng.randrange(begin, last - 1400)
     if kind.startswith('20 bytes'):
         for _ in range(20):
             at = rng.randrange(begin, last) if 'pixels' in kind else rng.randrange(len(data))
-            spoilt[at] = rng.randrange(256)
+            spoiled[at] = rng.randrange(256)
     elif kind == '1400 bytes zeroed':
-        spoilt[at:at + 1400] = bytes(1400)
+        spoiled[at:at + 1400] = bytes(1400)
     elif kind == 'end zeroed':
-        spoilt[at:] = bytes(len(data) - at)
+        spoiled[at:] = bytes(len(data) - at)
     elif kind == 'cut':
-        del spoilt[at:]
+        del spoiled[at:]
     elif kind == 'last byte missing':
-        del spoilt[last + 1:]
+        del spoiled[last + 1:]
     elif kind == '1400 bytes missing':
-        del spoilt[at:at + 1400]
-    return bytes(spoilt)
+        del spoiled[at:at + 1400]
+    return bytes(spoiled)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calibrated pinhole cameras.
 
-`Camera.K` has pixel centres at +0.5: the image spans [0, width] x [0, height] and the middle of
+`Camera.K` has pixel centers at +0.5: the image spans [0, width] x [0, height] and the middle of
 the first pixel is (0.5, 0.5). OpenCV and ROS CameraInfo put that middle at (0, 0). The half pixel
 lives here (`opencv_K`, `from_opencv_K`) and in `node/convert.py`, nowhere else.
 """
@@ -30,7 +30,7 @@ class Camera:
     name: str
     width: int  # px
     height: int  # px
-    K: np.ndarray  # [3, 3] float64, px, pixel centres at +0.5
+    K: np.ndarray  # [3, 3] float64, px, pixel centers at +0.5
     camera_from_world: np.ndarray  # [4, 4] float64, m, OpenCV axes (x right, y down, z forward)
     distortion: np.ndarray = field(default_factory=lambda: np.zeros(5))  # plumb_bob k1 k2 p1 p2 k3
 
@@ -81,11 +81,11 @@ class Camera:
                  and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3))
         if not rigid:
             raise InputError(f'{who}: camera_from_world = {pose.tolist()}; expected a rigid 4x4 '
-                             f'transform (metres). Check the extrinsics.')
+                             f'transform (meters). Check the extrinsics.')
 
     @classmethod
     def from_opencv_K(cls, name, width, height, K, camera_from_world, distortion=None) -> Camera:
-        """A camera from intrinsics with integer pixel centres (OpenCV, ROS CameraInfo)."""
+        """A camera from intrinsics with integer pixel centers (OpenCV, ROS CameraInfo)."""
         shifted = np.array(K, dtype=np.float64)
         if shifted.shape == (3, 3):
             shifted[:2, 2] += 0.5
@@ -94,7 +94,7 @@ class Camera:
 
     @property
     def opencv_K(self) -> np.ndarray:
-        """[3, 3] float64 intrinsics with integer pixel centres (OpenCV, ROS CameraInfo)."""
+        """[3, 3] float64 intrinsics with integer pixel centers (OpenCV, ROS CameraInfo)."""
         K = self.K.copy()
         K[:2, 2] -= 0.5
         return K
@@ -136,7 +136,7 @@ class Camera:
         return points @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels [N, 2] (centres at +0.5, no distortion) and depths [N] m of world points [N, 3].
+        """Pixels [N, 2] (centers at +0.5, no distortion) and depths [N] m of world points [N, 3].
 
         Points behind the camera get a depth <= 0 and a pixel without meaning.
         """
@@ -146,7 +146,7 @@ class Camera:
         return (local[:, :2] / safe[:, None]) * np.diag(self.K)[:2] + self.K[:2, 2], depth
 
     def unproject(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """World points [N, 3] m of pixels [N, 2] (centres at +0.5) at depths [N] m."""
+        """World points [N, 3] m of pixels [N, 2] (centers at +0.5) at depths [N] m."""
         rays = (np.asarray(pixels, dtype=np.float64) - self.K[:2, 2]) / np.diag(self.K)[:2]
         local = np.concatenate([rays, np.ones((len(rays), 1))], 1) * np.asarray(depth)[:, None]
         return (local - self.camera_from_world[:3, 3]) @ self.camera_from_world[:3, :3]
@@ -173,6 +173,6 @@ def require_name(name: str) -> None:
 
 
 def pixel_grid(camera: Camera) -> np.ndarray:
-    """[H, W, 2] float64 centres of all pixels, (x, y)."""
+    """[H, W, 2] float64 centers of all pixels, (x, y)."""
     x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
     return np.stack([x, y], -1)

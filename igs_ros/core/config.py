@@ -23,12 +23,12 @@ class BootstrapConfig:
     method: str = 'auto'
     """auto, depth, points, images, or the path of a 3DGS PLY. auto takes the first of them that
     the recording has."""
-    optimise_ply: bool = False
-    """Optimise a scene from a PLY as well; else it is taken as it is."""
+    optimize_ply: bool = False
+    """Optimize a scene from a PLY as well; else it is taken as it is."""
     iterations: int = 1200
-    """Optimisation steps; with the same input and seed, the same steps give the same bytes."""
+    """Optimization steps; with the same input and seed, the same steps give the same bytes."""
     seconds: float = 0.0
-    """Wall-clock cap of the optimisation in s, 0 = none; results say which limit stopped it."""
+    """Wall-clock cap of the optimization in s, 0 = none; results say which limit stopped it."""
     coarse_fraction: float = 0.2
     """Share of the iterations at half image size, where they cost a third."""
     initial_opacity: float = 0.5
@@ -78,11 +78,11 @@ class RefineConfig:
     """Key-frame refinement: the published schedule (igs_reference 3.1) on what changed."""
 
     iterations: int = 100
-    """Optimisation steps per key frame (published: 50 = IGS-s, 100 = IGS-l)."""
+    """Optimization steps per key frame (published: 50 = IGS-s, 100 = IGS-l)."""
     births: bool = True
     """New Gaussians from stereo where the rendering is wrong (not published)."""
     selective: bool = True
-    """Optimise only what changed, all else stays bit for bit (published: off)."""
+    """Optimize only what changed, all else stays bit for bit (published: off)."""
     keep_moments: bool = False
     """Go on with Adam's moments of the key before; starting afresh measured better."""
     polish_iterations: int = 0
@@ -97,7 +97,7 @@ class RefineConfig:
     lr_opacities: float = 5e-2
     """Learning rate of logit opacities."""
     lr_sh_dc: float = 1e-2
-    """Learning rate of the constant SH coefficients, the colours (published: 2.5e-3)."""
+    """Learning rate of the constant SH coefficients, the colors (published: 2.5e-3)."""
     lr_sh: float = 2.5e-3
     """Learning rate of the other SH coefficients."""
     dssim: float = 0.2
@@ -105,7 +105,7 @@ class RefineConfig:
     densify_every: int = 20
     """Densify and prune every so many iterations."""
     densify_threshold: float = 1.5e-4
-    """Least mean screen-space gradient (normalised device units) of a Gaussian that is split."""
+    """Least mean screen-space gradient (normalized device units) of a Gaussian that is split."""
     prune_opacity: float = 5e-3
     """Gaussians below this opacity are removed."""
 
@@ -156,7 +156,7 @@ class Config:
     device: str = 'auto'
     """auto, cpu or cuda."""
     threads: int = 2
-    """Threads of the CPU rasteriser; results do not depend on it."""
+    """Threads of the CPU rasterizer; results do not depend on it."""
     seed: int = 0
     """Seed of everything random."""
 

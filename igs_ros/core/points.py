@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Coloured points in the world: what structure from motion or a depth camera leaves."""
+"""Colored points in the world: what structure from motion or a depth camera leaves."""
 from __future__ import annotations
 
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """N coloured points of the first frame."""
+    """N colored points of the first frame."""
 
     xyz: np.ndarray  # [N, 3] float32, world frame, m
     rgb: np.ndarray  # [N, 3] uint8, sRGB

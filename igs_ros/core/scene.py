@@ -18,7 +18,7 @@ SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 class GaussianScene:
     """N Gaussians, float32 tensors on one device, world frame.
 
-    Log scales and logit opacities exist only inside the optimiser, xyzw quaternions only in ROS
+    Log scales and logit opacities exist only inside the optimizer, xyzw quaternions only in ROS
     messages; everywhere else a scene holds the values below. The tensors are never written to.
 
     Raises `AssertionError` on shapes that do not fit together (a programming error: bad files
@@ -29,7 +29,7 @@ class GaussianScene:
     quats: torch.Tensor  # [N, 4] wxyz, unit
     scales: torch.Tensor  # [N, 3] m, linear standard deviations
     opacities: torch.Tensor  # [N] 0..1
-    sh: torch.Tensor  # [N, K, 3] sRGB, coefficient-major, DC first; colour = SH(direction) + 0.5
+    sh: torch.Tensor  # [N, K, 3] sRGB, coefficient-major, DC first; color = SH(direction) + 0.5
     velocities: torch.Tensor | None = None  # [N, 3] m/s, None = unknown
 
     def __post_init__(self):
@@ -111,6 +111,6 @@ def checked(scene: GaussianScene, origin: str) -> GaussianScene:
     far = int((scene.means.abs() > MAX_POSITION).any(1).sum())
     if far:
         raise InputError(f'{origin}: {far} of {len(scene)} Gaussians lie more than '
-                         f'{MAX_POSITION:g} m from the origin; expected metres in the frame of '
+                         f'{MAX_POSITION:g} m from the origin; expected meters in the frame of '
                          f'the cameras. Shift or scale the scene.')
     return scene

@@ -23,7 +23,7 @@ JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'  # first bytes
 AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _SEGMENT = re.compile(rb'\xff{1,64}([\xc0-\xcf\xda-\xfe])(..)', re.DOTALL)  # marker, length
 _FRAME_HEADERS = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}  # SOF0 to SOF15
-_MAX_SEGMENTS = 500  # before the frame header; a colour profile may take 255
+_MAX_SEGMENTS = 500  # before the frame header; a color profile may take 255
 _MAX_SCANS = 200  # progressive pictures have about 10; each costs a pass over all pixels
 _MAX_CHUNKS = 20_000  # of 8 kB: 160 MB
 # What the pixels need. Compressed texts and profiles may unpack to 8 MB each, 1000 times.
@@ -87,7 +87,7 @@ def decode_color(data: bytes, origin: str) -> np.ndarray:
 
     Raises as `picture_size` does, and `DamagedPicture` for pixels that are not all there. JPEG
     files are decoded by simplejpeg, whose pixels are those of OpenCV (both libjpeg-turbo), and
-    which takes libjpeg's warnings for errors; OpenCV fills damaged parts with grey or garbage.
+    which takes libjpeg's warnings for errors; OpenCV fills damaged parts with gray or garbage.
     """
     picture_size(data, origin)
     if data.startswith(PNG):
@@ -166,18 +166,18 @@ class EncodedDepth:
 
     data: bytes
     origin: str
-    metres_per_unit: float
+    meters_per_unit: float
 
     def size(self) -> tuple[int, int]:
         """Width and height in px by the header; raises `InputError` as `picture_size` does."""
         return picture_size(self.data, self.origin)
 
     def decode(self) -> np.ndarray:
-        """float32 [H, W] m; raises `InputError` when the bytes are no whole 16-bit grey PNG."""
+        """float32 [H, W] m; raises `InputError` when the bytes are no whole 16-bit gray PNG."""
         units = decode_stored(self.data, self.origin)
         if units.dtype != np.uint16 or units.ndim != 2:
             raise InputError(f'{self.origin}: {units.dtype} of shape {units.shape}; expected a '
                              f'depth picture, a PNG of one channel with 16 bits. Export the depth '
                              f'as such.')
-        depth = units.astype(np.float32) * np.float32(self.metres_per_unit)
+        depth = units.astype(np.float32) * np.float32(self.meters_per_unit)
         return np.where(units > 0, depth, np.float32(np.nan))

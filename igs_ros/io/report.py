@@ -28,9 +28,9 @@ PANEL_WIDTH = 480  # px, whatever the cameras have: labels stay readable, files 
 HEADER_PX = 26
 LABEL_COLOR = (255, 255, 255)
 PANEL_GAP_PX = 4
-DEPTH_SPREAD = (1, 99)  # percentiles of the depth shown; outliers must not eat the colours
+DEPTH_SPREAD = (1, 99)  # percentiles of the depth shown; outliers must not eat the colors
 NOTHING_GREY = 96
-ERROR_FULL_SCALE = 0.25  # mean |difference| over RGB that gets the brightest colour
+ERROR_FULL_SCALE = 0.25  # mean |difference| over RGB that gets the brightest color
 
 KEY_COLOR = 'tab:red'
 
@@ -125,20 +125,20 @@ def contact_sheet(rows: Sequence[ContactRow], path: str | Path) -> None:
     """
     depths = np.concatenate([row.view.depth[np.isfinite(row.view.depth)] for row in rows])
     near, far = np.percentile(depths, DEPTH_SPREAD) if depths.size else (0.0, 1.0)
-    titles = ('camera', 'render', f'depth {near:.2f}-{far:.2f} m, grey: nothing',
+    titles = ('camera', 'render', f'depth {near:.2f}-{far:.2f} m, gray: nothing',
               f'error 0-{ERROR_FULL_SCALE:g} (mean |RGB|)')
     lines = []
     for row in rows:
         panels = (row.camera, _uint8(row.view.rgb), depth_picture(row.view.depth, near, far),
                   error_picture(row.camera, row.view.rgb))
-        labelled = [_with_header(panel, f'{row.label}: {title}' if number == 0 else title)
-                    for number, (panel, title) in enumerate(zip(panels, titles, strict=True))]
-        lines.append(_joined(labelled, axis=1))
+        labeled = [_with_header(panel, f'{row.label}: {title}' if number == 0 else title)
+                   for number, (panel, title) in enumerate(zip(panels, titles, strict=True))]
+        lines.append(_joined(labeled, axis=1))
     write_picture(path, _joined(lines, axis=0))
 
 
 def depth_picture(depth: np.ndarray, near: float, far: float) -> np.ndarray:
-    """[H, W, 3] uint8 of a depth map [H, W] m: near is bright, NaN grey."""
+    """[H, W, 3] uint8 of a depth map [H, W] m: near is bright, NaN gray."""
     known = np.isfinite(depth)
     closeness = (far - np.where(known, depth, far)) / max(far - near, 1e-9)
     return np.where(known[..., None], _colored(closeness, cv2.COLORMAP_VIRIDIS),

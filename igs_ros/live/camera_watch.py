@@ -191,7 +191,7 @@ class CameraWatch:
             late = ', or its pictures come late' if offset.seconds < 0 else ''
             return (f'{seen.topic}: stamps {abs(offset.seconds):.3f} s {side} those of the other '
                     f"cameras' pictures that arrive with them: its clock is off{late}. "
-                    f'Synchronise the clocks of the cameras (PTP, NTP)')
+                    f'Synchronize the clocks of the cameras (PTP, NTP)')
         if not unused:
             return ''
         if judged.late.get(name, 0):

@@ -78,7 +78,7 @@ class LivePipeline:
 
     @property
     def rasterizer(self) -> Rasterizer:
-        """The rasteriser of views."""
+        """The rasterizer of views."""
         return self._view_rasterizer
 
     @property

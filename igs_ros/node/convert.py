@@ -3,7 +3,7 @@
 
 Arrays go into a fresh message through `array.frombytes`: one copy. Assigning a numpy array to a
 field of a message takes a thousand times longer (reference/ros_build.md B). CameraInfo has integer
-pixel centres, `Camera.K` has them at +0.5: the half pixel is added and taken away here.
+pixel centers, `Camera.K` has them at +0.5: the half pixel is added and taken away here.
 """
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ def depth_message(depth: np.ndarray, head: Header) -> Image:
 def jpeg_bytes(rgb: np.ndarray, quality: int, full_color: bool = False) -> bytes:
     """uint8 pixels [H, W, 3] as a JPEG file of quality 1..100.
 
-    full_color keeps the colour at full resolution (4:4:4 instead of 4:2:0): a third larger, and
-    7 dB closer to sharp, colourful pictures at quality 95.
+    full_color keeps the color at full resolution (4:4:4 instead of 4:2:0): a third larger, and
+    7 dB closer to sharp, colorful pictures at quality 95.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     if full_color and not hasattr(cv2, 'IMWRITE_JPEG_SAMPLING_FACTOR'):
@@ -151,7 +151,7 @@ def jpeg_bytes(rgb: np.ndarray, quality: int, full_color: bool = False) -> bytes
 
 
 def _full_color_jpeg(rgb: np.ndarray, quality: int) -> bytes:
-    """As OpenCV makes it from 4.7 on: that of Ubuntu 24.04 always halves the colour."""
+    """As OpenCV makes it from 4.7 on: that of Ubuntu 24.04 always halves the color."""
     file = io.BytesIO()
     PIL.Image.fromarray(rgb).save(file, 'JPEG', quality=quality, subsampling='4:4:4')
     return file.getvalue()
@@ -165,7 +165,7 @@ def jpeg_message(data: bytes, head: Header) -> CompressedImage:
 
 
 def view_pixels(view: View) -> np.ndarray:
-    """The colours of a view as uint8 [H, W, 3]."""
+    """The colors of a view as uint8 [H, W, 3]."""
     return np.rint(view.rgb * 255).astype(np.uint8)
 
 

@@ -30,10 +30,10 @@ _CAMERA_STATES = {
 
 
 def points_message(scene: GaussianScene, head: Header, min_opacity: float) -> PointCloud2:
-    """The centres of the Gaussians of at least `min_opacity`, with colour and velocity.
+    """The centers of the Gaussians of at least `min_opacity`, with color and velocity.
 
     float32 x y z in m; rgb, a float32 with the bits 0x00RRGGBB (as RViz and PCL read it) of the
-    direction-independent colour; vx vy vz in m/s, NaN where unknown.
+    direction-independent color; vx vy vz in m/s, NaN where unknown.
     """
     chosen = scene.opacities >= min_opacity
     rgb = (scene.sh[chosen, 0] * SH_C0 + 0.5).clamp(0, 1).cpu().numpy()

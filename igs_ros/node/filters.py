@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""message_filters' synchronisers in place of our assembler, where that package is installed.
+"""message_filters' synchronizers in place of our assembler, where that package is installed.
 
 They want every camera in every set (docs/topics.md says what follows from that); they are here
 for those who know and trust them.

@@ -63,8 +63,8 @@ class Observer(Node):
     def _on_depth(self, message: Image) -> None:
         seen = self.views.setdefault(nanoseconds(message.header.stamp), Seen())
         if seen.depth is None:
-            metres = np.frombuffer(message.data, np.float32)
-            seen.depth = metres.reshape(message.height, message.width)
+            meters = np.frombuffer(message.data, np.float32)
+            seen.depth = meters.reshape(message.height, message.width)
 
     def _on_status(self, message: SceneStatus) -> None:
         if len(message.stage_names) != len(message.stage_last_s):

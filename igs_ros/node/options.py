@@ -23,13 +23,13 @@ class DemoOptions:
     max_gaussians: int = 20000
     """Bound of the scene."""
     bootstrap_iterations: int = 1500
-    """Optimisation steps of the first scene."""
+    """Optimization steps of the first scene."""
     refine_iterations: int = 50
-    """Optimisation steps per key frame."""
+    """Optimization steps per key frame."""
     key_interval: int = 2
     """A key frame every so many processed frame sets; the player waits for each."""
     threads: int = 2
-    """Threads of the rasteriser."""
+    """Threads of the rasterizer."""
     seed: int = 0
     """Seed of everything random."""
     timeout: float = 900.0

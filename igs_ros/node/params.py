@@ -88,7 +88,7 @@ class NodeConfig:
     status_rate_hz: float = 1.0
     """Status messages per second; one more comes with every new scene."""
     points_file: str = ''
-    """PLY with coloured points of the first frame for the first scene; '' = images alone."""
+    """PLY with colored points of the first frame for the first scene; '' = images alone."""
 
 
 @dataclass(frozen=True)

@@ -239,7 +239,7 @@ def first_view(settings: NodeConfig, config: Config, rig: dict[str, Camera]) -> 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 1 when its parameters cannot work.
 
-    The work in hand is called off, which takes an optimisation step or so; a second signal, a
+    The work in hand is called off, which takes an optimization step or so; a second signal, a
     second later, ends the process at once.
     """
     steady_heap()

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def make_rasterizer(device: str = 'auto', threads: int = 2) -> Rasterizer:
-    """The rasteriser for `device`: 'cpu', 'cuda', or 'auto' (CUDA where it works, else CPU).
+    """The rasterizer for `device`: 'cpu', 'cuda', or 'auto' (CUDA where it works, else CPU).
 
     'auto' says once why a GPU that is there is not used. Raises `InputError` for another device,
     and for 'cuda' without a GPU or without gsplat and its compiled kernels.
@@ -40,7 +40,7 @@ def _on_gpu() -> Rasterizer:
         # gsplat is there with a GPU only
         from igs_ros.render.gsplat_rasterizer import GsplatRasterizer
     except ImportError as error:
-        raise InputError(f"rasteriser: there is a CUDA GPU, but gsplat cannot be imported "
+        raise InputError(f"rasterizer: there is a CUDA GPU, but gsplat cannot be imported "
                          f"({error}); expected gsplat 1.5. Install it: pip install '.[cuda]' "
                          f"(its first use compiles kernels, which needs nvcc).") from error
     return GsplatRasterizer()

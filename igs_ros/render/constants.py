@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers that define what a rasteriser draws."""
+"""The numbers that define what a rasterizer draws."""
 from __future__ import annotations
 
 from dataclasses import dataclass

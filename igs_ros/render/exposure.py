@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras that differ in exposure and haze: a gain and an offset per camera and channel.
 
-The scene keeps the colours of the mean camera; what one camera would record of a rendering is
+The scene keeps the colors of the mean camera; what one camera would record of a rendering is
 
     recorded = gain * rendering + offset,
 
@@ -21,18 +21,18 @@ _KEPT = 0.7  # share of what is known of a camera that outlives its next picture
 _SMALL = 0.02  # residual, 0..1, above which pixels count less: one over it, as in an L1 loss
 _SATURATED = 254.5 / 255  # from here on a picture no longer follows the light
 _ROUNDS = 12  # of reweighting, for a scene that does not change
-# How strongly gain 1 and offset 0 are preferred, in squared colours: it decides for pictures of
-# one colour only, where the two cannot be told apart. Ten times more keeps a fifth of a true
+# How strongly gain 1 and offset 0 are preferred, in squared colors: it decides for pictures of
+# one color only, where the two cannot be told apart. Ten times more keeps a fifth of a true
 # difference from being found with three cameras, whose scene adapts to a wrong exposure.
 _PRIOR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
-    """How one camera records the scene's colours."""
+    """How one camera records the scene's colors."""
 
     gain: torch.Tensor  # [3] float32
-    offset: torch.Tensor  # [3] float32, of colours 0..1
+    offset: torch.Tensor  # [3] float32, of colors 0..1
 
     def apply(self, rgb: torch.Tensor) -> torch.Tensor:
         """What the camera would record of `rgb` [..., 3]; differentiable, not clamped."""
@@ -41,7 +41,7 @@ class Exposure:
 
 @dataclass(frozen=True, eq=False)
 class Exposures:
-    """The exposures of a rig; cameras without one record the scene's own colours."""
+    """The exposures of a rig; cameras without one record the scene's own colors."""
 
     cameras: Mapping[str, Exposure] = field(default_factory=dict)
 

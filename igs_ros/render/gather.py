@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the pixels say to the Gaussians that are blended into them.
 
-A picture is linear in the Gaussians' colours, so the sum over pixels of weight x value is the
-derivative of the picture, weighted with the values, with respect to the colour.
+A picture is linear in the Gaussians' colors, so the sum over pixels of weight x value is the
+derivative of the picture, weighted with the values, with respect to the color.
 """
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def gathered(rasterizer: Rasterizer, scene: GaussianScene, camera: Camera,
 
 
 def _by_gradient(rasterizer, scene, camera, look, tiles) -> np.ndarray:
-    """For any rasteriser: one forward pass for the picture, one with two gradients."""
+    """For any rasterizer: one forward pass for the picture, one with two gradients."""
     with torch.no_grad():
         rgb = rasterizer.render(scene, camera, depth=False, tiles=tiles).rgb
     values = torch.from_numpy(look(rgb.cpu().numpy())).to(rgb.device)
-    # constant grey: a colour that is clamped at black would have no gradient
-    grey = torch.zeros((len(scene), 1, 3), device=scene.device, requires_grad=True)
+    # constant gray: a color that is clamped at black would have no gradient
+    gray = torch.zeros((len(scene), 1, 3), device=scene.device, requires_grad=True)
     with torch.enable_grad():
-        drawn = rasterizer.render(scene.replaced(sh=grey), camera, depth=False, tiles=tiles).rgb
-        three, = torch.autograd.grad((drawn * values[..., :3]).sum(), grey, retain_graph=True)
-        fourth, = torch.autograd.grad((drawn[..., 0] * values[..., 3]).sum(), grey)
+        drawn = rasterizer.render(scene.replaced(sh=gray), camera, depth=False, tiles=tiles).rgb
+        three, = torch.autograd.grad((drawn * values[..., :3]).sum(), gray, retain_graph=True)
+        fourth, = torch.autograd.grad((drawn[..., 0] * values[..., 3]).sum(), gray)
     return torch.cat([three[:, 0], fourth[:, 0, :1]], 1).div(SH_C0).cpu().numpy()

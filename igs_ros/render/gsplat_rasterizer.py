@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CUDA rasteriser: gsplat 1.5.3 (1.6 has the same interface, and max alpha 0.99).
+"""The CUDA rasterizer: gsplat 1.5.3 (1.6 has the same interface, and max alpha 0.99).
 
 Not run by its authors: no GPU was at hand. test/raster/test_backends.py covers it and is skipped
 without one. Importing this module imports gsplat; making a `GsplatRasterizer` has gsplat compile
@@ -61,7 +61,7 @@ class GsplatRasterizer:
 
     def __init__(self, constants: RasterConstants = GSPLAT_1_5):
         if not torch.cuda.is_available():
-            raise InputError('rasteriser: gsplat needs an NVIDIA GPU and torch with CUDA; torch '
+            raise InputError('rasterizer: gsplat needs an NVIDIA GPU and torch with CUDA; torch '
                              'finds none. Use --device cpu.')
         _load_kernels()
         self.device = torch.device('cuda')
@@ -77,7 +77,7 @@ class GsplatRasterizer:
         """See `Rasterizer.render`; the scene has to be on the GPU.
 
         All tiles are drawn, whatever `tiles` says: gsplat takes a tile mask only below
-        `rasterization`, and there it leaves alpha of the masked pixels uninitialised.
+        `rasterization`, and there it leaves alpha of the masked pixels uninitialized.
         """
         count = len(scene)
         if context is not None and len(context.scene):
@@ -107,7 +107,7 @@ class GsplatRasterizer:
         return GsplatContext(camera, scene)
 
     def warm_up(self) -> None:
-        """Nothing is left to compile: that happened when this rasteriser was made."""
+        """Nothing is left to compile: that happened when this rasterizer was made."""
 
     def _nothing(self, camera, background, depth) -> Rendering:
         """gsplat cannot sort zero Gaussians."""
@@ -125,10 +125,10 @@ class GsplatRasterizer:
                                      self._tensor(camera.K))
         return self._cameras[camera]
 
-    def _background(self, colour: tuple[float, float, float]) -> torch.Tensor:
+    def _background(self, color: tuple[float, float, float]) -> torch.Tensor:
         """[3], filled in on the device, which an upload would wait for."""
         return torch.stack([torch.full((), float(value), device=self.device)
-                            for value in colour])
+                            for value in color])
 
     def _tensor(self, values) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32).to(self.device)
@@ -146,7 +146,7 @@ def _load_kernels() -> None:
     except (ImportError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
     if reason:
-        raise InputError(f"rasteriser: there is a CUDA GPU, but gsplat has no kernels for it: "
+        raise InputError(f"rasterizer: there is a CUDA GPU, but gsplat has no kernels for it: "
                          f"{reason}; expected compiled ones or nvcc to build them. Install the "
                          f"CUDA toolkit of torch's CUDA version {torch.version.cuda} (nvcc) and "
                          f"pip install '.[cuda]', or use --device cpu.")

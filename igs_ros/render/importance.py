@@ -6,8 +6,8 @@ volume's exponent at zero: the sum over views v and pixels p of the blending wei
 
     importance_i = sum_v sum_p w_ivp,   w_ivp = alpha_ivp * prod_(j in front of i) (1 - alpha_jvp).
 
-A picture is linear in its colours, so the sum is the derivative of the summed picture with
-respect to the Gaussian's colour: one forward and one backward pass per view, for any rasteriser.
+A picture is linear in its colors, so the sum is the derivative of the summed picture with
+respect to the Gaussian's color: one forward and one backward pass per view, for any rasterizer.
 Without the volume, cutting hurts least: half of a first scene's Gaussians gone, the unseen view
 has 22.6 dB instead of 22.1 with the published exponent 0.1, 17.9 by opacity times area.
 """
@@ -36,14 +36,14 @@ def importance(scene: GaussianScene, rasterizer: Rasterizer, cameras: Mapping[st
     total = torch.zeros(len(scene), device=scene.device)
     if not len(scene):
         return total
-    # one constant grey (never clamped at black), whose derivative is SH_C0 times the weights
-    colours = torch.zeros((len(scene), 1, 3), device=scene.device, requires_grad=True)
+    # one constant gray (never clamped at black), whose derivative is SH_C0 times the weights
+    colors = torch.zeros((len(scene), 1, 3), device=scene.device, requires_grad=True)
     plain = scene.replaced(means=scene.means.detach(), quats=scene.quats.detach(),
                            scales=scene.scales.detach(), opacities=scene.opacities.detach(),
-                           sh=colours)
+                           sh=colors)
     for camera in cameras.values():
         drawn = rasterizer.render(plain, camera, depth=False)
-        gradient, = torch.autograd.grad(drawn.rgb[..., 0].sum(), colours)
+        gradient, = torch.autograd.grad(drawn.rgb[..., 0].sum(), colors)
         total += gradient[:, 0, 0] / SH_C0
     return total
 

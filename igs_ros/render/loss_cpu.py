@@ -49,7 +49,7 @@ def _down(ring, middle, out, start, stop):
     a3, a4, a5 = middle - 2 & 15, middle - 1 & 15, middle & 15
     b0, b1, b2 = middle + 5 & 15, middle + 4 & 15, middle + 3 & 15
     b3, b4 = middle + 2 & 15, middle + 1 & 15
-    # in two halves: LLVM compares the addresses of at most so many rows before it vectorises
+    # in two halves: LLVM compares the addresses of at most so many rows before it vectorizes
     for i in range(np.uint64(start), np.uint64(stop)):
         out[i] = (_K0 * (ring[a0, i] + ring[b0, i]) + _K1 * (ring[a1, i] + ring[b1, i])
                   + _K2 * (ring[a2, i] + ring[b2, i]))

@@ -41,7 +41,7 @@ class LearningRates:
 class Densify:
     """What one densification does."""
 
-    threshold: float  # least mean screen gradient, normalised device units
+    threshold: float  # least mean screen gradient, normalized device units
     max_gaussians: int
     prune_opacity: float = 5e-3
     clone_below: float = 0.0  # m; selected Gaussians whose largest scale is below are cloned
@@ -80,7 +80,7 @@ class Moments:
 
 
 class Optimizer:
-    """A scene under optimisation.
+    """A scene under optimization.
 
     scene: where to start, float32; velocities, if any, are carried along, children inherit them.
     absgrad: collect the per-pixel absolute screen gradients instead of the signed sums.
@@ -147,7 +147,7 @@ class Optimizer:
 
         tiles: bool [ceil(H/16), ceil(W/16)], the only ones that are drawn and compared; None =
         all. context: Gaussians that are drawn, too, but stay as they are (`Rasterizer.context`
-        of this camera and these tiles). exposure: what the camera makes of the drawn colours
+        of this camera and these tiles). exposure: what the camera makes of the drawn colors
         [H, W, 3] (`igs_ros.render.exposure`); None = nothing. The loss is a detached scalar on the
         scene's device: reading it waits for a GPU, so it is checked there only now and then.
         A scene without Gaussians has a loss, but nothing to learn: a step then changes nothing.

@@ -54,7 +54,7 @@ class Rasterizer(Protocol):
         """Draw `scene` (its tensors may require gradients) as undistorted `camera` sees it.
 
         `scene.opacities` and `scene.scales` are natural values. Quaternions need not be unit:
-        they are normalised inside and the gradient goes through that. Without `depth` it costs
+        they are normalized inside and the gradient goes through that. Without `depth` it costs
         nothing, forward and backward, and `Rendering.depth` is None.
 
         tiles: bool [rows, columns] (render/tiles.py), the tiles to draw; None: all. Pixels in
@@ -81,7 +81,7 @@ class Rasterizer(Protocol):
 @torch.no_grad()
 def render_view(rasterizer: Rasterizer, scene: GaussianScene, camera: Camera, stamp_ns: int = 0,
                 age_s: float = 0.0) -> View:
-    """What `camera` sees, as arrays: colours clamped to 0..1, depth NaN where alpha < 0.5."""
+    """What `camera` sees, as arrays: colors clamped to 0..1, depth NaN where alpha < 0.5."""
     drawn = rasterizer.render(scene, camera)
     alpha = drawn.alpha.cpu().numpy()
     depth = np.where(alpha < 0.5, np.float32(np.nan), drawn.depth.cpu().numpy())

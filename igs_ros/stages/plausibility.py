@@ -2,8 +2,8 @@
 """Which pictures a camera can be seeing: faults are noticed before anything is fitted to them.
 
 The cameras stand still, so most of what one sees is where it was a moment ago. Each picture is
-compared, small and grey, with the last one that was believed of its camera, block by block, by
-normalised correlation: it knows no gain, no offset and little noise, and things that move spoil
+compared, small and gray, with the last one that was believed of its camera, block by block, by
+normalized correlation: it knows no gain, no offset and little noise, and things that move spoil
 some blocks only. In order, the first that holds is said:
 
     the same bits as the picture before, while other cameras see motion    frozen
@@ -41,7 +41,7 @@ from igs_ros.core.frames import FrameSet
 
 _WIDTH = 120  # px of the small pictures
 _BLOCK = 10  # px, side of a block of a small picture
-_CONTRAST = 4.0  # of 255: standard deviation from which a block can be recognised
+_CONTRAST = 4.0  # of 255: standard deviation from which a block can be recognized
 _ALIKE = 0.7  # least correlation of blocks that agree
 _LOST = 0.4  # share of its contrast below which a block that does not agree has become flat
 # Shares of the blocks. Measured: sets up to 0.5 s apart agree in 0.63 (a person before a webcam)
@@ -94,7 +94,7 @@ class Checked:
 
 @dataclass(frozen=True, eq=False)
 class _Small:
-    """A picture, small and grey, in B blocks."""
+    """A picture, small and gray, in B blocks."""
 
     picture: np.ndarray  # [B, pixels] float32 of 255, without the blocks' means
     mean: np.ndarray  # [B] of 255
@@ -105,9 +105,9 @@ class _Small:
         """Of `image`, uint8 RGB [H, W, 3]."""
         height = round(image.shape[0] * _WIDTH / image.shape[1] / _BLOCK)
         small = cv2.resize(image, (_WIDTH, _BLOCK * max(1, height)), interpolation=cv2.INTER_AREA)
-        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        rows, columns = (side // _BLOCK for side in grey.shape)
-        blocks = grey.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(
+        gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        rows, columns = (side // _BLOCK for side in gray.shape)
+        blocks = gray.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(
             rows * columns, -1)
         mean = blocks.mean(1)
         blocks = blocks - mean[:, None]
@@ -115,7 +115,7 @@ class _Small:
 
     @property
     def telling(self) -> np.ndarray:
-        """[B] bool: the blocks that can be recognised; none where they are too few."""
+        """[B] bool: the blocks that can be recognized; none where they are too few."""
         telling = self.contrast > _CONTRAST
         return telling if telling.mean() >= _MANY else np.zeros_like(telling)
 

@@ -2,7 +2,7 @@
 """What changed: pixels between two pictures, and the Gaussians that several views see change.
 
 Pixels: reference/quality_calibration.md section 3. Gaussians vote by what the views see at their
-centres; with the depths that the scene itself has in a view, hidden ones do not vote there.
+centers; with the depths that the scene itself has in a view, hidden ones do not vote there.
 """
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CHANGE = 8 / 255  # blurred difference above which a pixel has changed
 _SIGMA = 1.5  # px, blur of the difference
 _GROWN = np.ones((9, 9), np.uint8)  # changed areas are dilated by this
 _SHARE = 0.4  # of the views that see a Gaussian, and two where two do, must see it change
-_DEPTH_TOLERANCE = 0.02  # of the depth: centres lie a little behind the surface they draw
-_THICKNESS = 2.0  # times the largest scale that a centre may lie behind the surface
+_DEPTH_TOLERANCE = 0.02  # of the depth: centers lie a little behind the surface they draw
+_THICKNESS = 2.0  # times the largest scale that a center may lie behind the surface
 
 
 def difference(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -47,7 +47,7 @@ def grown(mask: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Sight:
-    """Where one view has the centres of N Gaussians."""
+    """Where one view has the centers of N Gaussians."""
 
     columns: np.ndarray  # [N] int64 px, 0 where not seen
     rows: np.ndarray  # [N] int64 px, 0 where not seen
@@ -71,7 +71,7 @@ class Sight:
         return cls(columns, rows, seen)
 
     def at(self, picture: np.ndarray) -> np.ndarray:
-        """[N] values of `picture` [H, W] at the centres; zero (False) where not seen."""
+        """[N] values of `picture` [H, W] at the centers; zero (False) where not seen."""
         values = picture[self.rows, self.columns]
         return np.where(self.seen, values, np.zeros((), picture.dtype))
 
@@ -93,7 +93,7 @@ def agreed(masks: Mapping[str, np.ndarray], sights: Mapping[str, Sight],
 
 def changed_gaussians(scene: GaussianScene, masks: Mapping[str, np.ndarray],
                       cameras: Mapping[str, Camera], share: float = _SHARE) -> np.ndarray:
-    """[N] bool: Gaussians of `scene` whose centres several views have in their masks.
+    """[N] bool: Gaussians of `scene` whose centers several views have in their masks.
 
     masks: changed pixels [H, W] bool by camera; cameras: working cameras, of at least these
     pictures. Hidden Gaussians vote, too; enough views as in `agreed`.

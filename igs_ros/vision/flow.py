@@ -41,7 +41,7 @@ class Flow:
     def follow(self, points: np.ndarray, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points of the earlier picture in the later one.
 
-        points: [N, 2] float32 px, centres at +0.5; alive: [N] bool. Returns the moved points and
+        points: [N, 2] float32 px, centers at +0.5; alive: [N] bool. Returns the moved points and
         who of them is still alive: inside the picture, on trusted flow. Others stay where they
         are and are not to be used.
         """
@@ -66,7 +66,7 @@ def dense_flow(earlier: np.ndarray, later: np.ndarray, scale: float = 1.0) -> Fl
     forward-backward check of Sundaram et al. 2010.
     """
     size = earlier.shape[1::-1]
-    earlier, later = (_grey(image, scale) for image in (earlier, later))
+    earlier, later = (_gray(image, scale) for image in (earlier, later))
     box = _changed_box(earlier, later, round(_MARGIN * scale))
     if box is None:
         return Flow(None, None, size)
@@ -187,12 +187,12 @@ class FlowCache:
         self._links, self._newest, self._stamps, self.nbytes = [], {}, [], 0
 
 
-def _grey(image: np.ndarray, scale: float) -> np.ndarray:
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+def _gray(image: np.ndarray, scale: float) -> np.ndarray:
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if scale == 1:
-        return grey
-    size = [max(1, round(side * scale)) for side in grey.shape[::-1]]
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        return gray
+    size = [max(1, round(side * scale)) for side in gray.shape[::-1]]
+    return cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
 
 
 def _changed_box(earlier: np.ndarray, later: np.ndarray, margin: int,
@@ -234,7 +234,7 @@ def _leads_back(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
 
 
 def _sample(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Bilinear values [N] or [N, C] of a float32 image at points [N, 2] (centres at +0.5)."""
+    """Bilinear values [N] or [N, C] of a float32 image at points [N, 2] (centers at +0.5)."""
     shape = (-1, image.shape[2]) if image.ndim == 3 else (-1,)
     # remap takes tables of at most 32767 rows: N points become rows of 1024
     count = len(points)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Farthest point sampling and nearest neighbours of point clouds.
+"""Farthest point sampling and nearest neighbors of point clouds.
 
 One interface for arrays and tensors. Where the points are decides who computes: on a CUDA device
 torch_cluster where it is installed, else plain torch, and nothing is copied to the host; elsewhere
@@ -76,7 +76,7 @@ def _on_device(points: Points) -> bool:
 
 
 def _device_backend(k: int = 0):
-    """The module for points on a CUDA device; k: neighbours asked for."""
+    """The module for points on a CUDA device; k: neighbors asked for."""
     return cluster if _uses_torch_cluster() and k <= cluster.MOST else chunked
 
 
@@ -84,16 +84,16 @@ def _device_backend(k: int = 0):
 def _uses_torch_cluster() -> bool:
     """Whether torch_cluster is there and loads; says once which it is."""
     if not has_torch_cluster():
-        _LOG.warning('neighbours: torch_cluster is not installed, plain torch samples anchors and '
-                     'finds neighbours, which is slower; pip install torch-cluster')
+        _LOG.warning('neighbors: torch_cluster is not installed, plain torch samples anchors and '
+                     'finds neighbors, which is slower; pip install torch-cluster')
         return False
     try:
         import_module('torch_cluster')
     except (ImportError, OSError, RuntimeError) as error:  # built for another torch
-        _LOG.warning('neighbours: torch_cluster cannot be used (%s), plain torch takes its place, '
+        _LOG.warning('neighbors: torch_cluster cannot be used (%s), plain torch takes its place, '
                      'which is slower; install one built for torch %s', error, torch.__version__)
         return False
-    _LOG.info('neighbours: torch_cluster')
+    _LOG.info('neighbors: torch_cluster')
     return True
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neighbours in plain torch, by all distances: for CUDA devices without torch_cluster.
+"""Neighbors in plain torch, by all distances: for CUDA devices without torch_cluster.
 
 Exact up to the rounding of the dtype; differences are squared directly, as the usual expansion
-into products loses the digits that near neighbours differ in.
+into products loses the digits that near neighbors differ in.
 """
 from __future__ import annotations
 

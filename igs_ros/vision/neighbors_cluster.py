@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neighbours by torch_cluster, which has CUDA kernels for both and is not needed."""
+"""Neighbors by torch_cluster, which has CUDA kernels for both and is not needed."""
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-MOST = 100  # neighbours that its CUDA kernel can hold
+MOST = 100  # neighbors that its CUDA kernel can hold
 
 
 def fps(points: Tensor, m: int, start: int) -> Tensor:

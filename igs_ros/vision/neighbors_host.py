@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neighbours on the CPU: fpsample's bucket tree and SciPy's k-d tree (reference/cpu_core.md 4)."""
+"""Neighbors on the CPU: fpsample's bucket tree and SciPy's k-d tree (reference/cpu_core.md 4)."""
 from __future__ import annotations
 
 import logging

@@ -2,7 +2,7 @@
 """Which cameras of a rig see the same things, and how far away those can be.
 
 Nothing here knows a scene's size: every length follows from the cameras' positions or from
-given points, so metres and the arbitrary units of structure from motion both work.
+given points, so meters and the arbitrary units of structure from motion both work.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from igs_ros.core.camera import Camera
 
 _GRID = (12, 9)  # px columns and rows that stand for a picture
 _LEAST_POINTS = 20  # fewer points in a picture say nothing about its depth range
-_LEAST_OVERLAP = 0.2  # share of a picture that a useful neighbour sees
+_LEAST_OVERLAP = 0.2  # share of a picture that a useful neighbor sees
 _LEAST_ANGLE, _LARGEST_ANGLE = np.radians(0.5), np.radians(60.0)  # between two rays to one point
 
 

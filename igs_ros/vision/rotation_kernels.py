@@ -6,7 +6,7 @@ thread and in float64: results repeat bit for bit.
 
 `sight` is what V views saw of the points, a tuple of
     rotations [V, 3, 3] and translations [V, 3] m   camera_from_world
-    focals [V, 2] and centers [V, 2]                px, pixel centres at +0.5
+    focals [V, 2] and centers [V, 2]                px, pixel centers at +0.5
     targets [V, N, 2]                               px, where the points are now
     usable [V, N]                                   bool, which targets count
 """
@@ -17,7 +17,7 @@ from igs_ros.core.jit import njit
 HUBER_ITERATIONS = 6
 HUBER_PX = 1.0  # residuals above this count linearly
 GEMAN_MCCLURE_PX = 2.0  # residuals far above this count for nothing
-NEIGHBOR_WEIGHT = 0.1  # of all neighbours together, against one view
+NEIGHBOR_WEIGHT = 0.1  # of all neighbors together, against one view
 REST_WEIGHT = 1e-4  # of staying where it is, against one view
 TIED_ITERATIONS = 2
 ANCHOR_WEIGHT = 1.0  # of what the anchors say, against one view
@@ -36,7 +36,7 @@ def _in_camera(sight, v, x, y, z):
 
 
 @njit(cache=True, nogil=True)
-def pixels_per_metre(sight, points):
+def pixels_per_meter(sight, points):
     """[N] squared, of one view: the mean over the views that count, 0 without any."""
     focals, usable = sight[2], sight[5]
     strength = np.zeros(len(points))
@@ -54,7 +54,7 @@ def pixels_per_metre(sight, points):
 
 @njit(cache=True, nogil=True)
 def _gather(sight, i, point, moved, geman_mcclure, normal, right):
-    """The weighted equations of all views, linearised at `moved`: normal @ moved = right."""
+    """The weighted equations of all views, linearized at `moved`: normal @ moved = right."""
     _, _, focals, centers, targets, usable = sight
     rotations = sight[0]
     normal[:] = 0.0
@@ -136,7 +136,7 @@ def _carried(point, anchor, displacement, rotation, moved):
 
 @njit(cache=True, nogil=True)
 def sweep(sight, points, strength, neighbors, weights, rotations, before, displacements):
-    """Every point anew, tied to the local rigid motion of its neighbours as they were before."""
+    """Every point anew, tied to the local rigid motion of its neighbors as they were before."""
     normal, right = np.empty((3, 3)), np.empty(3)
     expected, moved = np.empty(3), np.empty(3)
     for i in range(len(points)):
@@ -156,9 +156,9 @@ def sweep(sight, points, strength, neighbors, weights, rotations, before, displa
 
 @njit(cache=True, nogil=True)
 def local_rotations(points, displacements, neighbors, weights, spread, rotations):
-    """Rotation around each point: Kabsch over it, its neighbours, and theirs, `spread` times.
+    """Rotation around each point: Kabsch over it, its neighbors, and theirs, `spread` times.
 
-    rotations: [N, 3, 3], in: a first guess, out: the result. Eight neighbours alone are so close
+    rotations: [N, 3, 3], in: a first guess, out: the result. Eight neighbors alone are so close
     that the noise of their motion turns them.
     """
     moments = np.zeros((len(points), 3, 3))

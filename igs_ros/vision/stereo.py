@@ -2,8 +2,8 @@
 """Depth of calibrated pictures by plane sweep.
 
 For each view, planes parallel to its picture are swept through the depth range; at each depth the
-neighbouring views are warped onto it and compared by ZNCC in a small window (blind to gain and
-offset of a camera). A pixel's depth is where the best neighbours agree most, kept only if the
+neighboring views are warped onto it and compared by ZNCC in a small window (blind to gain and
+offset of a camera). A pixel's depth is where the best neighbors agree most, kept only if the
 depth maps of other views confirm it. Measured in reference/quality_calibration section 1 ("ps").
 """
 from __future__ import annotations
@@ -20,7 +20,7 @@ from igs_ros.core.jit import njit
 from igs_ros.vision.overlap import depth_range, source_cameras
 
 _UNSEEN = np.float32(-2)  # below any ZNCC: no evidence here
-_LEAST_VARIANCE = np.float32(1e-6)  # grey levels 0..1; a flat window matches anything
+_LEAST_VARIANCE = np.float32(1e-6)  # gray levels 0..1; a flat window matches anything
 _jit = njit(cache=True, nogil=True, error_model='numpy')
 
 
@@ -37,7 +37,7 @@ class StereoSettings:
     window: int = 7
     """Side of the matching window, px of the matched pictures, odd."""
     sources: int = 4
-    """Neighbouring views that a view is matched with."""
+    """Neighboring views that a view is matched with."""
     best: int = 2
     """Sources that count at each depth, 1 or 2: the best ones, for others may be hidden."""
     min_score: float = 0.6
@@ -109,12 +109,12 @@ def _sweep_all(images, cameras, points, settings, threads) -> dict[str, DepthMap
     names = list(cameras)
     small = {name: cameras[name].resized(_matched_width(cameras[name], settings))
              for name in names}
-    greys = {name: _grey(images[name], small[name]) for name in names}
+    grays = {name: _gray(images[name], small[name]) for name in names}
     plans = {name: _plan(name, small, points, settings) for name in names}
     found = {}
 
     def sweep(name):
-        return _sweep_view(name, plans[name], greys, small, settings)
+        return _sweep_view(name, plans[name], grays, small, settings)
 
     def confirm(name):
         return _confirmed(name, found, small, settings)
@@ -129,12 +129,12 @@ def _matched_width(camera: Camera, settings: StereoSettings) -> int:
     return max(8, min(settings.max_width, round(camera.width * settings.scale)))
 
 
-def _grey(image: np.ndarray, camera: Camera) -> np.ndarray:
-    """[h, w] float32 grey levels around zero (so that the variances below keep their digits)."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    grey = cv2.resize(grey, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    grey = grey.astype(np.float32) * np.float32(1 / 255)
-    return grey - np.float32(grey.mean(dtype=np.float64))
+def _gray(image: np.ndarray, camera: Camera) -> np.ndarray:
+    """[h, w] float32 gray levels around zero (so that the variances below keep their digits)."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    gray = cv2.resize(gray, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+    gray = gray.astype(np.float32) * np.float32(1 / 255)
+    return gray - np.float32(gray.mean(dtype=np.float64))
 
 
 def _plan(name, cameras, points, settings) -> tuple[np.ndarray, list[str]]:
@@ -149,10 +149,10 @@ def _plan(name, cameras, points, settings) -> tuple[np.ndarray, list[str]]:
     return depths, sources
 
 
-def _sweep_view(name, plan, greys, cameras, settings) -> tuple[np.ndarray, np.ndarray]:
+def _sweep_view(name, plan, grays, cameras, settings) -> tuple[np.ndarray, np.ndarray]:
     """Best depth and its score, both float32 [h, w]; NaN and -2 where nothing was compared."""
     depths, sources = plan
-    reference, camera = greys[name], cameras[name]
+    reference, camera = grays[name], cameras[name]
     mean, variance = _window_moments(reference, settings.window)
     state = np.full((5, *reference.shape), _UNSEEN, np.float32)
     state[4] = -1
@@ -160,7 +160,7 @@ def _sweep_view(name, plan, greys, cameras, settings) -> tuple[np.ndarray, np.nd
     for plane, depth in enumerate(depths if sources else ()):
         for row, source in enumerate(sources):
             homography = plane_homography(camera, cameras[source], depth)
-            _score(reference, mean, variance, greys[source], homography, settings.window,
+            _score(reference, mean, variance, grays[source], homography, settings.window,
                    scores[row])
         _keep_best(scores, min(settings.best, len(sources)), plane, state)
     return _refined_depth(state, depths), state[1].copy()
@@ -169,7 +169,7 @@ def _sweep_view(name, plan, greys, cameras, settings) -> tuple[np.ndarray, np.nd
 def plane_homography(camera: Camera, source: Camera, depth: float) -> np.ndarray:
     """[3, 3] float64: pixels of `source` from pixels of `camera` whose depth is `depth`.
 
-    Pixels in OpenCV's sense (centres at integers). Both cameras without distortion.
+    Pixels in OpenCV's sense (centers at integers). Both cameras without distortion.
     """
     source_from_camera = source.camera_from_world @ camera.world_from_camera
     motion = source_from_camera[:3, :3].copy()
@@ -253,7 +253,7 @@ def _keep_best(scores, best, plane, state):
 
 
 def _refined_depth(state, depths) -> np.ndarray:
-    """[h, w] float32: the best plane moved to the peak of a parabola through its neighbours."""
+    """[h, w] float32: the best plane moved to the peak of a parabola through its neighbors."""
     before, peak, after, _, plane = state
     found = plane >= 0
     if not found.any():

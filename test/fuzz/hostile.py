@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strategies: valid files and values, spoilt."""
+"""Strategies: valid files and values, spoiled."""
 import copy
 import json
 import struct
@@ -67,11 +67,11 @@ def written(tree) -> bytes:
 def json_files(tree) -> st.SearchStrategy:
     """Bytes of files that should hold something like `tree`."""
     return st.one_of(bent(tree).map(written), bent(tree).map(written),
-                     spoilt(written(tree)))
+                     spoiled(written(tree)))
 
 
 @st.composite
-def spoilt(draw, data: bytes):
+def spoiled(draw, data: bytes):
     """`data` with one to four places changed, cut, repeated, or lied about; or something else."""
     whole = draw(st.integers(0, 19))
     if whole == 0:

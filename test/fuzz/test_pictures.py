@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 from fuzzing import fuzzer
-from hostile import spoilt
+from hostile import spoiled
 from hypothesis import strategies as st
 from picture_bytes import chunk, jpeg, png, segment
 
@@ -98,7 +98,7 @@ def bent_segment(draw, part: bytes) -> bytes:
         return part[:2] + struct.pack('>H', draw(st.integers(0, 65535))) + part[4:]
     if kind == 'marker':
         return part[:1] + bytes([draw(st.integers(0, 255))]) + part[2:]
-    return part[:4] + draw(spoilt(part[4:]))
+    return part[:4] + draw(spoiled(part[4:]))
 
 
 @st.composite
@@ -109,7 +109,7 @@ def bent_chunk(draw, part: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
         size = draw(st.sampled_from((*SIZES, 2 ** 31 - 1, 2 ** 32 - 1)))
         return kind, struct.pack('>I', size) + content[4:]
     if draw(st.booleans()):
-        return kind, draw(spoilt(content))
+        return kind, draw(spoiled(content))
     return draw(st.sampled_from(KINDS)), content
 
 
@@ -122,7 +122,7 @@ def png_files(files) -> st.SearchStrategy:
 def pictures() -> st.SearchStrategy:
     """Bytes that should be a picture."""
     return st.one_of(
-        *map(spoilt, (*JPEGS, *PNGS)),
+        *map(spoiled, (*JPEGS, *PNGS)),
         *(operated(_segments(data), bent_segment).map(b''.join) for data in JPEGS),
         png_files(PNGS),
         st.builds(bytes.__add__, st.sampled_from(SIGNATURES), st.binary(max_size=300)))
@@ -144,7 +144,7 @@ def test_pictures(data):
         picture.decode()
 
 
-@fuzzer(cases=300, data=st.one_of(pictures(), *map(spoilt, DEPTHS), png_files(DEPTHS)))
+@fuzzer(cases=300, data=st.one_of(pictures(), *map(spoiled, DEPTHS), png_files(DEPTHS)))
 def test_depth_pictures(data):
     depth = WorkingDepth(EncodedDepth(data, 'here', 0.001), CAMERA, CAMERA.resized(80)).decode()
     assert depth.shape == (60, 80) and depth.dtype == np.float32

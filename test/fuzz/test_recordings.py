@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from fuzzing import fuzzer
-from hostile import FLOATS, INTEGERS, NAMES, bent, json_files, spoilt, written
+from hostile import FLOATS, INTEGERS, NAMES, bent, json_files, spoiled, written
 from hypothesis import strategies as st
 
 from igs_ros.io.recordings.colmap import read_points
@@ -117,7 +117,7 @@ COLMAP = {'cameras.bin': colmap_cameras(), 'images.bin': colmap_images(),
 FLOAT = st.one_of(st.just(1.0), st.floats(-2, 2), st.sampled_from(FLOATS))
 COUNT = st.one_of(st.just(1), st.just(2), st.sampled_from([n for n in INTEGERS if n >= 0]))
 COLMAP_FILES = st.one_of(
-    *(st.tuples(st.just(name), spoilt(content)) for name, content in COLMAP.items()),
+    *(st.tuples(st.just(name), spoiled(content)) for name, content in COLMAP.items()),
     st.tuples(st.just('images.bin'), st.builds(
         colmap_images, st.lists(st.sampled_from(('a.png', 'cam/a.png', *NAMES)), max_size=3),
         st.tuples(*4 * [FLOAT]), st.tuples(*3 * [FLOAT]), COUNT,
@@ -164,8 +164,8 @@ def test_colmap(recording, changed):
         (model / name).write_bytes(COLMAP[name])
 
 
-@fuzzer(content=st.one_of(spoilt(npy(POSES)), LIES, spoilt(npy(np.array([[None]]))),
-                          spoilt(MOTION), st.sampled_from([npy(POSES.astype(kind)) for kind in (
+@fuzzer(content=st.one_of(spoiled(npy(POSES)), LIES, spoiled(npy(np.array([[None]]))),
+                          spoiled(MOTION), st.sampled_from([npy(POSES.astype(kind)) for kind in (
                               'f4', 'i4', 'c16', 'S8', 'U4', '?')])))
 def test_n3dv_poses(recording, content):
     (recording / 'n3dv' / 'poses_bounds.npy').write_bytes(content)
@@ -180,7 +180,7 @@ def video(fast: bool) -> bytes:
         return (Path(place) / 'v.mp4').read_bytes()
 
 
-@fuzzer(cases=60, share=0.2, content=st.one_of(spoilt(video(True)), spoilt(video(False)),
+@fuzzer(cases=60, share=0.2, content=st.one_of(spoiled(video(True)), spoiled(video(False)),
                                                st.sampled_from((
     b'#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n', b'ffconcat version 1.0\nfile /etc/passwd\n',
     b'v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nm=video 9 RTP/AVP 96\r\n'))))
@@ -197,8 +197,8 @@ def test_videos(recording, content):
         (place / 'cam01.mp4').write_bytes(whole)
 
 
-@fuzzer(content=spoilt(cv2.imencode('.png', np.full((HEIGHT, WIDTH), 700, np.uint16))[1]
-                       .tobytes()), scale=st.one_of(st.just(0.001), st.sampled_from(FLOATS)))
+@fuzzer(content=spoiled(cv2.imencode('.png', np.full((HEIGHT, WIDTH), 700, np.uint16))[1]
+                        .tobytes()), scale=st.one_of(st.just(0.001), st.sampled_from(FLOATS)))
 def test_depth_pictures(recording, content, scale):
     write_rig(recording, [RIG['cameras'][0]], depth_scale=scale)
     (recording / 'depth' / '0.png').write_bytes(content)
@@ -206,7 +206,7 @@ def test_depth_pictures(recording, content, scale):
 
 
 @fuzzer(content=st.one_of(
-    spoilt(MOTION),
+    spoiled(MOTION),
     st.builds(lambda lie: _zip(flow3d=lie), LIES),
     st.builds(lambda a, b: packed(flow3d=a, moving=b, frame=3, next_frame=4),
               st.sampled_from((np.zeros((6, 8, 3)), np.zeros((0, 0, 3), 'f2'), np.array('x'),

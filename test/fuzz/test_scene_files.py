@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PLY files of strangers: Gaussian scenes and coloured points."""
+"""PLY files of strangers: Gaussian scenes and colored points."""
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from fuzzing import fuzzer
-from hostile import INTEGERS, spoilt
+from hostile import INTEGERS, spoiled
 from hypothesis import strategies as st
 
 from igs_ros.core.points import Points
@@ -70,13 +70,13 @@ def require_scene(found: GaussianScene) -> None:
     assert bool((found.means.abs() <= 1e6).all())
 
 
-@fuzzer(cases=300, content=spoilt(SCENE))
+@fuzzer(cases=300, content=spoiled(SCENE))
 def test_ply_scenes(folder, content):
     (folder / 's.ply').write_bytes(content)
     require_scene(read_scene(folder / 's.ply'))
 
 
-@fuzzer(cases=300, content=st.one_of(ply(), spoilt(POINTS)))
+@fuzzer(cases=300, content=st.one_of(ply(), spoiled(POINTS)))
 def test_ply_points(folder, content):
     (folder / 'p.ply').write_bytes(content)
     found = read_points(folder / 'p.ply')

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 from fuzzing import fuzzer
-from hostile import NAMES, bent, json_files, spoilt, values, written
+from hostile import NAMES, bent, json_files, spoiled, values, written
 from hypothesis import strategies as st
 
 from igs_ros.core.config import Config, checked, numbers, settings, with_settings
@@ -44,8 +44,8 @@ def require_settings(config: Config) -> None:
         assert math.isfinite(value) and (isinstance(value, float) or value < 2 ** 31), name
 
 
-@fuzzer(content=st.one_of(ENTRIES.map(file_of), spoilt(IGS), bent(LIVE).map(written),
-                          SNIPPETS.map(str.encode), spoilt(BOMB.encode())))
+@fuzzer(content=st.one_of(ENTRIES.map(file_of), spoiled(IGS), bent(LIVE).map(written),
+                          SNIPPETS.map(str.encode), spoiled(BOMB.encode())))
 def test_yaml_presets(folder, content):
     (folder / 'p.yaml').write_bytes(content)
     require_settings(checked(preset(str(folder / 'p.yaml'))))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fuzzing import fuzzer
-from hostile import FLOATS, json_files, spoilt
+from hostile import FLOATS, json_files, spoiled
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -60,7 +60,7 @@ class Code:
 
 
 @fuzzer(content=st.one_of(
-    states(), spoilt(saved(STATE)), spoilt(saved(STATE, old=True)), st.sampled_from(
+    states(), spoiled(saved(STATE)), spoiled(saved(STATE, old=True)), st.sampled_from(
         (pickle.dumps(Code()), saved(Code()), pickle.dumps(STATE['plan']),
          saved([STATE]), saved({'step': 2})))))
 def test_checkpoints(folder, content):
@@ -79,7 +79,7 @@ def filled(name: str, value: float) -> bytes:
 
 
 @fuzzer(share=0.2, content=st.one_of(
-    spoilt(SHIPPED), spoilt(save({'a': torch.ones(3)})),
+    spoiled(SHIPPED), spoiled(save({'a': torch.ones(3)})),
     st.builds(filled, st.sampled_from(sorted(NET)), st.sampled_from(FLOATS))))
 def test_weights_of_agm_small(folder, content):
     (folder / 'w.safetensors').write_bytes(content)
@@ -88,7 +88,7 @@ def test_weights_of_agm_small(folder, content):
 
 
 @fuzzer(cases=40, share=0.02, content=st.one_of(
-    spoilt(saved({'model': STATE['module']})), spoilt(saved(STATE['module'], old=True)),
+    spoiled(saved({'model': STATE['module']})), spoiled(saved(STATE['module'], old=True)),
     st.sampled_from((pickle.dumps(Code()), saved({'model': [1]}), saved({1: STRIDED})))))
 def test_weights_of_agm(folder, content):
     (folder / 'igs' / '15').mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ CURVE = ''.join(json.dumps({'step': step, 'group': 'train', 'loss': 1 / step}) +
                 for step in range(1, 9)).encode()
 
 
-@fuzzer(content=st.one_of(spoilt(CURVE), json_files({'step': 1, 'loss': 0.5}).map(
+@fuzzer(content=st.one_of(spoiled(CURVE), json_files({'step': 1, 'loss': 0.5}).map(
     lambda line: CURVE + line + b'\n')))
 def test_journals(folder, content):
     journal = pytest.importorskip('igs_ros.apps.training.journal',
@@ -163,7 +163,7 @@ def _sample(**changes) -> bytes:
     return file.getvalue()
 
 
-@fuzzer(content=st.one_of(spoilt(_sample()), st.sampled_from((
+@fuzzer(content=st.one_of(spoiled(_sample()), st.sampled_from((
     _sample(), _sample(size=['x', 'y']), _sample(size=[1e300, 4]), _sample(cameras=['../up']),
     _sample(inputs=['b']), _sample(means=np.zeros((3, 3), 'f4')), _sample(sh=np.array('x'))))))
 def test_kept_samples(folder, content):

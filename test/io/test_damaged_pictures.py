@@ -29,10 +29,10 @@ def whole():
 def test_damaged_pictures_are_found(kind, whole):
     rng, found, tried = random.Random(2), 0, 0
     for data in whole:
-        spoilt = damaged(rng, data, kind)
-        tried += spoilt != data
+        spoiled = damaged(rng, data, kind)
+        tried += spoiled != data
         try:
-            decode_color(spoilt, '/cam00/image')
+            decode_color(spoiled, '/cam00/image')
         except DamagedPicture as error:
             found += 1
             assert str(error).startswith('/cam00/image: a damaged JPEG of ')

@@ -14,7 +14,7 @@ CAMERA = Camera('cam00', 96, 64, [[80, 0, 48], [0, 80, 32], [0, 0, 1]], np.eye(4
 
 
 def smooth_picture(height=64, width=96, shift=0):
-    """Soft colours that survive 4:2:0."""
+    """Soft colors that survive 4:2:0."""
     y, x = np.mgrid[:height, :width]
     return np.stack([(x + shift) * 2 % 256, y * 3 % 256, np.full_like(x, 120)], -1).astype('u1')
 
@@ -61,7 +61,7 @@ def test_a_video_without_pictures_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_depth_colours_share_the_scale_and_nothing_is_grey():
+def test_depth_colors_share_the_scale_and_nothing_is_gray():
     depth = np.full((2, 2), 1.0, np.float32)
     depth[0, 1], depth[1, 0], depth[1, 1] = 3.0, np.nan, 99.0
     picture = report.depth_picture(depth, near=1.0, far=3.0)
@@ -81,7 +81,7 @@ def test_error_is_black_where_there_is_none():
 
 
 @pytest.mark.parametrize('known', [True, False])
-def test_a_contact_sheet_has_four_labelled_panels_per_row(tmp_path, known):
+def test_a_contact_sheet_has_four_labeled_panels_per_row(tmp_path, known):
     depth = np.full((64, 96), 2.0 if known else np.nan, np.float32)
     report.contact_sheet([row(f'frame {i}', depth, 0.1) for i in range(4)], tmp_path / 'c.png')
     sheet = cv2.cvtColor(cv2.imread(str(tmp_path / 'c.png')), cv2.COLOR_BGR2RGB)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The assembler: its promises under any input, and the cases that defeat exact synchronisers."""
+"""The assembler: its promises under any input, and the cases that defeat exact synchronizers."""
 import sys
 
 import numpy as np

@@ -119,7 +119,7 @@ def test_pictures_that_cannot_be_decoded():
 
 @pytest.mark.parametrize('off', [2.0, -2.0, 0.03, -0.03])
 def test_a_clock_that_is_off_is_named_with_its_offset(off):
-    """Today's assembler joins 30 ms with the neighbouring instant, and drops 2 s, in silence."""
+    """Today's assembler joins 30 ms with the neighboring instant, and drops 2 s, in silence."""
     reports = Rig().run(5, off={'c': off})
     assert states(reports) == {'c': CameraState.OUT_OF_TIME}
     assert reports['c'].offset_s == pytest.approx(off, abs=0.002)

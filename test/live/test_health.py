@@ -83,12 +83,12 @@ def test_a_dead_thread_is_above_all_else(state):
 
 
 def test_the_first_scene_is_made_as_long_as_it_moves():
-    facts = Facts(State.BOOTSTRAP, 'optimising', 0.4, still_s=30.0, owed=99, owed_s=40.0,
+    facts = Facts(State.BOOTSTRAP, 'optimizing', 0.4, still_s=30.0, owed=99, owed_s=40.0,
                   lost={'superseded': 98}, stage='bootstrap', stage_s=40.0)
-    assert judge(facts) == (State.BOOTSTRAP, 'optimising 40%')
+    assert judge(facts) == (State.BOOTSTRAP, 'optimizing 40%')
     still = replace(facts, still_s=FIRST_SCENE_S + 9)
     assert judge(still) == (State.STALLED,
-                            'optimising 40%: nothing has moved for 69 s, in bootstrap')
+                            'optimizing 40%: nothing has moved for 69 s, in bootstrap')
     assert judge(still, 90.0)[0] == State.BOOTSTRAP
     for compiling in (replace(still, stage='warm_up'),
                       replace(still, message='compiling kernels, once')):

@@ -189,7 +189,7 @@ def test_a_scene_that_is_held_on_purpose_owes_nothing(noted):
 
 
 def test_progress_of_the_first_scene_is_seen(noted):
-    noted.exchange.update(state=State.BOOTSTRAP, message='optimising', progress=0.1)
+    noted.exchange.update(state=State.BOOTSTRAP, message='optimizing', progress=0.1)
     noted.now += 7
     assert noted.exchange.facts().still_s == 7
     noted.exchange.update(cameras_in_last_set=3)

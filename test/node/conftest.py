@@ -73,7 +73,7 @@ def processes(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def ros():
-    """rclpy, initialised."""
+    """rclpy, initialized."""
     rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed')
     rclpy.init()
     yield rclpy

@@ -146,10 +146,10 @@ def test_views_become_messages():
     assert np.abs(decoded.astype(int) - smooth).mean() < 2
 
 
-def test_colour_is_kept_where_it_is_asked_for(monkeypatch):
+def test_color_is_kept_where_it_is_asked_for(monkeypatch):
     """OpenCV before 4.7 (Ubuntu 24.04 has 4.6) cannot; the pictures are the same."""
     rgb = np.zeros((32, 48, 3), np.uint8)
-    rgb[:, 1::2] = 255, 0, 0  # half of it is gone where colour is halved
+    rgb[:, 1::2] = 255, 0, 0  # half of it is gone where color is halved
 
     def decoded(*options):
         data = np.frombuffer(convert.jpeg_bytes(rgb, 95, *options), np.uint8)
@@ -172,7 +172,7 @@ def test_camera_info_goes_round():
     assert np.array_equal(back.K, start.K) and np.array_equal(back.distortion, start.distortion)
 
 
-def test_camera_info_has_integer_pixel_centres():
+def test_camera_info_has_integer_pixel_centers():
     """The oracle is OpenCV, which shares them: a point drawn at its pixel, half a pixel less."""
     start = camera((-0.2, 0.05, 0.001, -0.002, 0.01))
     message = convert.info_message(start, convert.header(5, 'cam7'))

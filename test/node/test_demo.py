@@ -94,7 +94,7 @@ def test_the_domain_is_the_demos_own(shell):
 ])
 def test_who_died_is_named(workbench, arguments, words):
     node_module()
-    # in a process of its own: rclpy is initialised once
+    # in a process of its own: rclpy is initialized once
     code = ('import json, sys; from igs_ros.node import demo; '
             'from igs_ros.node.options import DemoOptions; '
             'print(demo._played(DemoOptions(timeout=60.0), json.loads(sys.argv[1]), 3)[1])')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""message_filters' synchronisers behind the interface of our assembler."""
+"""message_filters' synchronizers behind the interface of our assembler."""
 import importlib.util
 import sys
 from types import SimpleNamespace
@@ -72,7 +72,7 @@ class Input:
 
 
 class NewestFirst:
-    """A synchroniser of two cameras that holds back two sets, then hands out the newer first."""
+    """A synchronizer of two cameras that holds back two sets, then hands out the newer first."""
 
     def __init__(self, inputs, queue):
         self.waiting = [[] for _ in inputs]

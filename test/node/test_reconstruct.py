@@ -84,7 +84,7 @@ def test_the_unseen_camera_is_rendered(line):
 
     truth = small(line.frames[1]['cam02'])
     rendered = convert.picture_from_image(view, '/v').decode()
-    assert psnr(rendered, truth) > 15  # a grey picture has 11
+    assert psnr(rendered, truth) > 15  # a gray picture has 11
     assert psnr(convert.picture_from_compressed(jpeg, '/v').decode(), rendered) > 28
 
     expected = line.recording.cameras['cam02'].resized(96)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A slow, dense rasteriser in float64 that shares nothing with igs_ros.render.rasterizer.
+"""A slow, dense rasterizer in float64 that shares nothing with igs_ros.render.rasterizer.
 
 Projection and spherical harmonics are gsplat's torch functions, gradients are torch's. What those
 leave to gsplat's CUDA code is written here after cpu_core.md section 1: culling by depth and by
@@ -44,7 +44,7 @@ def render(attributes, camera, background, antialiased, pixels=None) -> OraclePi
         opacities = opacities * compensations
     degree = int(sh.shape[1] ** 0.5) - 1
     direction = means - torch.as_tensor(camera.center)
-    colours = (_spherical_harmonics(degree, direction, sh) + 0.5).clamp_min(0)
+    colors = (_spherical_harmonics(degree, direction, sh) + 0.5).clamp_min(0)
 
     shape = (camera.height, camera.width) if pixels is None else (len(pixels),)
     pixels = torch.tensor((pixel_grid(camera) if pixels is None else pixels).reshape(-1, 2))
@@ -57,7 +57,7 @@ def render(attributes, camera, background, antialiased, pixels=None) -> OraclePi
     alphas = (opacities[:, None] * torch.exp(-sigma)).clamp_max(MAX_ALPHA)
     weights, left_over, sure = _composite(alphas)
 
-    rgb = weights.T @ colours + left_over[:, None] * torch.tensor(background).double()
+    rgb = weights.T @ colors + left_over[:, None] * torch.tensor(background).double()
     alpha = 1 - left_over
     depth = (weights.T @ depths) / alpha.clamp_min(1e-10)
     return OraclePicture(rgb.reshape(*shape, 3), depth.reshape(shape), alpha.reshape(shape),

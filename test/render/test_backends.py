@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every rasteriser against the float64 oracle: picture, depth, alpha and all gradients."""
+"""Every rasterizer against the float64 oracle: picture, depth, alpha and all gradients."""
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class Case:
 
 
 def camera(width=61, height=45, fx=50.0, fy=53.0, cx=24.0, cy=27.5):
-    """A turned camera with an off-centre principal point."""
+    """A turned camera with an off-center principal point."""
     angle = 0.3
     pose = np.eye(4)
     pose[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0],

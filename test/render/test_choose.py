@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rasteriser a device gets; a GPU without gsplat or its kernels is a plain message."""
+"""Which rasterizer a device gets; a GPU without gsplat or its kernels is a plain message."""
 import sys
 from types import ModuleType, SimpleNamespace
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sums of blending weight x value, against the derivative of the picture by the colours."""
+"""Sums of blending weight x value, against the derivative of the picture by the colors."""
 import numpy as np
 import pytest
 
@@ -10,7 +10,7 @@ from igs_ros.render.tiles import pixels_of, tile_grid
 
 
 @pytest.mark.parametrize('share', [None, 0.4], ids=['whole', 'tiles'])
-def test_gathered_is_the_derivative_by_the_colours(share):
+def test_gathered_is_the_derivative_by_the_colors(share):
     scene, camera = bench_scene(2_000, 90, 70)
     rng = np.random.default_rng(0)
     values = rng.normal(size=(camera.height, camera.width, 4)).astype(np.float32)

@@ -23,7 +23,7 @@ CAMERAS = {'a': camera('a', -0.2), 'b': camera('b', 0.3)}
 
 
 def scene_of(means, scales, opacities, seed=0):
-    """Round Gaussians in random colours of degree 1."""
+    """Round Gaussians in random colors of degree 1."""
     count = len(means)
     quats = torch.zeros(count, 4)
     quats[:, 0] = 1
@@ -64,7 +64,7 @@ def weights(scene, camera):
         alpha[alpha < 1 / 255] = 0
         total[row] = (alpha * transmittance).sum()
         transmittance *= 1 - alpha
-    assert transmittance.min() > 1e-4, 'the early stop is not modelled here'
+    assert transmittance.min() > 1e-4, 'the early stop is not modeled here'
     return total
 
 

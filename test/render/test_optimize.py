@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The optimiser: descent, the published bound, moments, and what it refuses."""
+"""The optimizer: descent, the published bound, moments, and what it refuses."""
 import numpy as np
 import pytest
 import torch
@@ -157,7 +157,7 @@ def test_a_fit_that_loses_every_gaussian_goes_on(backend, absgrad):
     assert len(fitting.scene()) == 0
 
 
-def test_an_empty_start_is_optimised_to_nothing():
+def test_an_empty_start_is_optimized_to_nothing():
     fitting = Optimizer(empty_scene(1), NothingToLearn(1), RATES)
     assert fitting.backward(CAMERA, Target(np.full((48, 64, 3), 255, np.uint8))) > 0
     fitting.step()

@@ -9,20 +9,20 @@ from igs_ros.core.scene import GaussianScene
 from igs_ros.vision.changes import Sight, agreed, changed_pixels, changed_share, difference, grown
 
 
-def grey(level: int, height: int = 40, width: int = 60) -> np.ndarray:
+def gray(level: int, height: int = 40, width: int = 60) -> np.ndarray:
     return np.full((height, width, 3), level, np.uint8)
 
 
 def test_a_flat_change_is_its_size_in_any_channel():
-    after = grey(100)
+    after = gray(100)
     after[..., 2] += 51
-    np.testing.assert_allclose(difference(after, grey(100)), 0.2, atol=1e-6)
-    np.testing.assert_allclose(difference(grey(100), after), 0.2, atol=1e-6)
+    np.testing.assert_allclose(difference(after, gray(100)), 0.2, atol=1e-6)
+    np.testing.assert_allclose(difference(gray(100), after), 0.2, atol=1e-6)
 
 
 @pytest.mark.parametrize('step, expected', [(7, False), (9, True)])
 def test_the_threshold_lies_at_eight_levels(step, expected):
-    assert changed_pixels(grey(100 + step), grey(100)).all() == expected
+    assert changed_pixels(gray(100 + step), gray(100)).all() == expected
 
 
 def test_changed_areas_grow_by_four_pixels_to_each_side():
@@ -34,10 +34,10 @@ def test_changed_areas_grow_by_four_pixels_to_each_side():
 
 
 def test_the_share_is_the_mean_over_cameras_that_both_have():
-    half = grey(100)
+    half = gray(100)
     half[:, :30] = 200
-    images = {'a': half, 'b': grey(100), 'new': grey(0)}
-    share = changed_share(images, {'a': grey(100), 'b': grey(100), 'gone': grey(7)})
+    images = {'a': half, 'b': gray(100), 'new': gray(0)}
+    share = changed_share(images, {'a': gray(100), 'b': gray(100), 'gone': gray(7)})
     assert share == pytest.approx(0.25, abs=0.02)  # the blur carries the edge a little on
     assert changed_share(images, {}) == 0
 

@@ -67,7 +67,7 @@ def test_psnr_of_a_known_error():
     assert psnr(truth, truth) == math.inf
 
 
-def test_rendered_colours_are_clamped_before_they_are_compared():
+def test_rendered_colors_are_clamped_before_they_are_compared():
     white = np.full(SHAPE, 255, np.uint8)
     assert psnr(white, np.full(SHAPE, 1.7, np.float32)) == math.inf
     assert ssim(white, np.full(SHAPE, 1.7, np.float32)) == pytest.approx(1)
@@ -177,11 +177,11 @@ def test_a_test_camera_without_a_picture_scores_nothing():
 
 
 def test_nothing_moves_and_nothing_is_still():
-    grey = np.full(SHAPE, 90, np.uint8)
+    gray = np.full(SHAPE, 90, np.uint8)
     scorer = Scorer()
-    scorer.add(grey, grey / 255)
-    assert scorer.add(grey, grey / 255).psnr_moving is None
-    scorer.add(grey + 100, grey / 255)
+    scorer.add(gray, gray / 255)
+    assert scorer.add(gray, gray / 255).psnr_moving is None
+    scorer.add(gray + 100, gray / 255)
     assert scorer.flicker() == (None, None)
 
 
@@ -203,7 +203,7 @@ def test_moving_and_still_shares_of_the_recordings_are_the_calibrated_ones(test_
         assert scorer.flicker()[1] == pytest.approx(flicker, abs=0.005)
 
 
-def test_times_are_summarised():
+def test_times_are_summarized():
     times = times_summary([3.0, 1.0, 2.0, 4.0])
     assert times == {'mean': 2.5, 'p50': 2.5, 'p95': pytest.approx(3.85),
                      'p99': pytest.approx(3.97), 'max': 4.0}
@@ -234,8 +234,8 @@ def test_the_summary_averages_what_was_scored():
 
 
 def test_an_exact_frame_does_not_hide_the_others():
-    grey = np.full(SHAPE, 90, np.uint8)
-    exact = psnr(grey, grey)
+    gray = np.full(SHAPE, 90, np.uint8)
+    exact = psnr(gray, gray)
     frames = [frame(1, 'candidate', 20.0), frame(3, 'key', exact), frame(4, 'key', 30.0)]
     result = summary(frames, Scorer(), peak_rss_mb=1.0, wall_s=1.0)
     assert exact == np.inf and result['frames_scored'] == 3

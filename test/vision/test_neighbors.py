@@ -117,7 +117,7 @@ def test_knn_agrees_with_all_distances(k):
 @pytest.mark.parametrize('name', TORCH)
 @pytest.mark.parametrize('k', [1, 8, 20])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_torch_finds_the_neighbours_of_the_tree(name, k, dtype):
+def test_torch_finds_the_neighbors_of_the_tree(name, k, dtype):
     rng = np.random.default_rng(k)
     query, points = rng.normal(size=(333, 3)), rng.normal(size=(90, 3))
     query, points = (torch.from_numpy(values).to(dtype) for values in (query, points))
@@ -130,7 +130,7 @@ def test_torch_finds_the_neighbours_of_the_tree(name, k, dtype):
 
 @pytest.mark.parametrize('name', TORCH)
 def test_ties_may_fall_either_way_but_are_as_far(name):
-    """Points on a lattice, asked for at its cells' centres: eight are equally near."""
+    """Points on a lattice, asked for at its cells' centers: eight are equally near."""
     points = np.stack(np.meshgrid(*[np.arange(5.0)] * 3), -1).reshape(-1, 3)
     query = points[(points < 4).all(1)] + 0.5
     distances, indices = (found.numpy() for found in MODULES[name].knn(
@@ -142,7 +142,7 @@ def test_ties_may_fall_either_way_but_are_as_far(name):
 
 @pytest.mark.parametrize('name', TORCH)
 def test_digits_survive_far_from_the_origin(name):
-    """Neighbours 1 mm apart, 100 m away, float32: products of coordinates would not tell them."""
+    """Neighbors 1 mm apart, 100 m away, float32: products of coordinates would not tell them."""
     points = torch.tensor([[100.0, 100, 100]]) + torch.arange(20)[:, None] * 1e-3
     _, indices = MODULES[name].knn(points + 1e-4, points, 1)
     assert torch.equal(indices[:, 0], torch.arange(20))

@@ -69,9 +69,9 @@ def test_few_points_say_nothing():
 
 @pytest.mark.parametrize('unit', [1e-3, 1e3])
 def test_units_do_not_matter(unit):
-    """COLMAP scenes have no metres: all lengths scale with the rig."""
-    metres = rig(camera('a', 0), camera('b', 1.0, turned_deg=-20))
+    """COLMAP scenes have no meters: all lengths scale with the rig."""
+    meters = rig(camera('a', 0), camera('b', 1.0, turned_deg=-20))
     scaled = rig(camera('a', 0), camera('b', unit, turned_deg=-20))
-    assert depth_range('a', scaled) == pytest.approx(np.multiply(depth_range('a', metres), unit))
+    assert depth_range('a', scaled) == pytest.approx(np.multiply(depth_range('a', meters), unit))
     assert source_cameras('a', scaled, (2 * unit, 9 * unit), 4) \
-        == source_cameras('a', metres, (2.0, 9.0), 4) == ['b']
+        == source_cameras('a', meters, (2.0, 9.0), 4) == ['b']

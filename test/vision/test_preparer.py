@@ -139,7 +139,7 @@ def test_exif_does_not_turn_a_calibrated_picture():
 @pytest.mark.parametrize('k1', [0.1, -0.1])
 def test_undistortion_leaves_no_black_border(k1):
     cameras = rig(distortion=np.array([k1, 0, 0, 0, 0]))
-    grey = np.full((120, 160, 3), 90, np.uint8)
+    gray = np.full((120, 160, 3), 90, np.uint8)
     for width in (None, 80):
-        prepared = Preparer(cameras, width).prepare(RawFrameSet(0, {'left': RawPicture(grey)}))
+        prepared = Preparer(cameras, width).prepare(RawFrameSet(0, {'left': RawPicture(gray)}))
         assert (prepared.images['left'] == 90).all()

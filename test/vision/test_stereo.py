@@ -26,12 +26,12 @@ def posed(name, center, target=(0, 0, 3.0), size=(120, 90), focal=100.0):
     return Camera(name, *size, K, pose)
 
 
-def wall_picture(camera, texture, depth=3.0, metre_px=60):
+def wall_picture(camera, texture, depth=3.0, meter_px=60):
     """What `camera` sees of the textured plane z = depth, by casting each pixel's ray."""
     ones = np.ones(camera.width * camera.height)
     direction = camera.unproject(pixel_grid(camera).reshape(-1, 2), ones) - camera.center
     hit = camera.center + direction * ((depth - camera.center[2]) / direction[:, 2])[:, None]
-    at = hit[:, :2] * metre_px + np.array(texture.shape[1::-1]) / 2
+    at = hit[:, :2] * meter_px + np.array(texture.shape[1::-1]) / 2
     at = at.reshape(camera.height, camera.width, 2).astype(np.float32)
     truth = camera.to_camera(hit)[:, 2].reshape(camera.height, camera.width)
     return cv2.remap(texture, at[..., 0], at[..., 1], cv2.INTER_LINEAR), truth
@@ -60,7 +60,7 @@ def load(folder):
 
 
 def truth_of(folder, name, camera):
-    """Ray-traced depth of frame 0 at the centres of the pixels of `camera`."""
+    """Ray-traced depth of frame 0 at the centers of the pixels of `camera`."""
     depth = np.load(folder / 'gt' / f'depth_{name}_000.npz')['depth']
     return cv2.resize(depth, (camera.width, camera.height), interpolation=cv2.INTER_NEAREST)
 
@@ -105,10 +105,10 @@ def test_units_do_not_matter(wall, unit):
         pose[:3, 3] *= unit
         scaled[name] = camera.placed(pose)
     small = plane_sweep(images, scaled, settings=FAST)['middle'].depth / unit
-    metres = plane_sweep(images, cameras, settings=FAST)['middle'].depth
-    both = np.isfinite(small) & np.isfinite(metres)
-    assert both.sum() > 0.98 * max(np.isfinite(small).sum(), np.isfinite(metres).sum()) > 100
-    np.testing.assert_allclose(small[both], metres[both], rtol=0.01)
+    meters = plane_sweep(images, cameras, settings=FAST)['middle'].depth
+    both = np.isfinite(small) & np.isfinite(meters)
+    assert both.sum() > 0.98 * max(np.isfinite(small).sum(), np.isfinite(meters).sum()) > 100
+    np.testing.assert_allclose(small[both], meters[both], rtol=0.01)
 
 
 def test_unrelated_pictures_give_almost_nothing(wall):
@@ -121,8 +121,8 @@ def test_unrelated_pictures_give_almost_nothing(wall):
 
 def test_flat_pictures_have_no_depth(wall):
     cameras, images, _ = wall
-    grey = {name: np.full_like(image, 128) for name, image in images.items()}
-    found = plane_sweep(grey, cameras, settings=FAST)
+    gray = {name: np.full_like(image, 128) for name, image in images.items()}
+    found = plane_sweep(gray, cameras, settings=FAST)
     assert all(np.isnan(m.depth).all() for m in found.values())
 
 

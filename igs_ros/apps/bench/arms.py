@@ -41,7 +41,7 @@ def arms() -> dict[str, Arm]:
         Arm('frozen', 'the first scene, never changed', {'motion': 'static', 'key_interval': 0}),
         Arm('key5', 'the defaults'),
         Arm('every', 'every frame refined, 50 iterations', _EVERY),
-        Arm('per-frame', 'whole scene optimised at every frame, no motion, no births, as '
+        Arm('per-frame', 'whole scene optimized at every frame, no motion, no births, as '
                          '3DGStream-like systems do; given the CPU time of `every`',
             {**_EVERY, **_WHOLE, 'motion': 'static'}, like='every'),
         Arm('per-frame-key5', 'the same at the CPU time of `key5`',

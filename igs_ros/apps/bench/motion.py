@@ -25,7 +25,7 @@ from igs_ros.render.choose import make_rasterizer as choose_rasterizer
 from igs_ros.stages.motion.choose import agm_net, has_agm_small, make_motion
 from igs_ros.stages.motion.models import MotionModel
 
-PAPER_MS, AIM_MS = 800, 33  # per candidate; the paper's, and ours on a data-centre GPU
+PAPER_MS, AIM_MS = 800, 33  # per candidate; the paper's, and ours on a data-center GPU
 _WARM_UP = 1
 
 
@@ -199,4 +199,4 @@ def print_table(results: dict) -> None:
     console.print(table)
     console.print(f'The paper has {results["paper_ms"]} ms per candidate (4 views of 512 px, 8192 '
                   f'anchors, 150,000 Gaussians), the aim is {results["aim_ms"]} ms on a '
-                  f'data-centre GPU. Error: of the displacements against float32, relative.')
+                  f'data-center GPU. Error: of the displacements against float32, relative.')

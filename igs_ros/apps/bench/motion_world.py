@@ -23,7 +23,7 @@ _PERIOD_NS = 33_333_333
 class World:
     """A scene, who of it moves, and what the cameras see of it over time."""
 
-    scene: GaussianScene  # at the first frame set, on the rasteriser's device
+    scene: GaussianScene  # at the first frame set, on the rasterizer's device
     moving: np.ndarray  # [N] bool
     cameras: dict[str, Camera]
     rasterizer: Rasterizer

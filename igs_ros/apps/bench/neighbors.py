@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time of farthest point sampling and nearest neighbours, by every implementation that is there.
+"""Time of farthest point sampling and nearest neighbors, by every implementation that is there.
 
 Points of surfaces and clutter in a room, as the Gaussians of a scene. On a CUDA device times are
 wall-clock, on the CPU they are CPU time of all threads.
@@ -102,7 +102,7 @@ def _device_clock() -> float:
 
 def print_table(results: dict) -> None:
     """The figures of `run`, for people."""
-    table = Table(title=f'Farthest points and {results["neighbors"]} nearest neighbours, ms (CPU '
+    table = Table(title=f'Farthest points and {results["neighbors"]} nearest neighbors, ms (CPU '
                         f'time, one thread, on the CPU); {results["machine"]}'
                         + (f', {results["gpu"]}' if results['gpu'] else ''))
     for heading in ('points', 'anchors', 'by', 'on', 'farthest', 'nearest'):

@@ -103,10 +103,10 @@ def _corrected(result: dict, wanted: float) -> int:
     """Iterations with which a frame of this run would have taken `wanted` CPU s on the mean."""
     iterations = result['config']['refine']['iterations']
     frames = len(result['frames'])
-    optimised = sum(frame['refine_cpu_s']['optimise'] for frame in result['detail']['frames']
+    optimized = sum(frame['refine_cpu_s']['optimize'] for frame in result['detail']['frames']
                     if 'refine_cpu_s' in frame)
     missing = (wanted - result['summary']['step_cpu_s_mean']) * frames
-    return max(1, round(iterations * max(0.0, 1 + missing / max(optimised, 1e-9))))
+    return max(1, round(iterations * max(0.0, 1 + missing / max(optimized, 1e-9))))
 
 
 def first_scene(plan: Plan, recording: Path, config: Config, folder: Path) -> tuple[dict, Path]:

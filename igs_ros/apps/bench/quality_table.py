@@ -24,8 +24,8 @@ COLUMNS: Mapping[str, tuple[int, Callable[[_Row], float | None]]] = {
     'flicker': (2, lambda row: row['summary']['flicker']),
     'at keys': (2, lambda row: row['detail']['summary']['flicker_at_keys']),
     'truth': (2, lambda row: row['summary']['flicker_truth']),
-    'mm': (1, lambda row: _millimetres(row, 'median')),
-    'mm p90': (1, lambda row: _millimetres(row, 'p90')),
+    'mm': (1, lambda row: _millimeters(row, 'median')),
+    'mm p90': (1, lambda row: _millimeters(row, 'p90')),
     's/frame': (2, lambda row: row['summary']['step_cpu_s_mean']),
     'motion': (2, lambda row: row['detail']['summary']['motion_cpu_s_mean']),
     's/key': (2, lambda row: _key_time(row)),
@@ -41,9 +41,9 @@ def _key_time(row: _Row) -> float | None:
     return sum(parts) if parts else None
 
 
-def _millimetres(row: _Row, which: str) -> float | None:
-    metres = row['detail']['summary'][f'motion_error_{which}_m']
-    return None if metres is None else 1000 * metres
+def _millimeters(row: _Row, which: str) -> float | None:
+    meters = row['detail']['summary'][f'motion_error_{which}_m']
+    return None if meters is None else 1000 * meters
 
 
 def means(results: dict) -> list[dict]:

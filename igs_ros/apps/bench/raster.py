@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPU time of the CPU rasteriser beside a yardstick: gsplat's torch projection and SH.
+"""CPU time of the CPU rasterizer beside a yardstick: gsplat's torch projection and SH.
 
 Everything on one thread, in milliseconds of process time (the wall clock means nothing on a
 shared machine), median after warm-up. The yardstick runs interleaved with the size that it is
@@ -149,8 +149,8 @@ def _yardstick(scene, camera):
 
     def task():
         positions, depths, conics = _project(scene, camera)
-        colours = (_spherical_harmonics(1, scene.means, scene.sh) + 0.5).clamp_min(0)
-        outputs = (positions, depths, conics, colours)
+        colors = (_spherical_harmonics(1, scene.means, scene.sh) + 0.5).clamp_min(0)
+        outputs = (positions, depths, conics, colors)
         used = (scene.means, scene.quats, scene.scales, scene.sh)
         torch.autograd.grad(outputs, used, [torch.ones_like(value) for value in outputs])
     return task
@@ -158,7 +158,7 @@ def _yardstick(scene, camera):
 
 @torch.no_grad()
 def contributing(scene: GaussianScene, camera: Camera) -> float:
-    """Mean number of splats that add to a pixel, counted without the rasteriser."""
+    """Mean number of splats that add to a pixel, counted without the rasterizer."""
     positions, depths, conics = (value.numpy() for value in _project(scene, camera))
     opacities = scene.opacities.detach().numpy()
     order = np.argsort(depths, kind='stable')
@@ -184,7 +184,7 @@ def contributing(scene: GaussianScene, camera: Camera) -> float:
 
 def print_table(results: dict) -> None:
     """The figures of `run`, for people."""
-    table = Table(title=f'CPU rasteriser, CPU-ms, one thread, {results["machine"]}')
+    table = Table(title=f'CPU rasterizer, CPU-ms, one thread, {results["machine"]}')
     for heading in ('Gaussians', 'picture', 'forward', 'forward + backward'):
         table.add_column(heading, justify='right')
     for row in results['rows']:

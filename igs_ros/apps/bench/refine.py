@@ -73,7 +73,7 @@ def run(plan: Plan) -> dict:
     on_gpu = rasterizer.device.type == 'cuda'
     plan = _filled(plan, on_gpu)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the rasteriser has threads of its own
+    torch.set_num_threads(1)  # the rasterizer has threads of its own
     try:
         return _measured(plan, rasterizer, on_gpu)
     finally:
@@ -155,7 +155,7 @@ def _parts(case: _Case, camera: Camera, target: Target,
            rasterizer: Rasterizer) -> dict[str, Callable[[], object]]:
     """What is timed of a case, in the order of an iteration; `iteration` is all but densify.
 
-    `loss` comes with its gradient by the picture, `backward` is the rasteriser's.
+    `loss` comes with its gradient by the picture, `backward` is the rasterizer's.
     """
     state = {}
     leaves = [getattr(case.scene, name) for name in ATTRIBUTES]

@@ -20,7 +20,7 @@ from igs_ros.io.recordings.recording import frame_range
 
 @dataclass(frozen=True)
 class BenchRaster:
-    """Time the CPU rasteriser against gsplat's torch projection and SH, in one run."""
+    """Time the CPU rasterizer against gsplat's torch projection and SH, in one run."""
 
     json: bool = False
     """Print the figures as JSON instead of the table."""
@@ -151,7 +151,7 @@ class BenchFaults:
     faults: tuple[str, ...] = ()
     """Which faults; none given = all. The table says what each one is."""
     other: Path | None = None
-    """Recording that is the other scene; without, the pictures upside down in other colours."""
+    """Recording that is the other scene; without, the pictures upside down in other colors."""
     test_view: str | None = None
     """The unseen camera; without, the one that the recording holds out."""
     frames: str = '0:'
@@ -184,7 +184,7 @@ class BenchMotion:
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Where to compute."""
     threads: int = 1
-    """Threads of the rasteriser and of agm, on a CPU."""
+    """Threads of the rasterizer and of agm, on a CPU."""
     compile: bool = False
     """Compile agm first."""
     gaussians: int = 0
@@ -213,7 +213,7 @@ class BenchRefine:
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Where to compute."""
     threads: int = 1
-    """Threads of the rasteriser, on a CPU."""
+    """Threads of the rasterizer, on a CPU."""
     gaussians: int = 0
     """Gaussians of the scene, 0 = 150,000 on CUDA, 30,000 on a CPU."""
     width: int = 0
@@ -237,7 +237,7 @@ class BenchRefine:
 
 @dataclass(frozen=True)
 class BenchNeighbors:
-    """Time farthest point sampling and nearest neighbours, by all that can do it here."""
+    """Time farthest point sampling and nearest neighbors, by all that can do it here."""
 
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """cpu leaves a GPU out."""

@@ -24,8 +24,8 @@ _NO_GPU = 'not needed without a CUDA GPU'
 _NEEDED = (
     ('torch', 'tensors', 'pip install torch'),
     ('numba', 'compiled kernels', 'pip install numba'),
-    ('igs_ros.vision.neighbors_host', 'CPU rasteriser: kernels', 'see numba'),
-    ('scipy', 'neighbours', 'pip install scipy'),
+    ('igs_ros.vision.neighbors_host', 'CPU rasterizer: kernels', 'see numba'),
+    ('scipy', 'neighbors', 'pip install scipy'),
     ('cv2', 'pictures, optical flow', 'pip install opencv-python-headless'),
     ('simplejpeg', 'JPEG pictures', 'pip install simplejpeg'),
     ('av', 'video files', 'pip install av'),
@@ -35,7 +35,7 @@ _NEEDED = (
 _EXTRA = (('fpsample', 'fast anchor sampling',
            'slower sampling is used; pip install fpsample==0.3.3'),)
 _EXTRA_GPU = (
-    ('gsplat', 'GPU rasteriser', "the CPU draws; pip install '.[cuda]'"),
+    ('gsplat', 'GPU rasterizer', "the CPU draws; pip install '.[cuda]'"),
     ('torch_cluster', 'anchors on a GPU',
      'plain torch is used, slower; pip install torch-cluster'))
 _CUDA = 'igs_ros.render.choose/cuda'
@@ -64,7 +64,7 @@ class Check:
         rows = [_row(looks, *part, needed=part in _NEEDED) if has_gpu or part not in _EXTRA_GPU
                 else (None, part[1], _NO_GPU) for part in parts]
         if self.device == 'cuda':
-            rows.append(_row(looks, _CUDA, 'rasteriser on the GPU', 'see above', needed=True))
+            rows.append(_row(looks, _CUDA, 'rasterizer on the GPU', 'see above', needed=True))
         rows += [*_ros({part: looks[part] for part in ROS}),
                  *(_weights(self.weights) if self.weights else ())]
         _print(rows)

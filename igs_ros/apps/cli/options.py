@@ -38,7 +38,7 @@ class SceneOptions:
     key_interval: Annotated[int | None, _of('key_interval')] = None
     """A key frame every so many frames; 0 = a frozen first scene."""
     refine_iterations: Annotated[int | None, _of('refine.iterations')] = None
-    """Optimisation steps per key frame."""
+    """Optimization steps per key frame."""
     max_gaussians: Annotated[int | None, _of('max_gaussians')] = None
     """Bound of the scene at all times."""
     sh_degree: Annotated[int | None, _of('sh_degree')] = None
@@ -46,25 +46,25 @@ class SceneOptions:
     bootstrap: Annotated[str | None, _of('bootstrap.method',
                                          metavar='auto|depth|points|images|PATH')] = None
     """Where the first scene comes from; PATH is a 3DGS PLY."""
-    optimise_ply: bool = False
-    """Optimise a scene from a PLY as well; else it is taken as it is."""
+    optimize_ply: bool = False
+    """Optimize a scene from a PLY as well; else it is taken as it is."""
     bootstrap_iterations: Annotated[int | None, _of('bootstrap.iterations')] = None
-    """Optimisation steps of the first scene."""
+    """Optimization steps of the first scene."""
     bootstrap_seconds: Annotated[float | None, _of('bootstrap.seconds')] = None
     """Wall-clock cap of the first scene in s, 0 = none."""
     device: Annotated[Literal['auto', 'cpu', 'cuda'] | None, _of('device')] = None
     """Where to compute."""
     threads: Annotated[int | None, _of('threads')] = None
-    """Threads of the CPU rasteriser; results do not depend on it."""
+    """Threads of the CPU rasterizer; results do not depend on it."""
     seed: Annotated[int | None, _of('seed')] = None
     """Seed of everything random."""
 
     def config(self) -> Config:
         """The full configuration; raises `InputError` for values that cannot work."""
         given = {SETTINGS.get(name, name): value for name, value in vars(self).items()
-                 if name not in ('preset', 'set', 'optimise_ply') and value is not None}
-        if self.optimise_ply:
-            given['bootstrap.optimise_ply'] = True
+                 if name not in ('preset', 'set', 'optimize_ply') and value is not None}
+        if self.optimize_ply:
+            given['bootstrap.optimize_ply'] = True
         chosen = with_settings(preset(self.preset), given, 'option')
         return checked(with_settings(chosen, assigned(self.set), '--set'))
 

@@ -82,13 +82,13 @@ def rendered_motion(rasterizer: Rasterizer, before: GaussianScene, after: Gaussi
                     camera: Camera) -> np.ndarray:
     """[H, W, 3] float64 m: displacement between two scenes of the surface that `camera` sees.
 
-    The Gaussians of `before` are drawn with their displacements for colours.
+    The Gaussians of `before` are drawn with their displacements for colors.
     """
     shifts = after.means - before.means
     largest = float(shifts.abs().max()) if len(shifts) else 0.0
     if largest == 0:
         return np.zeros((camera.height, camera.width, 3))
-    # colours are 0.5 + SH and not below 0: half of the largest shift to each side fits
+    # colors are 0.5 + SH and not below 0: half of the largest shift to each side fits
     colored = before.replaced(sh=shifts[:, None] * (0.5 / largest / SH_C0))
     drawn = rasterizer.render(colored, camera)
     alpha = drawn.alpha.double().cpu().numpy()[..., None]

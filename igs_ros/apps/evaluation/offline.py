@@ -46,7 +46,7 @@ from igs_ros.vision import metrics
 from igs_ros.vision.preparer import Preparer
 
 log = logging.getLogger(__name__)
-WORLD_FRAME = 'map'  # only its length counts here: it is part of the serialised message
+WORLD_FRAME = 'map'  # only its length counts here: it is part of the serialized message
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class Judge:
 
 
 def state_bytes(snapshot: Snapshot, kind: str) -> int:
-    """Size of the serialised message of a frame: GaussianCloud at keys, else GaussianUpdate."""
+    """Size of the serialized message of a frame: GaussianCloud at keys, else GaussianUpdate."""
     if kind == 'key':
         return serialized_size(key_arrays(snapshot.key), WORLD_FRAME)
     return serialized_size(update_arrays(snapshot.key, snapshot.scene), WORLD_FRAME)

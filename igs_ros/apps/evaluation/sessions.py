@@ -121,7 +121,7 @@ class LockstepSession:
 
     @property
     def rasterizer(self) -> Rasterizer:
-        """The rasteriser of the pipeline."""
+        """The rasterizer of the pipeline."""
         return self._pipeline.stages.rasterizer
 
     @property
@@ -200,7 +200,7 @@ class LiveSession:
 
     @property
     def rasterizer(self) -> Rasterizer:
-        """The rasteriser of views."""
+        """The rasterizer of views."""
         return self._live.rasterizer
 
     @property

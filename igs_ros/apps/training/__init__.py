@@ -6,5 +6,5 @@
     models.py    what can be trained; agm.py, agm_small.py
     trainer.py   the loop; step.py, order.py, validation.py, checkpoint.py, journal.py
 
-Losses, optimiser and schedule are the published ones (reference/igs_reference.md 6).
+Losses, optimizer and schedule are the published ones (reference/igs_reference.md 6).
 """

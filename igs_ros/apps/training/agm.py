@@ -2,7 +2,7 @@
 """AGM-Net under training: the same inputs as in `igs_ros.stages.motion.agm.model`, with gradients.
 
 The flow backbone stays frozen, as published. Depth comes from drawing the key: the published
-training reads pictures of it, which hold the same to a millimetre.
+training reads pictures of it, which hold the same to a millimeter.
 """
 from __future__ import annotations
 

@@ -163,12 +163,12 @@ class TrainableAgmSmall:
         goal = sample.key_scene.means.to(scene.device) + true
         camera = sample.cameras[sample.input_views[0]]
         forward = torch.from_numpy(camera.camera_from_world[2].copy()).to(goal)
-        per_metre = camera.K[0, 0] / (plain.means @ forward[:3] + forward[3]).clamp_min(1e-3)
-        rows = torch.isfinite(goal).all(1) & ((true.norm(dim=1) * per_metre) > 0.5)
+        per_meter = camera.K[0, 0] / (plain.means @ forward[:3] + forward[3]).clamp_min(1e-3)
+        rows = torch.isfinite(goal).all(1) & ((true.norm(dim=1) * per_meter) > 0.5)
         if not rows.any():
             return []
         # only known rows: the gradient of a distance to NaN is NaN, whatever its weight
-        off = [((at.means[rows] - goal[rows]).norm(dim=1) * per_metre[rows]).clamp_max(_FAR_PX)
+        off = [((at.means[rows] - goal[rows]).norm(dim=1) * per_meter[rows]).clamp_max(_FAR_PX)
                for at in (scene, plain)]
         return [(off[0] - off[1]).mean()]
 

@@ -121,7 +121,7 @@ class TrainConfig:
     epochs: int = 30
     """Passes over all samples."""
     steps: int = 0
-    """Optimiser steps; 0 = as many as `epochs` take, 22500 where samples have no end (published:
+    """Optimizer steps; 0 = as many as `epochs` take, 22500 where samples have no end (published:
     30 passes over 12000 pairs, 16 per step)."""
     batch: int = 4
     """Samples per step and process."""
@@ -142,7 +142,7 @@ class TrainConfig:
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Where to compute."""
     threads: int = 1
-    """Threads of torch and of the CPU rasteriser, per process; results do not depend on the
+    """Threads of torch and of the CPU rasterizer, per process; results do not depend on the
     latter."""
     workers: int = 1
     """Threads that get samples ready ahead; 0 = each when it is needed."""

@@ -163,7 +163,7 @@ def write_index(folder: Path, index: Mapping) -> None:
 
 
 def camera_entries(cameras: Mapping[str, Camera]) -> list[dict]:
-    """The list `cameras` of the index: as in a rig.json, pixel centres at +0.5."""
+    """The list `cameras` of the index: as in a rig.json, pixel centers at +0.5."""
     return [{'name': camera.name, 'width': camera.width, 'height': camera.height,
              'K': camera.K.tolist(), 'world_to_camera': camera.camera_from_world.tolist()}
             for camera in cameras.values()]

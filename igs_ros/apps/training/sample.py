@@ -32,7 +32,7 @@ class Sample:
     loss_views: tuple[str, ...]  # drawn and compared; may contain input views
     box: np.ndarray | None = None  # [2, 3] m, world: what may move; None = not known
     displacements: np.ndarray | None = None  # [T, N, 3] float32 m, true; None = not known
-    # [2, 3] float32 gain and offset by channel: what a camera makes of the key's colours; one
+    # [2, 3] float32 gain and offset by channel: what a camera makes of the key's colors; one
     # that is not named records them as they are (igs_ros.render.exposure)
     exposures: Mapping[str, np.ndarray] = field(default_factory=dict)
 

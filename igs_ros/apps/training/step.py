@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a sample to its loss: network, rasteriser and comparison as one module.
+"""From a sample to its loss: network, rasterizer and comparison as one module.
 
 One module, because several processes share gradients through its `forward`.
 """
@@ -30,7 +30,7 @@ class LossOfSample(nn.Module):
 
     def forward(self, sample: Sample, targets: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its terms by name, scalars; `targets` index the sample's pictures."""
-        # networks know themselves what may be computed in half precision; geometry and colours
+        # networks know themselves what may be computed in half precision; geometry and colors
         # may not
         with torch.autocast(self._rasterizer.device.type, enabled=False):
             moved = self._model.predict(sample, targets)

@@ -139,7 +139,7 @@ class Trainer:
         return order.in_order(self._train, wanted, self.config.workers)
 
     def _step(self, batch: Sequence[tuple[int, Sample]], stop) -> tuple[dict[str, float], bool]:
-        """One optimiser step; means over the samples of all processes, and whether one of these
+        """One optimizer step; means over the samples of all processes, and whether one of these
         is to stop.
         """
         config = self.config
@@ -244,7 +244,7 @@ def _with_precision(config: TrainConfig) -> TrainConfig:
 
 
 def _steps(config: TrainConfig, samples: int | None, processes: int) -> int:
-    """Optimiser steps of the whole run."""
+    """Optimizer steps of the whole run."""
     if config.steps or samples is None:
         return config.steps or ENDLESS_STEPS
     return max(1, config.epochs * samples // (config.batch * processes))

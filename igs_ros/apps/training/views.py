@@ -12,7 +12,7 @@ from igs_ros.vision.flow import spread_views
 
 
 def grouped(cameras: Mapping[str, Camera], count: int) -> list[tuple[str, ...]]:
-    """The rig in `count` groups of neighbours (fewer where there are fewer cameras).
+    """The rig in `count` groups of neighbors (fewer where there are fewer cameras).
 
     Each camera joins the nearest, by position, of `count` cameras that are spread over the rig.
     One random camera of each group sees the scene from all sides.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PLY files: Gaussian scenes as 3DGS writes them, and coloured points.
+"""PLY files: Gaussian scenes as 3DGS writes them, and colored points.
 
 A 3DGS PLY holds, per vertex, x y z, f_dc_0..2, f_rest_* (channel-major: all red coefficients,
-then green, then blue), opacity (logit), scale_0..2 (log of metres), rot_0..3 (wxyz, not
+then green, then blue), opacity (logit), scale_0..2 (log of meters), rot_0..3 (wxyz, not
 necessarily unit) and, where Mip-Splatting or RaDe-GS trained it, filter_3D (m), the width of a
 smoothing filter that has to be baked into scales and opacities (igs_reference, section 5.1).
 """
@@ -40,7 +40,7 @@ OPACITY_RANGE = (1e-30, 1 - 2.0 ** -25)
 def read_scene(path: str | Path) -> GaussianScene:
     """The Gaussians of a 3DGS PLY, natural values, filter_3D baked, quaternions unit.
 
-    Positions and scales keep the unit of the file (metres expected). Raises `InputError` naming
+    Positions and scales keep the unit of the file (meters expected). Raises `InputError` naming
     the file and the field when it is no PLY, fields are missing, f_rest has a count of no SH
     degree, or values are not finite.
     """
@@ -87,23 +87,23 @@ def write_scene(path: str | Path, scene: GaussianScene) -> None:
 
 
 def read_points(path: str | Path) -> Points:
-    """Coloured points: x y z (m) and uchar red green blue.
+    """Colored points: x y z (m) and uchar red green blue.
 
     Raises `InputError` naming the file and the field when they are missing or not finite.
     """
     vertices = _vertices(path)
-    _require(path, vertices, (*POSITION, *COLOR), 'coloured points')
+    _require(path, vertices, (*POSITION, *COLOR), 'colored points')
     for name in COLOR:
         if vertices[name].dtype != np.uint8:
             raise InputError(f"{path}: field '{name}' is {vertices[name].dtype}; expected uchar "
-                             f'0..255. Export the points with 8-bit colours.')
+                             f'0..255. Export the points with 8-bit colors.')
     xyz = _columns(path, vertices, POSITION).astype(np.float32)
     rgb = np.stack([vertices[name] for name in COLOR], 1)
     return checked_points(Points(xyz, rgb), str(path))
 
 
 def write_points(path: str | Path, points: Points) -> None:
-    """Write coloured points as a binary PLY."""
+    """Write colored points as a binary PLY."""
     vertices = np.empty(len(points), dtype=[(name, '<f4') for name in POSITION]
                         + [(name, 'u1') for name in COLOR])
     for axis in range(3):
@@ -145,7 +145,7 @@ def _vertices(path) -> np.ndarray:
         if isinstance(error, InputError):
             raise
         raise InputError(f'{path}: no complete PLY file ({error_line(error)}); expected a 3DGS '
-                         f'scene or coloured points. Export it again, or copy it '
+                         f'scene or colored points. Export it again, or copy it '
                          f'again.') from error
 
 

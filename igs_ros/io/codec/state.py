@@ -31,7 +31,7 @@ UNIT_WITHIN = 1e-3  # lengths of quaternions
 
 
 def sh_terms(sh_degree: int) -> int:
-    """SH coefficients per colour channel."""
+    """SH coefficients per color channel."""
     return (sh_degree + 1) ** 2
 
 
@@ -225,7 +225,7 @@ def update_from_message(message) -> UpdateArrays:
 
 
 def serialized_size(state: KeyArrays | UpdateArrays, frame_id: str) -> int:
-    """Bytes of the serialised ROS message (CDR), without making one."""
+    """Bytes of the serialized ROS message (CDR), without making one."""
     # Encapsulation 4, stamp 8, string length 4; alignment counts from behind the encapsulation.
     at = 8 + 4 + len(frame_id.encode()) + 1
     for name, value in state.fields().items():

@@ -3,7 +3,7 @@
 
 A model is one static frame set with a camera per image. Where `images` holds one folder per
 camera (image names like cam00/000.png), the folders are cameras and their files are frames; the
-pose of a camera is that of its registered image. COLMAP, too, has pixel centres at +0.5.
+pose of a camera is that of its registered image. COLMAP, too, has pixel centers at +0.5.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MODELS = {0: ('SIMPLE_PINHOLE', 3), 1: ('PINHOLE', 4), 2: ('SIMPLE_RADIAL', 4), 
           4: ('OPENCV', 8)}
 OTHER_MODELS = {5: 'OPENCV_FISHEYE', 6: 'FULL_OPENCV', 7: 'FOV', 8: 'SIMPLE_RADIAL_FISHEYE',
                 9: 'RADIAL_FISHEYE', 10: 'THIN_PRISM_FISHEYE', 11: 'RAD_TAN_THIN_PRISM_FISHEYE'}
-SAME_PLACE = 1e-3  # poses of one camera that differ by less, in metres or radians, are one
+SAME_PLACE = 1e-3  # poses of one camera that differ by less, in meters or radians, are one
 
 
 @dataclass(frozen=True, eq=False)

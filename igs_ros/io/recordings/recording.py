@@ -44,7 +44,7 @@ class Recording:
         return round(index * 1e9 / self.rate_hz)
 
     def points(self) -> Points | None:
-        """Coloured points of the first frame, where the recording has them.
+        """Colored points of the first frame, where the recording has them.
 
         Raises `InputError` when their file cannot be read.
         """

@@ -133,9 +133,9 @@ def _depths(rig: dict, folder: Path) -> dict[str, DepthSource]:
     """The depth pictures of the cameras that declare some."""
     scale = _number(rig.get('depth_scale', 0.001), f'{folder / MARKER}: depth_scale')
     if not 0 < scale <= 1000:
-        raise InputError(f'{folder / MARKER}: depth_scale {scale}; expected metres per unit of '
+        raise InputError(f'{folder / MARKER}: depth_scale {scale}; expected meters per unit of '
                          f'the depth pictures, above 0 and at most 1000, such as 0.001 for '
-                         f'millimetres.')
+                         f'millimeters.')
     return {entry['name']: depth_folder(_present(folder, entry, 'depth'), scale)
             for entry in rig['cameras'] if 'depth' in entry}
 

@@ -58,14 +58,14 @@ class DepthSource:
 
     path: Path  # the folder
     files: Sequence[Path]
-    metres_per_unit: float
+    meters_per_unit: float
 
     def picture(self, index: int) -> EncodedDepth | None:
         """That of frame `index`, read but not decoded; None where the files have ended."""
         if index >= len(self.files):
             return None
         return EncodedDepth(_bytes(self.files[index]), str(self.files[index]),
-                            self.metres_per_unit)
+                            self.meters_per_unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +97,13 @@ class VideoSource:
                 if frame is None:
                     return
                 if index >= first and (index - first) % step == 0:
-                    # bicubic chroma, as OpenCV and ffmpeg do; a file without a colour tag
+                    # bicubic chroma, as OpenCV and ffmpeg do; a file without a color tag
                     # counts as BT.601 limited range there and here
                     yield RawPicture(frame.to_ndarray(format='rgb24',
                                                       interpolation=Interpolation.BICUBIC))
 
 
-def depth_folder(path: Path, metres_per_unit: float) -> DepthSource:
+def depth_folder(path: Path, meters_per_unit: float) -> DepthSource:
     """The PNG files of a folder, sorted by name; `InputError` where there are none."""
     there = path.iterdir() if path.is_dir() else ()
     files = sorted(file for file in there
@@ -111,7 +111,7 @@ def depth_folder(path: Path, metres_per_unit: float) -> DepthSource:
     if not files:
         raise InputError(f'{path}: no folder of PNG files; expected depth pictures, 16 bits per '
                          f'pixel. Check the recording.')
-    return DepthSource(path, files, metres_per_unit)
+    return DepthSource(path, files, meters_per_unit)
 
 
 def image_folder(path: Path, rate_hz: float | None = None) -> ImageSource:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which Gaussians touch which tiles, front to back.
 
-A pair (Gaussian, tile) is made exactly where the outline alpha = 1/255 reaches a pixel centre of
+A pair (Gaussian, tile) is made exactly where the outline alpha = 1/255 reaches a pixel center of
 the tile. The outline is the ellipse
 
     |y - SLOPE dx| <= HALF_HEIGHT sqrt(EXTENT_X^2 - dx^2),  dx = x - mean_x, y from mean_y,

@@ -33,7 +33,7 @@ class Shot:
     view: np.ndarray  # [4, 4] float32 camera_from_world
     lens: np.ndarray  # [8] float32, entries as named in cpu_project.py
     limits: np.ndarray  # [3] float32 near, far, eps2d
-    center: np.ndarray  # [3] float32 camera centre, world
+    center: np.ndarray  # [3] float32 camera center, world
     background: np.ndarray  # [3] float32
     tiles: np.ndarray  # [tiles] bool, those to draw
     tiles_before: np.ndarray  # [tile rows + 1, tile columns + 1] int32, see cpu_bins.py
@@ -114,7 +114,7 @@ def _bin(run, shot: Shot, records, spans, most_pairs) -> Bins:
     first_entry = np.zeros(len(order) + 1, np.int64)
     np.cumsum(most_pairs[order], out=first_entry[1:])
     if first_entry[-1] > MAX_PAIRS:
-        raise InputError(f'rasteriser: {len(order)} Gaussians cover {first_entry[-1]} image '
+        raise InputError(f'rasterizer: {len(order)} Gaussians cover {first_entry[-1]} image '
                          f'tiles; expected at most {MAX_PAIRS}. Limit the size of the Gaussians.')
     entries = np.empty((first_entry[-1], 2), np.int32)
     pair_count = np.zeros(len(records), np.int64)

@@ -97,7 +97,7 @@ def _to_camera(means, i, view):
 def _screen_rows(local, view, lens):
     """Rows of J W, and the slopes x/z, y/z at which J is taken.
 
-    Far outside the image the linearisation degenerates, so the slopes stop 30 % of half the image
+    Far outside the image the linearization degenerates, so the slopes stop 30 % of half the image
     size beyond its border (as gsplat does); the mean itself is not moved.
     """
     inverse_z = ONE / local[2]
@@ -131,7 +131,7 @@ def _write_outline(record, span, cov_uu, cov_uv, cov_vv, determinant):
 @njit(**STRICT)
 def project(start, stop, means, quats, scales, opacities, view, lens, limits, antialiased,
             width, height, tile_sums, records, spans, most_pairs):
-    """Fill `records` (all but the colour) and `spans` for the Gaussians start..stop.
+    """Fill `records` (all but the color) and `spans` for the Gaussians start..stop.
 
     view [4, 4] camera_from_world; lens [8] as the entry names above; limits [3] near, far, eps2d.
     tile_sums: `tiles_before` of the tiles to draw.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU rasteriser: numba kernels on a pool of threads, one autograd function.
+"""The CPU rasterizer: numba kernels on a pool of threads, one autograd function.
 
 Stages of a picture (cpu_picture.py): project and shade (cpu_project.py, cpu_sh.py), bin
 (cpu_bins.py), composite (cpu_tiles.py). Work is cut into pieces that do not depend on the number
@@ -57,7 +57,7 @@ class CpuRasterizer:
 
     def __init__(self, threads: int = 2, constants: RasterConstants = GSPLAT_1_5):
         if threads < 1:
-            raise InputError(f'rasteriser: {threads} threads; expected at least 1.')
+            raise InputError(f'rasterizer: {threads} threads; expected at least 1.')
         self.device = torch.device('cpu')
         self.threads = threads
         self.constants = constants

@@ -14,7 +14,7 @@ from igs_ros.render.tiles import TILE
 PIXELS = TILE * TILE
 
 # records [N, 12]: what the compositing kernels read
-MEAN_X, MEAN_Y = 0, 1  # px, pixel centres at +0.5
+MEAN_X, MEAN_Y = 0, 1  # px, pixel centers at +0.5
 CONIC_XX, CONIC_XY, CONIC_YY = 2, 3, 4  # inverse of the blurred 2D covariance, 1/px^2
 OPACITY = 5  # times the antialiasing compensation; 0 = not drawn
 RED, GREEN, BLUE = 6, 7, 8  # not negative
@@ -31,7 +31,7 @@ SPAN = 5
 
 # pairs [P, 3] int32, by tile, near to far
 GAUSSIAN = 0
-SLOT = 1  # where the pair keeps its gradient row, so that those of one Gaussian are neighbours
+SLOT = 1  # where the pair keeps its gradient row, so that those of one Gaussian are neighbors
 BLOCKS = 2  # which blocks of the tile the outline reaches, see `BLOCK`
 PAIR = 3
 

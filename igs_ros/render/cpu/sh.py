@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Colour from spherical harmonics, and its gradient.
+"""Color from spherical harmonics, and its gradient.
 
 Real basis up to degree 3 in the order and with the signs of 3DGS; polynomials as in Sloan,
 "Efficient Spherical Harmonic Evaluation" (JCGT 2013), for the unit direction from the camera to
-the Gaussian. colour = max(0, sum_k basis_k sh_k + 0.5).
+the Gaussian. color = max(0, sum_k basis_k sh_k + 0.5).
 """
 import math
 
@@ -70,7 +70,7 @@ def _direction_gradient(degree, x, y, z, w):
 
 @njit(**STRICT)
 def _direction(means, i, center):
-    """Unit direction from the camera centre to Gaussian i, and 1 / distance."""
+    """Unit direction from the camera center to Gaussian i, and 1 / distance."""
     x, y, z = means[i, 0] - center[0], means[i, 1] - center[1], means[i, 2] - center[2]
     inverse = ONE / math.sqrt(x * x + y * y + z * z)
     return x * inverse, y * inverse, z * inverse, inverse
@@ -78,7 +78,7 @@ def _direction(means, i, center):
 
 @njit(**STRICT)
 def shade(start, stop, means, sh, center, degree, records):
-    """Write the colours of the Gaussians start..stop that are drawn; sh [N, K, 3], center [3]."""
+    """Write the colors of the Gaussians start..stop that are drawn; sh [N, K, 3], center [3]."""
     basis = np.empty(16, np.float32)
     terms = (degree + 1) * (degree + 1)
     for i in range(start, stop):
@@ -104,7 +104,7 @@ def shade_backward(start, stop, means, sh, center, degree, records, sums, grad_s
             continue
         x, y, z, inverse = _direction(means, i, center)
         _basis(degree, x, y, z, basis)
-        # a colour that was raised to 0 passes no gradient
+        # a color that was raised to 0 passes no gradient
         red = sums[i, at.GRAD_RED] if records[i, at.RED] > ZERO else ZERO
         green = sums[i, at.GRAD_GREEN] if records[i, at.GREEN] > ZERO else ZERO
         blue = sums[i, at.GRAD_BLUE] if records[i, at.BLUE] > ZERO else ZERO

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compositing of tiles, front to back, and its gradient, back to front.
 
-For pixel p and the Gaussians k of its tile in depth order (d = mean - pixel centre):
+For pixel p and the Gaussians k of its tile in depth order (d = mean - pixel center):
 
     sigma = (xx dx^2 + yy dy^2) / 2 + xy dx dy,   alpha = min(max_alpha, opacity exp(-sigma)),
-    weight = alpha T,   T <- T (1 - alpha),       colour = sum weight c + T background.
+    weight = alpha T,   T <- T (1 - alpha),       color = sum weight c + T background.
 
 Alpha below 1/255 is skipped. A Gaussian that would bring T to stop_transmittance or below is not
 added, and the pixel is finished.
 
-Back to front, with v = dL/d(colour, depth) of a pixel and c the Gaussian's values:
+Back to front, with v = dL/d(color, depth) of a pixel and c the Gaussian's values:
 
     dL/dalpha = T (c . v) - behind / (1 - alpha),   G = dL/dsigma = -opacity exp(-sigma) dL/dalpha,
 
@@ -44,7 +44,7 @@ CHECK_EVERY = 8  # Gaussians between two looks at whether all pixels of a tile a
 # (|T| is the result, no branch needed); LAST is the position in the tile of the last Gaussian
 # that was added, -1: none.
 T, LAST, DEPTH, RED, GREEN, BLUE = (np.uint64(PIXELS * plane) for plane in range(6))
-BEHIND = np.uint64(PIXELS * 6)  # backward only; there DEPTH and the colours hold dL/d(value)
+BEHIND = np.uint64(PIXELS * 6)  # backward only; there DEPTH and the colors hold dL/d(value)
 FORWARD_PLANES, BACKWARD_PLANES = 6, 7
 
 # Rows of `sums`, [rows, BLOCK] flat: per pixel of a block. G of half a tile, then the totals in
@@ -74,7 +74,7 @@ def _pixel(row, column):
 
 @njit(inline='always', **FAST)
 def _blend(record, position, blocks, left, top, max_alpha, stop, with_depth, state):
-    """Add one Gaussian to the pixels of a tile whose first pixel centre is (left, top)."""
+    """Add one Gaussian to the pixels of a tile whose first pixel center is (left, top)."""
     half_xx, xy = HALF * record[at.CONIC_XX], record[at.CONIC_XY]
     half_yy, opacity = HALF * record[at.CONIC_YY], record[at.OPACITY]
     c_red, c_green, c_blue = record[at.RED], record[at.GREEN], record[at.BLUE]

@@ -16,8 +16,8 @@ from igs_ros.vision.stereo import DepthMap, agreeing, known_points
 
 _SAME_SURFACE = 0.04  # relative difference of depth below which a point covers a pixel
 _SEARCH_STEPS = 12  # bisections of the spacing; the count is then within a few per cent
-_NEIGHBOUR_SHARE = 0.7  # of the points in holes, lie near the depth of the hole's border
-_NEIGHBOUR_SPREAD = 0.1  # relative depth noise of those
+_NEIGHBOR_SHARE = 0.7  # of the points in holes, lie near the depth of the hole's border
+_NEIGHBOR_SPREAD = 0.1  # relative depth noise of those
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,17 +65,17 @@ def _surface(image: np.ndarray, found: DepthMap) -> _Surface:
     order = np.argsort(-found.score.ravel()[flat], kind='stable')
     points, flat = points[order], flat[order]
     pixels = np.stack([flat % found.camera.width, flat // found.camera.width], 1)
-    return _Surface(found, points, _colours(image, found).reshape(-1, 3)[flat], pixels)
+    return _Surface(found, points, _colors(image, found).reshape(-1, 3)[flat], pixels)
 
 
-def _colours(image: np.ndarray, found: DepthMap) -> np.ndarray:
+def _colors(image: np.ndarray, found: DepthMap) -> np.ndarray:
     """[h, w, 3] uint8: the picture at the size of its depth map."""
     size = (found.camera.width, found.camera.height)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _cover(surfaces: list[_Surface], side: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points [P, 3] and colours [P, 3] with about one point per square of `side` px."""
+    """Points [P, 3] and colors [P, 3] with about one point per square of `side` px."""
     xyz, rgb = [np.zeros((0, 3))], [np.zeros((0, 3), np.uint8)]
     for surface in surfaces:
         camera = surface.found.camera
@@ -113,12 +113,12 @@ def hole_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap], 
         flat = rng.choice(holes[name], count, replace=False)
         depth = 1 / rng.uniform(1 / limits[1], 1 / limits[0], count)
         beside = _border_depth(found.depth).ravel()[flat]
-        use = np.isfinite(beside) & (rng.random(count) < _NEIGHBOUR_SHARE)
-        noise = np.exp(rng.normal(0, _NEIGHBOUR_SPREAD, count))
+        use = np.isfinite(beside) & (rng.random(count) < _NEIGHBOR_SHARE)
+        noise = np.exp(rng.normal(0, _NEIGHBOR_SPREAD, count))
         depth = np.where(use, beside * noise, depth)
         grid = pixel_grid(found.camera).reshape(-1, 2)
         xyz.append(found.camera.unproject(grid[flat], depth))
-        rgb.append(_colours(images[name], found).reshape(-1, 3)[flat])
+        rgb.append(_colors(images[name], found).reshape(-1, 3)[flat])
     return Points(np.concatenate(xyz).astype(np.float32), np.concatenate(rgb))
 
 

@@ -11,7 +11,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.frames import DepthPicture
 from igs_ros.vision.stereo import DepthMap
 
-_JUMP = 0.05  # relative step to a neighbouring pixel beyond which a depth is of an edge
+_JUMP = 0.05  # relative step to a neighboring pixel beyond which a depth is of an edge
 
 
 def depth_maps(depths: Mapping[str, DepthPicture], cameras: Mapping[str, Camera]

@@ -28,7 +28,7 @@ from igs_ros.stages.bootstrap.fitting import Fitted, Watch, fit
 from igs_ros.stages.bootstrap.seeds import scene_from_points, seed_points
 
 log = logging.getLogger(__name__)
-# Initial standard deviation in distances to the neighbours: at 1 some 30 splats cover a pixel,
+# Initial standard deviation in distances to the neighbors: at 1 some 30 splats cover a pixel,
 # which costs twice the time per iteration and starts blurred.
 _SIZE = 0.6
 _MISSING = {
@@ -56,7 +56,7 @@ class BootstrapReport:
 
 @dataclass(frozen=True, eq=False)
 class FirstScene:
-    """The first key scene, in the colours of the mean camera."""
+    """The first key scene, in the colors of the mean camera."""
 
     scene: GaussianScene
     report: BootstrapReport
@@ -72,17 +72,17 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
 
     method: auto (the first of the following that the recording has), depth (pictures of depth
     cameras, with the points if there are some), points, images, or the path of a 3DGS PLY, which
-    is taken as it is unless `config.bootstrap.optimise_ply`. frame_set: prepared;
+    is taken as it is unless `config.bootstrap.optimize_ply`. frame_set: prepared;
     cameras: working cameras that train. progress: called with a stage for people and its share
-    done, 0..1. watch: looks at the scene while it is optimised; clock: s, of the cap of time.
+    done, 0..1. watch: looks at the scene while it is optimized; clock: s, of the cap of time.
     The same input, seed and iterations give the same bytes for any number of threads.
     Raises `InputError`: unknown method, points asked for but not given, no picture, a bad PLY, an
-    optimisation that diverged.
+    optimization that diverged.
     """
     tell = progress or (lambda stage, done: None)
     images = {name: frame_set.images[name] for name in cameras if name in frame_set.images}
     chosen = _chosen(method, points, frame_set)
-    as_it_is = chosen == 'ply' and not config.bootstrap.optimise_ply
+    as_it_is = chosen == 'ply' and not config.bootstrap.optimize_ply
     if not images and not as_it_is:
         raise InputError(f'no picture of any of the cameras {", ".join(cameras)}: expected at '
                          f'least one to make the first scene. Check the camera topics or files.')
@@ -94,7 +94,7 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
         else:
             scene = _seeded(chosen, frame_set.depths, images, cameras, points, config, tell)
         if as_it_is:
-            log.info('first scene: %d Gaussians from %s, taken as they are (optimise_ply is off)',
+            log.info('first scene: %d Gaussians from %s, taken as they are (optimize_ply is off)',
                      len(scene), method)
             fitted = Fitted(scene, 0, 'iterations', _exposures(scene, images, cameras,
                                                                rasterizer, config))
@@ -141,11 +141,11 @@ def _seeded(chosen, depths, images, cameras, points, config, tell) -> GaussianSc
 
 
 def _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock) -> Fitted:
-    """The bounded optimisation."""
+    """The bounded optimization."""
     try:
         return fit(scene, images, cameras, rasterizer, config.bootstrap,
                    max_gaussians=config.max_gaussians, seed=config.seed,
-                   progress=lambda done: tell('optimising the first scene', done),
+                   progress=lambda done: tell('optimizing the first scene', done),
                    watch=watch, clock=clock)
     except FloatingPointError as error:
         raise InputError(f'the first scene diverged: {error}; expected pictures and calibrations '

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bounded optimisation of the first scene."""
+"""The bounded optimization of the first scene."""
 from __future__ import annotations
 
 import time
@@ -66,7 +66,7 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
         rasterizer: Rasterizer, config: BootstrapConfig, *, max_gaussians: int, seed: int,
         progress: Callable[[float], None], watch: Watch | None = None,
         clock: Callable[[], float] = time.perf_counter) -> Fitted:
-    """`scene` optimised against the pictures, never above `max_gaussians`.
+    """`scene` optimized against the pictures, never above `max_gaussians`.
 
     images: uint8 RGB [H, W, 3] by camera; cameras: working cameras. The first iterations run at
     half size. `config.iterations` bounds the work, `config.seconds` (0 = none) the time that
@@ -115,7 +115,7 @@ def _drop_least(optimizer: Optimizer, rasterizer: Rasterizer, cameras: Mapping[s
 
 
 def _exposure(learner: ExposureLearner, name: str, target: Target):
-    """What camera `name` makes of drawn colours, learned from the same view; or None."""
+    """What camera `name` makes of drawn colors, learned from the same view; or None."""
     if name not in learner:
         return None
 

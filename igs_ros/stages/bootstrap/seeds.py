@@ -77,7 +77,7 @@ def _some(points: Points, count: int, seed: int) -> Points:
 def scene_from_points(points: Points, cameras: Mapping[str, Camera], *, opacity: float,
                       sh_degree: int, size: float = 1.0, largest: float = _LARGEST
                       ) -> GaussianScene:
-    """One round Gaussian per point, in its colour from all directions.
+    """One round Gaussian per point, in its color from all directions.
 
     Standard deviation: `size` times the RMS distance to the three nearest points, at most
     `largest` times that to the nearest camera (lone points would hide a picture). opacity: 0..1.

@@ -5,7 +5,7 @@
     -> Gaussians that moved, or that several views see wrong -> a few steps, one view each
 
 What motion cannot explain is mended there: fast and tumbling things, leftovers where something
-went away, shadows, highlights. Gaussians that did not move change only in colour and opacity, and
+went away, shadows, highlights. Gaussians that did not move change only in color and opacity, and
 what no picture saw change aims at what the key showed there, so that still things do not flicker.
 """
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SIGMA = 1.5  # px, blur of the error
 _FULL_STEP = 96 / 255  # error at which steps reach their full size; at half, a sixth more flicker
 _ENERGY = 0.95  # share of a view's squared error that its tiles must hold
 _SHARE = 0.6  # of the views that see a Gaussian must see it wrong (and two, where two do)
-_ENDS = 2.0  # standard deviations from the centre to where a Gaussian must be wrong as well
+_ENDS = 2.0  # standard deviations from the center to where a Gaussian must be wrong as well
 _GEOMETRY = ('means', 'quats', 'log_scales')
 
 

@@ -25,7 +25,7 @@ def make_motion(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer
            config: MotionConfig, threads: int = 1) -> MotionModel:
     """The motion model `name` for a rig of working cameras; raises `InputError`.
 
-    'auto' is the best there is for the rasteriser's device, and says once what and why. threads:
+    'auto' is the best there is for the rasterizer's device, and says once what and why. threads:
     of models that compute with torch on a CPU.
     """
     check_motion(name, config)

@@ -181,7 +181,7 @@ class GeometricFollower:
         return indices, weights, distances[:, 0]
 
     def _likeness(self, rows, others, distances, spacing) -> np.ndarray:
-        """[M, K] weights of Gaussians `others` [M, K] for `rows` [M]: near, and like in colour."""
+        """[M, K] weights of Gaussians `others` [M, K] for `rows` [M]: near, and like in color."""
         colors = np.linalg.norm(self._colors[others] - self._colors[rows][:, None], axis=2)
         exponent = np.square(distances / spacing) + np.square(colors / _COLOR_SPREAD)
         # never 0: a Gaussian far from all anchors still follows the nearest ones

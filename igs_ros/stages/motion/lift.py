@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """3-D motion of points from their 2-D motion in several views.
 
-Robust least squares per point, first alone, then tied to its neighbours, whose local rotation is
+Robust least squares per point, first alone, then tied to its neighbors, whose local rotation is
 followed (reference/cpu_core.md 6; the local rigid tie is our own addition).
 """
 from __future__ import annotations
@@ -17,7 +17,7 @@ from igs_ros.vision import rotation_kernels as kernels
 
 _SWEEPS = 6
 _SPREAD = 2  # of local rotations
-_TRUST = np.array([0.01, 0.3, 1.0])  # in a neighbour that no, one, or more views saw
+_TRUST = np.array([0.01, 0.3, 1.0])  # in a neighbor that no, one, or more views saw
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Views:
     rotations: np.ndarray  # [V, 3, 3] float64, camera_from_world
     translations: np.ndarray  # [V, 3] m
     focals: np.ndarray  # [V, 2] px
-    centers: np.ndarray  # [V, 2] px, pixel centres at +0.5
+    centers: np.ndarray  # [V, 2] px, pixel centers at +0.5
 
     @classmethod
     def of(cls, cameras: Sequence[Camera]) -> Views:
@@ -62,14 +62,14 @@ def lift(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndarr
     sees them now; usable: [V, M] bool, whose targets count; neighbors: [M, K] int64 rows of
     points, without the point itself; weights: [M, K] float64, >= 0, any scale.
 
-    A point that only one view saw gets the depth part of its motion from its neighbours, one
+    A point that only one view saw gets the depth part of its motion from its neighbors, one
     that no view saw all of it.
     """
     points = np.ascontiguousarray(points, dtype=np.float64)
     displacements = np.zeros((len(points), 3))
     rotations = np.tile(np.eye(3), (len(points), 1, 1))
     sight = views.sight(targets, usable)
-    strength = kernels.pixels_per_metre(sight, points)
+    strength = kernels.pixels_per_meter(sight, points)
     weights = weights * _TRUST[np.minimum(usable.sum(0), 2)][neighbors]
     kernels.solve_alone(sight, points, strength, displacements)
     for _ in range(_SWEEPS):
@@ -96,7 +96,7 @@ def blend(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndar
     points = np.ascontiguousarray(points, dtype=np.float64)
     displacements, rotations = np.zeros((len(points), 3)), np.zeros((len(points), 3, 3))
     sight = views.sight(targets, usable)
-    kernels.blend(sight, points, kernels.pixels_per_metre(sight, points), anchors.points,
+    kernels.blend(sight, points, kernels.pixels_per_meter(sight, points), anchors.points,
                   anchors.displacements, anchors.rotations, indices, weights, displacements,
                   rotations)
     return displacements, rotations
@@ -110,7 +110,7 @@ def warm_up() -> None:
     points = np.array([[0.0, 0, 2], [0.1, 0, 2], [0, 0.1, 2]])
     targets = np.stack([camera.project(points)[0]] * 2)
     usable, weights = np.ones((2, 3), bool), np.ones((3, 2))
-    # laid out as `geometric` has them: the first neighbour, the point itself, is cut off
+    # laid out as `geometric` has them: the first neighbor, the point itself, is cut off
     neighbors = np.array([[0, 1, 2], [1, 0, 2], [2, 0, 1]])[:, 1:]
     anchors = lift(views, points, targets, usable, neighbors, weights)
     blend(views, points, targets, usable, anchors, neighbors.copy(), weights)

@@ -108,7 +108,7 @@ class ChangedRegion:
 
 
 def in_company(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """[N] bool: those of `mask` of whose nearest neighbours at least half are in it, too.
+    """[N] bool: those of `mask` of whose nearest neighbors at least half are in it, too.
 
     points: [N, 3] m. What changed on its own was seen by chance, in front of what did move.
     """
@@ -121,8 +121,8 @@ def in_company(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def grown(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """[N] bool: `mask` and those that are close to it.
 
-    points: [N, 3] m. Close is the usual distance of the marked ones to their neighbours: what is
-    hidden just below a surface belongs to it, and centres lie off edges.
+    points: [N, 3] m. Close is the usual distance of the marked ones to their neighbors: what is
+    hidden just below a surface belongs to it, and centers lie off edges.
     """
     marked = points[mask]
     if len(marked) < 2:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the flow views tell about the Gaussians of a key: where each is now, and whether it moved.
 
-The 2-D track of a Gaussian starts where the key shows its centre and follows the flow of each
+The 2-D track of a Gaussian starts where the key shows its center and follows the flow of each
 step, which is the composed flow at that pixel. Views in which something lies before the Gaussian
 are left out.
 """
@@ -18,7 +18,7 @@ from igs_ros.core.scene import GaussianScene
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.vision.flow import FlowCache, dense_flow
 
-_DEPTH_TOLERANCE = 0.02  # of the depth: centres lie a little behind the surface they draw
+_DEPTH_TOLERANCE = 0.02  # of the depth: centers lie a little behind the surface they draw
 _OPAQUE = 0.5  # least alpha at which the depth of the key means a surface
 _AGREEING_SHARE = 0.4  # of the views that see a Gaussian must see it move, and two where two do
 

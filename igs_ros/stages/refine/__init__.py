@@ -4,5 +4,5 @@
 What changed is found by comparing the pictures with those that the key was last fitted to, and by
 asking motion (selection.py). What is wrong is found by comparing the pictures with the rendering:
 there Gaussians are born from stereo, and old ones fade (births.py). Only what changed or is wrong
-is then optimised, in the tiles that show it (optimise.py).
+is then optimized, in the tiles that show it (optimize.py).
 """

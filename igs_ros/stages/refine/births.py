@@ -2,7 +2,7 @@
 """New Gaussians where the rendering is wrong, and which old ones are wrong there.
 
 Plane sweep on the new pictures (reference/quality_calibration.md sections 2 and 7): things that
-appear, or move too fast for optical flow, have no Gaussians near them to be optimised.
+appear, or move too fast for optical flow, have no Gaussians near them to be optimized.
 """
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class Draft:
 
     scene: GaussianScene  # N
     rows: np.ndarray  # [N] int64 row of the scene that was given, -1 = newborn
-    free: np.ndarray  # [N] bool: to be optimised
+    free: np.ndarray  # [N] bool: to be optimized
 
     def select(self, rows: np.ndarray) -> Draft:
         """The Gaussians `rows` (index or boolean array)."""

@@ -25,7 +25,7 @@ from igs_ros.stages.refine.births import born, dimmed, looking_wrong
 from igs_ros.stages.refine.draft import Draft
 from igs_ros.stages.refine.fitted import Fitted
 from igs_ros.stages.refine.looks import Look, look
-from igs_ros.stages.refine.optimise import Outcome, Schedule, Task, optimise
+from igs_ros.stages.refine.optimization import Outcome, Schedule, Task, optimize
 from igs_ros.stages.refine.selection import fitted_area, freed, highest, shown, strongest, tiles_at
 from igs_ros.vision.changes import Sight
 
@@ -41,9 +41,9 @@ _POLISH = 0.1  # of the learning rates
 class RefineEffort:
     """What the refinement of one key may spend."""
 
-    iterations: int  # optimisation steps, >= 0
+    iterations: int  # optimization steps, >= 0
     scale: float  # of the pictures, 0 < scale <= 1
-    max_free: int  # most Gaussians that are optimised at once, >= 1
+    max_free: int  # most Gaussians that are optimized at once, >= 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +56,12 @@ class Refined:
     split: int = 0
     pruned: int = 0  # transparent ones, and those that gave way to births
     born: int = 0
-    free: int = 0  # Gaussians that were optimised, newborn ones among them
+    free: int = 0  # Gaussians that were optimized, newborn ones among them
     tiles_share: float = 0.0  # of the tiles that were drawn, mean over the cameras
     rows: np.ndarray | None = None
-    # [len(scene)] int64 row of the given scene that a Gaussian is, bit for bit; -1 = optimised.
-    # None: none was optimised
-    seconds: Mapping[str, float] = field(default_factory=dict)  # CPU: stereo, select, optimise
+    # [len(scene)] int64 row of the given scene that a Gaussian is, bit for bit; -1 = optimized.
+    # None: none was optimized
+    seconds: Mapping[str, float] = field(default_factory=dict)  # CPU: stereo, select, optimize
     fitted: Fitted | None = None  # what the scene is fitted to; None = the same as before
 
 
@@ -92,7 +92,7 @@ class Refiner:
         `scene` that motion moved. effort: None = that of the settings,
         and three times the iterations if the key is to `catch_up` with sets that were held.
         Cameras without a picture are left out.
-        Raises `FloatingPointError` when the optimisation diverges: the caller keeps the scene it
+        Raises `FloatingPointError` when the optimization diverges: the caller keeps the scene it
         has; `Cancelled` soon after `cancelled()` is true.
         """
         effort = effort or RefineEffort(self._config.iterations * (_CATCH_UP if catch_up else 1),
@@ -117,8 +117,8 @@ class Refiner:
                                 effort.max_free - len(newborn))
             dimming = (draft.scene.opacities / bright.clamp_min(1e-9)).cpu().numpy()
             draft = self._with_newborn(draft, newborn, looks, dimming)
-        with spent.on('optimise'):
-            refined = self._optimised(draft, looks, fitted, key_number, effort, cancelled)
+        with spent.on('optimize'):
+            refined = self._optimized(draft, looks, fitted, key_number, effort, cancelled)
         if len(refined.scene) < (1 - _COLLAPSE) * min(len(scene), self._max_gaussians):
             raise FloatingPointError(f'{len(scene)} Gaussians collapsed to {len(refined.scene)}')
         gone = len(scene) + len(newborn) + refined.split - len(refined.scene)
@@ -139,8 +139,8 @@ class Refiner:
             return Refined(scene, 0, float('nan'))
         schedule = Schedule(iterations, self._rates(_POLISH), self._config.dssim, self._seed,
                             number)
-        with spent.on('optimise'):
-            outcome = optimise(scene, tasks, self._rasterizer, schedule, cancelled=cancelled)
+        with spent.on('optimize'):
+            outcome = optimize(scene, tasks, self._rasterizer, schedule, cancelled=cancelled)
         log.info('polished %d Gaussians in %d iterations, loss %.4f', len(scene), iterations,
                  outcome.loss)
         return Refined(outcome.scene, iterations, outcome.loss, free=len(scene), tiles_share=1.0,
@@ -188,20 +188,20 @@ class Refiner:
             draft = draft.select(rows)
         return draft.joined(newborn)
 
-    def _optimised(self, draft: Draft, looks, fitted: Fitted, key_number: int,
+    def _optimized(self, draft: Draft, looks, fitted: Fitted, key_number: int,
                    effort: RefineEffort, cancelled) -> Refined:
         free, frozen = draft.select(draft.free), draft.select(~draft.free)
         sights = {name: Sight.of(draft.scene, one.camera) for name, one in looks.items()}
-        centres = {name: shown(sights[name], draft.free, one.wrong.shape)
+        centers = {name: shown(sights[name], draft.free, one.wrong.shape)
                    for name, one in looks.items()}
-        tasks = self._tasks(looks, centres, frozen.scene, effort.scale)
+        tasks = self._tasks(looks, centers, frozen.scene, effort.scale)
         if not tasks or not len(free.scene):
             return Refined(draft.scene, 0, float('nan'), rows=draft.rows)
         how = Densify(self._config.densify_threshold, self._max_gaussians - len(frozen.scene),
                       self._config.prune_opacity)
         schedule = Schedule(effort.iterations, self._rates(), self._config.dssim, self._seed,
                             key_number, how, self._config.densify_every)
-        outcome = optimise(free.scene, tasks, self._rasterizer, schedule, cancelled=cancelled,
+        outcome = optimize(free.scene, tasks, self._rasterizer, schedule, cancelled=cancelled,
                            moments=self._kept_moments(fitted, free.rows))
         share = np.mean([1.0 if task.tiles is None else task.tiles.mean()
                          for task in tasks.values()])
@@ -210,7 +210,7 @@ class Refiner:
                        outcome.loss, outcome.split, free=len(free.scene),
                        tiles_share=float(share),
                        rows=np.concatenate([frozen.rows, np.full(len(outcome.scene), -1)]),
-                       fitted=self._refitted(fitted, looks, centres, frozen.rows, outcome))
+                       fitted=self._refitted(fitted, looks, centers, frozen.rows, outcome))
 
     def _kept_moments(self, fitted: Fitted, rows: np.ndarray) -> Moments | None:
         """Of the Gaussians `rows` of the scene before, if they are kept from key to key."""
@@ -218,17 +218,17 @@ class Refiner:
             return None
         return fitted.moments.select(torch.from_numpy(rows))
 
-    def _refitted(self, fitted: Fitted, looks: Mapping[str, Look], centres, frozen: np.ndarray,
+    def _refitted(self, fitted: Fitted, looks: Mapping[str, Look], centers, frozen: np.ndarray,
                   outcome: Outcome) -> Fitted:
         """What the new key is fitted to. frozen: rows of the scene before that stay."""
         moments = None
         if self._config.keep_moments and outcome.moments is not None:
             still = outcome.moments.select(torch.full((len(frozen),), -1))  # zeros
             moments = still.joined(outcome.moments)
-        areas = {name: fitted_area(one, centres[name]) for name, one in looks.items()}
+        areas = {name: fitted_area(one, centers[name]) for name, one in looks.items()}
         return fitted.refitted({name: one.image for name, one in looks.items()}, areas, moments)
 
-    def _tasks(self, looks: Mapping[str, Look], centres: Mapping[str, np.ndarray],
+    def _tasks(self, looks: Mapping[str, Look], centers: Mapping[str, np.ndarray],
                frozen: GaussianScene, scale: float) -> dict[str, Task]:
         """The views to fit, without those that show nothing free."""
         tasks = {}
@@ -239,7 +239,7 @@ class Refiner:
                 image = cv2.resize(image, (camera.width, camera.height),
                                    interpolation=cv2.INTER_AREA)
             if len(frozen):
-                tiles = tiles_at(centres[name], camera)
+                tiles = tiles_at(centers[name], camera)
             if tiles is None or tiles.any():
                 tasks[name] = Task(camera, Target(image, self._rasterizer.device), tiles,
                                    self._rasterizer.context(frozen, camera, tiles=tiles))
@@ -256,7 +256,7 @@ class _Spent:
     """CPU seconds by part."""
 
     def __init__(self):
-        self.seconds = dict.fromkeys(('stereo', 'select', 'optimise'), 0.0)
+        self.seconds = dict.fromkeys(('stereo', 'select', 'optimize'), 0.0)
 
     @contextmanager
     def on(self, part: str):

@@ -45,19 +45,19 @@ def strongest(free: np.ndarray, looks: Mapping[str, Look], most: int) -> np.ndar
 
 
 def shown(sight: Sight, free: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """[H, W] bool: pixels with the centre of a free Gaussian. free: [N] bool; shape: H, W."""
+    """[H, W] bool: pixels with the center of a free Gaussian. free: [N] bool; shape: H, W."""
     pixels = np.zeros(shape, bool)
     use = free & sight.seen
     pixels[sight.rows[use], sight.columns[use]] = True
     return pixels
 
 
-def fitted_area(one: Look, centres: np.ndarray) -> np.ndarray:
+def fitted_area(one: Look, centers: np.ndarray) -> np.ndarray:
     """[H, W] bool: what refinement fits of a view: changed or wrong, and near free Gaussians.
 
-    centres: [H, W] bool as from `shown`. Where it is not known what changed, all near them.
+    centers: [H, W] bool as from `shown`. Where it is not known what changed, all near them.
     """
-    near = grown(centres)
+    near = grown(centers)
     return near if one.changed is None else near & (one.changed | grown(one.wrong))
 
 

@@ -23,7 +23,7 @@ def world():
 
 
 def test_world_moves_where_it_says(world):
-    """To and fro, a step at a time, the ball alone, and no two neighbours in time alike."""
+    """To and fro, a step at a time, the ball alone, and no two neighbors in time alike."""
     sets = world.sets()
     taken = [next(sets) for _ in range(17)]
     stamps = [frame_set.stamp_ns for frame_set in taken]
@@ -45,7 +45,7 @@ def test_results(monkeypatch, capsys):
     assert results['unit'] == 'ms, CPU time' and results['device'] == 'cpu'
     agm = rows['agm', 'float32']
     assert set(agm['parts']) == {'region', 'flow', 'lift', 'transformer', 'decode'}
-    assert set(agm['key_parts']) == {'neighbours', 'key'}
+    assert set(agm['key_parts']) == {'neighbors', 'key'}
     assert agm['error'] == 0 and 0 < rows['agm', 'bfloat16']['error'] < 0.2
     assert {'flow', 'tracks', 'lift', 'blend'} <= set(rows['geometric', None]['parts'])
     for row in results['rows']:

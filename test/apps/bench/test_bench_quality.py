@@ -48,8 +48,8 @@ def test_an_arm_at_equal_time_brings_its_yardstick_along(workbench, capsys):
 def test_iterations_are_corrected_by_the_time_that_they_took():
     def result(step_s):
         return {'config': {'refine': {'iterations': 100}}, 'frames': [{}] * 10,
-                'detail': {'frames': [{}, {'refine_cpu_s': {'optimise': 4.0, 'stereo': 1.0}},
-                                      {'refine_cpu_s': {'optimise': 6.0, 'stereo': 1.0}}]},
+                'detail': {'frames': [{}, {'refine_cpu_s': {'optimize': 4.0, 'stereo': 1.0}},
+                                      {'refine_cpu_s': {'optimize': 6.0, 'stereo': 1.0}}]},
                 'summary': {'step_cpu_s_mean': step_s}}
     assert quality._corrected(result(2.0), 2.0) == 100
     assert quality._corrected(result(2.0), 2.5) == 150  # 5 s more for 10 s of 200 iterations
@@ -100,7 +100,7 @@ def test_the_table_shows_means_over_seeds(capsys):
                     ('psnr_least', 'psnr_per_frame', 'psnr_gain_over_copy', 'flicker_at_keys',
                      'motion_cpu_s_mean', 'gaussians_most', 'motion_error_median_m')) | {
                          'motion_error_p90_m': 0.0025,
-                         'key_cpu_s': {'stereo': 0.5, 'optimise': 1.5}}}}
+                         'key_cpu_s': {'stereo': 0.5, 'optimize': 1.5}}}}
     results = {'rows': [row(0, 20.0, None), row(1, 25.5, None)], 'machine': 'box',
                'raster_reference_ms': [30.0, 36.0], 'arms': {'every': 'all'}}
     entry = quality_table.means(results)[0]

@@ -47,7 +47,7 @@ def test_a_key_draws_what_the_whole_scene_shows_in_its_tiles():
     torch.testing.assert_close(drawn, expected)
 
 
-def test_an_iteration_is_a_step_of_the_optimiser():
+def test_an_iteration_is_a_step_of_the_optimizer():
     scene, camera = bench_scene(TINY.gaussians, TINY.width, TINY.height)
     rasterizer = CpuRasterizer(1)
     target = refine.Target(np.zeros((TINY.height, TINY.width, 3), np.float32))

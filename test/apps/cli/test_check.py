@@ -41,7 +41,7 @@ def words(text):
 
 def test_machine_alone(capsys):
     code, text = check(capsys)
-    assert code == 0 and 'CPU rasteriser' in text and 'weights' not in text
+    assert code == 0 and 'CPU rasterizer' in text and 'weights' not in text
 
 
 def test_weights_that_fit(capsys, folder):

@@ -34,7 +34,7 @@ FLAGS = [field.name for field in fields(SceneOptions) if field.name not in ('pre
 
 @pytest.mark.parametrize('name', FLAGS)
 def test_every_flag_changes_its_setting_alone(name):
-    named = 'bootstrap.optimise_ply' if name == 'optimise_ply' else SETTINGS.get(name, name)
+    named = 'bootstrap.optimize_ply' if name == 'optimize_ply' else SETTINGS.get(name, name)
     value = setting(Config(), named)
     changed = {'sh_degree': 2}.get(name, CHANGED[type(value)](value))
     made = SceneOptions(**{name: changed}).config()
@@ -46,7 +46,7 @@ def test_help_names_the_default(name, capsys):
     with pytest.raises(SystemExit):
         tyro.cli(SceneOptions, args=['--help'])
     text = capsys.readouterr().out
-    if name != 'optimise_ply':
+    if name != 'optimize_ply':
         assert repr(setting(Config(), SETTINGS.get(name, name))) in text
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One sample through the real network, rasteriser and loss."""
+"""One sample through the real network, rasterizer and loss."""
 from dataclasses import replace
 
 import numpy as np

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small recording, prepared with few steps of optimisation, and learned from."""
+"""A small recording, prepared with few steps of optimization, and learned from."""
 import json
 import shutil
 from dataclasses import replace

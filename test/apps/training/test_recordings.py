@@ -111,7 +111,7 @@ def test_what_cannot_be_used_is_named(prepared, tmp_path):
         source(folder)
 
 
-def test_groups_are_neighbours():
+def test_groups_are_neighbors():
     """Cameras on a line fall into stretches, each with its own middle."""
     cameras = rig()
     groups = grouped(cameras, 3)

@@ -106,7 +106,7 @@ def test_filter_3d_is_baked_like_the_reference(tmp_path):
                                rtol=5e-6, atol=1e-7)
 
 
-def test_raw_quaternions_are_normalised(tmp_path):
+def test_raw_quaternions_are_normalized(tmp_path):
     scene = random_scene(5, 0, 4)
     table = stored_table(tmp_path / 's.ply', scene)
     for i in range(4):
@@ -125,8 +125,8 @@ def test_an_empty_scene_comes_back_empty(tmp_path):
 def test_a_missing_field_is_named(tmp_path, field):
     table = stored_table(tmp_path / 's.ply', random_scene(4, 0, 5))
     kept = [name for name in table.dtype.names if name != field]
-    spoilt = np.empty(4, dtype=[(name, '<f4') for name in kept])
-    path = write_table(tmp_path / 'm.ply', spoilt)
+    spoiled = np.empty(4, dtype=[(name, '<f4') for name in kept])
+    path = write_table(tmp_path / 'm.ply', spoiled)
     with pytest.raises(InputError, match=f'm.ply: missing field.* {field}; expected a 3DGS scene'):
         read_scene(path)
 
@@ -159,9 +159,9 @@ def test_zero_quaternions_are_refused(tmp_path):
 def test_a_count_of_f_rest_of_no_degree_is_refused(tmp_path):
     table = stored_table(tmp_path / 's.ply', random_scene(4, 1, 7))
     kept = [name for name in table.dtype.names if name != 'f_rest_8']
-    spoilt = np.ones(4, dtype=[(name, '<f4') for name in kept])
+    spoiled = np.ones(4, dtype=[(name, '<f4') for name in kept])
     with pytest.raises(InputError, match='8 fields f_rest_.*expected 0, 9, 24, 45'):
-        read_scene(write_table(tmp_path / 'c.ply', spoilt))
+        read_scene(write_table(tmp_path / 'c.ply', spoiled))
 
 
 @pytest.mark.parametrize('content', [b'', b'no ply', b'\xff\xd8\xff\xe0' * 40,
@@ -199,7 +199,7 @@ def test_points_come_back_exactly(tmp_path):
     np.testing.assert_array_equal(back.rgb, points.rgb)
 
 
-def test_points_of_a_recording_have_normals_beside_the_colours(workbench):
+def test_points_of_a_recording_have_normals_beside_the_colors(workbench):
     points = read_points(workbench / 'points3d.ply')
     assert len(points) == 6548
     assert points.xyz.dtype == np.float32 and points.rgb.dtype == np.uint8
@@ -207,13 +207,13 @@ def test_points_of_a_recording_have_normals_beside_the_colours(workbench):
 
 @pytest.mark.parametrize('kind, message', [
     ('float', "field 'red' is float32; expected uchar"),
-    ('none', 'missing field.* red, green, blue; expected coloured points'),
+    ('none', 'missing field.* red, green, blue; expected colored points'),
     ('nan', "field 'y' is NaN or infinite in 1 of 3"),
 ])
 def test_points_that_cannot_be_used_are_refused(tmp_path, kind, message):
-    colour = [] if kind == 'none' else [(c, '<f4' if kind == 'float' else 'u1')
-                                        for c in ('red', 'green', 'blue')]
-    table = np.zeros(3, dtype=[(name, '<f4') for name in 'xyz'] + colour)
+    color = [] if kind == 'none' else [(c, '<f4' if kind == 'float' else 'u1')
+                                       for c in ('red', 'green', 'blue')]
+    table = np.zeros(3, dtype=[(name, '<f4') for name in 'xyz'] + color)
     if kind == 'nan':
         table['y'][1] = np.nan
     with pytest.raises(InputError, match=message):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth pictures of a rig.json: where they are, metres, registration, clear refusals."""
+"""Depth pictures of a rig.json: where they are, meters, registration, clear refusals."""
 import cv2
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_millimetres_become_metres_and_zero_is_unknown(folder):
+def test_millimeters_become_meters_and_zero_is_unknown(folder):
     write_rig(folder, [rig_entry(0, depth='depth00'), rig_entry(1)])
     sets = list(open_recording(folder).frame_sets())
     assert [sorted(s.depths) for s in sets] == [['cam00'], ['cam00'], []]
@@ -78,7 +78,7 @@ def test_wrong_size_is_refused_with_both(folder):
 
 @pytest.mark.parametrize('fields, entry, message', [
     ({}, {'depth': 'nowhere'}, 'nowhere: missing; expected the pictures of'),
-    ({'depth_scale': 0}, {'depth': 'depth00'}, 'depth_scale 0.0; expected metres per unit'),
+    ({'depth_scale': 0}, {'depth': 'depth00'}, 'depth_scale 0.0; expected meters per unit'),
     ({'depth_scale': 'mm'}, {'depth': 'depth00'}, "depth_scale is 'mm'")])
 def test_bad_declarations_are_refused(folder, fields, entry, message):
     write_rig(folder, [rig_entry(0, **entry), rig_entry(1)], **fields)

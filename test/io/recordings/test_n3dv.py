@@ -73,11 +73,11 @@ def test_a_missing_video_is_refused(tmp_path, videos, names):
 def test_poses_that_cannot_be_used_are_refused(tmp_path):
     poses = write_n3dv(tmp_path)
     file = tmp_path / 'poses_bounds.npy'
-    for spoilt, message in ((poses[:, :15], r'shape \[3, 15\]; expected \[cameras, 17\]'),
-                            (np.where(poses == 50, np.nan, poses), "camera 'cam00': NaN or inf"),
-                            (np.where(poses == 50, 0, poses), "camera 'cam00'.*intrinsics K"),
-                            (np.where(poses == -1, 0, poses), "camera 'cam00'.*")):
-        np.save(file, spoilt)
+    for spoiled, message in ((poses[:, :15], r'shape \[3, 15\]; expected \[cameras, 17\]'),
+                             (np.where(poses == 50, np.nan, poses), "camera 'cam00': NaN or inf"),
+                             (np.where(poses == 50, 0, poses), "camera 'cam00'.*intrinsics K"),
+                             (np.where(poses == -1, 0, poses), "camera 'cam00'.*")):
+        np.save(file, spoiled)
         with pytest.raises(InputError, match=f'poses_bounds.npy: .*{message}'):
             open_recording(tmp_path)
     file.write_bytes(b'\x93NUMPY')

@@ -11,7 +11,7 @@ from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.rig import read_rig
 
 
-def test_the_demo_recording_projects_its_points_onto_their_colours(workbench):
+def test_the_demo_recording_projects_its_points_onto_their_colors(workbench):
     recording = open_recording(workbench)
     assert list(recording.cameras) == ['cam00', 'cam01', 'cam02', 'cam03']
     assert (recording.name, recording.frames_total, recording.rate_hz) == ('workbench', 20, 30)

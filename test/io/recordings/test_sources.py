@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of one camera: colours as OpenCV sees them, exact ranges, broken files."""
+"""Pictures of one camera: colors as OpenCV sees them, exact ranges, broken files."""
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def opencv_frames(path):
         yield cv2.cvtColor(answer[1], cv2.COLOR_BGR2RGB)
 
 
-def test_colours_equal_opencv_on_a_recording(workbench):
+def test_colors_equal_opencv_on_a_recording(workbench):
     source = video_file(workbench / 'cam01.mp4')
     ours = [picture.decode() for picture in source.pictures(0, source.length, 1)]
     theirs = list(opencv_frames(workbench / 'cam01.mp4'))
@@ -29,7 +29,7 @@ def test_colours_equal_opencv_on_a_recording(workbench):
 
 
 @pytest.mark.parametrize('pix_fmt', ['yuv420p', 'yuv444p', 'yuvj420p'])
-def test_colours_equal_opencv_with_shared_chroma(tmp_path, pix_fmt):
+def test_colors_equal_opencv_with_shared_chroma(tmp_path, pix_fmt):
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     picture = cv2.resize(blocks, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)

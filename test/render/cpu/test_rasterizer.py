@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CPU rasteriser beyond the comparison with the oracle: threads, state, bad values, size."""
+"""The CPU rasterizer beyond the comparison with the oracle: threads, state, bad values, size."""
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -154,7 +154,7 @@ def test_oracle_agrees_with_finite_differences():
 def test_real_points(test_data):
     """139k points of a real garden: pixels chosen at random agree with the oracle."""
     with np.load(test_data / 'real' / 'garden_static_gsplat' / 'test_garden.npz') as garden:
-        means, colours = garden['means3d'], garden['colors'] / 255
+        means, colors = garden['means3d'], garden['colors'] / 255
         poses, intrinsics = garden['viewmats'], garden['Ks']
         width, height = int(garden['width']), int(garden['height'])
     spacing = cKDTree(means).query(means, k=4)[0][:, 1:].mean(1).clip(1e-4, 0.05)
@@ -162,7 +162,7 @@ def test_real_points(test_data):
         torch.tensor(means), torch.tensor([[1.0, 0, 0, 0]]).repeat(len(means), 1),
         torch.tensor(spacing, dtype=torch.float32)[:, None].repeat(1, 3),
         torch.full((len(means),), 0.9),
-        torch.tensor((colours - 0.5) / 0.2820947917738781, dtype=torch.float32)[:, None])
+        torch.tensor((colors - 0.5) / 0.2820947917738781, dtype=torch.float32)[:, None])
     exact = [getattr(scene, name).double() for name in ATTRIBUTES]
     rng = np.random.default_rng(0)
     for pose, K in zip(poses, intrinsics, strict=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points that cover pictures: count, spacing, colour and place."""
+"""Points that cover pictures: count, spacing, color and place."""
 import numpy as np
 import pytest
 
@@ -8,7 +8,7 @@ from igs_ros.stages.bootstrap.coverage import covering_points, hole_points
 from igs_ros.vision.stereo import DepthMap
 
 K = [[100.0, 0, 60.0], [0, 100.0, 45.0], [0, 0, 1]]
-COLOUR = np.array([200, 30, 90], np.uint8)
+COLOR = np.array([200, 30, 90], np.uint8)
 
 
 def camera(name, x):
@@ -29,14 +29,14 @@ def depth_map(name, x, known=slice(None)):
 def wall():
     """Two views of one wall, half a picture apart, and their pictures."""
     maps = {'a': depth_map('a', 0.0), 'b': depth_map('b', 1.2)}
-    return {name: np.full((180, 240, 3), COLOUR) for name in maps}, maps
+    return {name: np.full((180, 240, 3), COLOR) for name in maps}, maps
 
 
 @pytest.mark.parametrize('wanted', [10, 500, 4000])
 def test_count_is_reached_and_never_exceeded(wall, wanted):
     points = covering_points(*wall, wanted, seed=0)
     assert 0.6 * wanted <= len(points) <= wanted
-    assert (points.rgb == COLOUR).all()
+    assert (points.rgb == COLOR).all()
     np.testing.assert_allclose(points.xyz[:, 2], 2.0, rtol=1e-6)
 
 
@@ -69,7 +69,7 @@ def test_holes_are_filled_near_their_border(wall):
     assert (pixels[:, 0] > 59.9).all() and (pixels[:, 0] < 120).all()
     assert np.mean(np.abs(depth - 2) < 0.5) > 0.6
     assert depth.min() > 1.0 and depth.max() < 4.0
-    assert (points.rgb == COLOUR).all()
+    assert (points.rgb == COLOR).all()
 
 
 def test_a_picture_without_any_depth_is_covered(wall):

@@ -228,11 +228,11 @@ def test_a_diverging_fit_is_one_message(bench, monkeypatch):
         bench.first()
 
 
-def test_a_ply_scene_is_optimised_if_asked(bench, tmp_path):
+def test_a_ply_scene_is_optimized_if_asked(bench, tmp_path):
     path = tmp_path / 'start.ply'
     rough = bench.first('points', replace(SMALL, bootstrap=BootstrapConfig(iterations=20)))
     write_scene(path, rough.scene)
     more = bench.first(str(path), replace(SMALL, bootstrap=BootstrapConfig(
-        iterations=60, optimise_ply=True)))
+        iterations=60, optimize_ply=True)))
     assert more.report.iterations == 60 and len(more.scene) <= SMALL.max_gaussians
     assert more.report.psnr_train > rough.report.psnr_train + 0.5

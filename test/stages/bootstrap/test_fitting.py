@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The schedule of the first scene's optimisation."""
+"""The schedule of the first scene's optimization."""
 import time
 
 import numpy as np
@@ -29,8 +29,8 @@ class Watched(CpuRasterizer):
         return super().render(scene, camera, **options)
 
 
-def grey_wall():
-    """A grid of 12 x 8 grey Gaussians, 2 m away."""
+def gray_wall():
+    """A grid of 12 x 8 gray Gaussians, 2 m away."""
     x, y = torch.meshgrid(torch.linspace(-1.2, 1.2, 12), torch.linspace(-0.8, 0.8, 8),
                           indexing='ij')
     means = torch.stack([x.flatten(), y.flatten(), torch.full((96,), 2.0)], 1)
@@ -42,7 +42,7 @@ def grey_wall():
 
 def run(iterations, rasterizer=None, told=None, watch=None, clock=time.perf_counter,
         images=None, **config):
-    return fit(grey_wall(), images or {name: RED for name in CAMERAS}, CAMERAS,
+    return fit(gray_wall(), images or {name: RED for name in CAMERAS}, CAMERAS,
                rasterizer or Watched(), BootstrapConfig(iterations=iterations, **config),
                max_gaussians=100, seed=0, progress=(told if told is not None else []).append,
                watch=watch, clock=clock)
@@ -63,16 +63,16 @@ def test_every_pass_shows_all_cameras():
     assert len({tuple(names[start:start + 3]) for start in range(0, 30, 3)}) > 1
 
 
-def test_colours_move_to_the_picture():
+def test_colors_move_to_the_picture():
     fitted = run(150)
     drawn = CpuRasterizer(1).render(fitted.scene, CAMERAS['a']).rgb[8:24, 12:36].mean((0, 1))
-    before = CpuRasterizer(1).render(grey_wall(), CAMERAS['a']).rgb[8:24, 12:36].mean((0, 1))
+    before = CpuRasterizer(1).render(gray_wall(), CAMERAS['a']).rgb[8:24, 12:36].mean((0, 1))
     target = torch.tensor([150, 105, 105]) / 255
     assert (drawn - target).abs().sum() < 0.5 * (before - target).abs().sum()
 
 
 def test_no_iterations_return_the_seeds():
-    fitted, seeds = run(0), grey_wall()
+    fitted, seeds = run(0), gray_wall()
     assert (fitted.iterations, fitted.stopped_by) == (0, 'iterations')
     torch.testing.assert_close(fitted.scene.means, seeds.means, rtol=0, atol=0)
     torch.testing.assert_close(fitted.scene.scales, seeds.scales)
@@ -114,14 +114,14 @@ def test_a_brighter_camera_is_told_from_the_others():
     fitted = run(200, images=bright)
     drawn = CpuRasterizer(1).render(fitted.scene, CAMERAS['a']).rgb[8:24, 12:36].mean((0, 1))
     wanted = (torch.tensor([150, 105, 105]) * 1.25 + 8) / torch.tensor([150, 105, 105])
-    for other in 'ac':  # gain and offset cannot be told apart on one colour: what they make of it
+    for other in 'ac':  # gain and offset cannot be told apart on one color: what they make of it
         ratio = fitted.exposures.apply('b', drawn) / fitted.exposures.apply(other, drawn)
         torch.testing.assert_close(ratio, wanted, rtol=0, atol=0.1)
     assert not run(10, images=bright, exposure=False).exposures.cameras
 
 
 def test_what_no_camera_sees_makes_room_when_the_scene_is_full():
-    start, hidden = grey_wall(), grey_wall().select(torch.arange(3))
+    start, hidden = gray_wall(), gray_wall().select(torch.arange(3))
     hidden = hidden.replaced(means=hidden.means - torch.tensor([0.0, 0, 9]))
     fitted = fit(concatenated([hidden, start]), {name: RED for name in CAMERAS}, CAMERAS,
                  Watched(), BootstrapConfig(iterations=401), max_gaussians=99, seed=0,
@@ -131,7 +131,7 @@ def test_what_no_camera_sees_makes_room_when_the_scene_is_full():
 
 
 def test_a_scene_that_is_pruned_away_ends_the_fit_cleanly():
-    start = grey_wall().replaced(opacities=torch.full((96,), 0.004))
+    start = gray_wall().replaced(opacities=torch.full((96,), 0.004))
     far = start.replaced(means=start.means + torch.tensor([0.0, 0, -9]))  # unseen: never opaque
     fitted = fit(far, {name: RED for name in CAMERAS}, CAMERAS, Watched(),
                  BootstrapConfig(iterations=400), max_gaussians=100, seed=0,

@@ -32,7 +32,7 @@ def grid_points(step):
     return Points(xyz, np.random.default_rng(0).integers(0, 256, (400, 3), dtype=np.uint8))
 
 
-def test_scale_is_the_rms_distance_to_three_neighbours():
+def test_scale_is_the_rms_distance_to_three_neighbors():
     scene = scene_from_points(grid_points(0.05), ORIGIN, opacity=0.3, sh_degree=1)
     inner = scene.scales.reshape(20, 20, 3)[1:-1, 1:-1]
     torch.testing.assert_close(inner, torch.full_like(inner, 0.05), rtol=1e-3, atol=0)
@@ -49,14 +49,14 @@ def test_lone_points_are_bounded_by_their_distance():
 
 
 @pytest.mark.parametrize('count', [1, 2, 3])
-def test_fewer_points_than_neighbours_and_equal_points(count):
+def test_fewer_points_than_neighbors_and_equal_points(count):
     same = Points(np.ones((count, 3), np.float32), np.zeros((count, 3), np.uint8))
     scene = scene_from_points(same, ORIGIN, opacity=0.3, sh_degree=0)
     assert bool(scene.finite().all()) and (scene.scales > 0).all()
 
 
 @pytest.mark.parametrize('degree', [0, 1, 3])
-def test_colour_is_that_of_the_points_from_all_sides(degree):
+def test_color_is_that_of_the_points_from_all_sides(degree):
     points = grid_points(0.05)
     scene = scene_from_points(points, ORIGIN, opacity=0.3, sh_degree=degree)
     directions = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))

@@ -62,7 +62,7 @@ def differing(stage, scene, names=ATTRIBUTES):
                    for name in names], axis=0)
 
 
-def test_shadow_is_followed_by_colour_alone(stage, sets, shaded):
+def test_shadow_is_followed_by_color_alone(stage, sets, shaded):
     shadow, dark = shaded
     moved = stepped(*started(stage, StaticMotion(), sets[0]), [seen(stage, shadow, 1)])
     truth = picture(stage, shadow)

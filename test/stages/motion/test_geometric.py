@@ -262,7 +262,7 @@ def surface_scene(folder, recording, frame, views, count=12000):
     ('scene_B_ring', 12, ['cam00', 'cam02'], 0.45),
     ('scene_C_small', 10, ['cam00', 'cam01'], 0.45)])
 def test_surfaces_move_as_in_truth(test_data, name, frame, views, share):
-    """Median 3-D error of what moved visibly against its motion, without any optimised scene."""
+    """Median 3-D error of what moved visibly against its motion, without any optimized scene."""
     folder = test_data / 'synthetic' / name
     recording = open_recording(folder)
     scene, motion, moves, pair = surface_scene(folder, recording, frame, views)

@@ -67,11 +67,11 @@ def test_exact_flow_gives_the_exact_motion():
 def test_noise_and_outliers_are_borne():
     arguments, motion = case(noise=0.5, outliers=0.1)
     error = error_of(lift(*arguments), motion, arguments[3].sum(0) >= 2)
-    # the reference, without rotation of the neighbours, had 5.6, 7.0 and 16 %
+    # the reference, without rotation of the neighbors, had 5.6, 7.0 and 16 %
     assert np.median(error) < 0.06 and error.mean() < 0.08 and np.quantile(error, 0.95) < 0.2
 
 
-def test_neighbours_help_where_one_view_cannot():
+def test_neighbors_help_where_one_view_cannot():
     arguments, motion = case()
     views, points, targets, usable, neighbors, weights = arguments
     usable = usable.copy()
@@ -86,7 +86,7 @@ def test_neighbours_help_where_one_view_cannot():
     assert np.median(tied) < 0.05 < np.median(loose)
 
 
-def test_points_that_nobody_saw_go_with_their_neighbours():
+def test_points_that_nobody_saw_go_with_their_neighbors():
     arguments, motion = case()
     usable = arguments[3].copy()
     seen = usable.sum(0) >= 3
@@ -156,6 +156,6 @@ def test_blend_does_not_leak_over_edges(seen):
 
 def test_warm_up_compiles_what_motion_calls():
     lift_module.warm_up()
-    for kernel in (kernels.pixels_per_metre, kernels.solve_alone, kernels.sweep,
+    for kernel in (kernels.pixels_per_meter, kernels.solve_alone, kernels.sweep,
                    kernels.local_rotations, kernels.blend):
         assert kernel.signatures, kernel.__name__

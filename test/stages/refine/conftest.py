@@ -18,7 +18,7 @@ WALL, BOARD = 4.0, 2.5  # m, depth of what there is
 
 
 def plane(depth, left, right, top, bottom, step, seed) -> GaussianScene:
-    """A plane of small Gaussians in random colours.
+    """A plane of small Gaussians in random colors.
 
     Their depths differ a little: were they equal, the smallest step would change the order in
     which they are drawn.

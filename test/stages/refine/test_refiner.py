@@ -14,7 +14,7 @@ from igs_ros.core.scene import ATTRIBUTES, GaussianScene, empty_scene
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.optimize import Optimizer
 from igs_ros.render.rasterizer import render_view
-from igs_ros.stages.refine.optimise import camera_order
+from igs_ros.stages.refine.optimization import camera_order
 from igs_ros.stages.refine.refiner import Refiner
 
 K = np.array([[30.0, 0, 20], [0, 30, 15], [0, 0, 1]])
@@ -73,7 +73,7 @@ def data(made: GaussianScene) -> list[bytes]:
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the optimiser is told, in order: (name, iteration it belongs to)."""
+    """What the optimizer is told, in order: (name, iteration it belongs to)."""
     noted, iteration = [], [-1]
     for name in ('backward', 'step', 'densify'):
         original = getattr(Optimizer, name)

@@ -115,7 +115,7 @@ def test_births_replace_what_matters_least(world):
     assert refined.born > 20 and len(refined.scene) <= len(start)
     gone = np.ones(len(start), bool)
     gone[refined.rows[refined.rows >= 0]] = False
-    # away from the board, where nothing looks wrong, so nothing was dimmed or optimised
+    # away from the board, where nothing looks wrong, so nothing was dimmed or optimized
     away = np.abs(start.means[:, :2].numpy()).max(1) > 1.3
     matters = importance(start, CpuRasterizer(1), world.cameras).numpy()
     assert gone[away].sum() > 20

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random camera rigs around the origin: an arc, a ring, or a few cameras side by side.
 
-World z is up. Every camera has its own lens: focal length, principal point off the centre.
+World z is up. Every camera has its own lens: focal length, principal point off the center.
 """
 from __future__ import annotations
 

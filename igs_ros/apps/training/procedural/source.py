@@ -41,7 +41,7 @@ class _Look:
 
 
 class ProceduralSource:
-    """Endless samples; number n of one seed and rasteriser is always the same sample.
+    """Endless samples; number n of one seed and rasterizer is always the same sample.
 
     rasterizer: draws all pictures; views: how many a sample has; frames: targets of a sample, one
     frame apart, the first one frame after the key; count: different samples, which then come

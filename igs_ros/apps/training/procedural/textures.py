@@ -12,7 +12,7 @@ _GLYPH = (5, 3)  # dots of a letter, rows and columns
 def texture(rng: np.random.Generator) -> np.ndarray:
     """A random texture [SIZE, SIZE, 3] float32, sRGB 0.02..0.98; repeats without much of a seam.
 
-    Paint in two or three colours, roughened by noise.
+    Paint in two or three colors, roughened by noise.
     """
     dark, light, third = _palette(rng)
     paint = (_noise, _stripes, _checks, _dots, _print)[rng.integers(5)]
@@ -24,7 +24,7 @@ def texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def sampled(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Bilinear colours [N, 3] float64 of a texture at uv [N, 2] (1 = one repeat)."""
+    """Bilinear colors [N, 3] float64 of a texture at uv [N, 2] (1 = one repeat)."""
     at = np.mod(uv, 1.0) * SIZE
     low = np.floor(at).astype(np.int64)
     share = (at - low)[:, None, :]
@@ -37,7 +37,7 @@ def sampled(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
 
 
 def _palette(rng) -> np.ndarray:
-    """[3, 3] colours; the first two differ enough to be told apart."""
+    """[3, 3] colors; the first two differ enough to be told apart."""
     colors = rng.uniform(0.05, 0.95, (3, 3))
     colors[0] *= rng.uniform(0.2, 0.7)
     colors[1] = 1 - (1 - colors[1]) * rng.uniform(0.2, 0.7)

@@ -25,7 +25,7 @@ _SPREAD, _FLAT = 0.7, 0.15  # standard deviations in spacings, along and across 
 class Light:
     """Ambient light and one far lamp with soft shadows, slowly changing."""
 
-    direction: np.ndarray  # [3] unit, towards the lamp
+    direction: np.ndarray  # [3] unit, toward the lamp
     ambient: float  # 0..1, of all light
     change: np.ndarray  # [3] per frame, of the strength of R, G and B
     cell: float  # m, of the shadow map

@@ -59,7 +59,7 @@ class FeedForward(nn.Module):
 
 
 class AnchorBlock(nn.Module):
-    """Attention and a feed-forward layer, normalised before each."""
+    """Attention and a feed-forward layer, normalized before each."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()

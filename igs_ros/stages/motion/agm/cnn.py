@@ -51,6 +51,6 @@ class Encoder(nn.Module):
                              ResidualBlock(outputs, outputs))
 
     def forward(self, images: Tensor) -> Tensor:
-        """images: [B, 3, H, W], normalised. Returns [B, channels, H / 8, W / 8]."""
+        """images: [B, 3, H, W], normalized. Returns [B, channels, H / 8, W / 8]."""
         x = F.relu(_instance_norm(self.conv1(images)))
         return self.conv2(self.layer3(self.layer2(self.layer1(x))))

@@ -46,7 +46,7 @@ class Decoder(nn.Module):
 
 
 def turned(quats: Tensor, turns: Tensor) -> Tensor:
-    """Orientations after the published update: quats * turns, both normalised, Hamilton.
+    """Orientations after the published update: quats * turns, both normalized, Hamilton.
 
     quats, turns: [..., 4] wxyz, any length; [..., 4] unit comes back. A turn without length
     is no turn.

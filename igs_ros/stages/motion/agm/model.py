@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """AGM-Net as a motion model of the pipeline.
 
-    once per key:  region -> anchors -> neighbours; depth and features of the key's pictures
+    once per key:  region -> anchors -> neighbors; depth and features of the key's pictures
     every target:  one pass of the network -> displacements and turns of the region's Gaussians
 
 Only Gaussians in the region, tied to an anchor that some view sees, are touched; the others stay
@@ -203,7 +203,7 @@ class AgmFollower:
         model, means = self._model, self.scene.means.detach()
         rows, around = (torch.from_numpy(indices).to(means.device)
                         for indices in (self._region.rows, self._region.around))
-        with span('neighbours'):
+        with span('neighbors'):
             ties = inputs.tied(means[rows], model.sizes, model.like, means[around])
         if self._key is None:
             cameras = [model.cameras[name] for name in self._views]

@@ -14,7 +14,7 @@ CONDITIONS = 33  # 16 of the direction, 16 of the moment, depth
 
 
 class ModLN(nn.Module):
-    """Layer normalisation whose shift and scale follow from a condition."""
+    """Layer normalization whose shift and scale follow from a condition."""
 
     def __init__(self, channels: int, conditions: int = CONDITIONS):
         super().__init__()
@@ -34,7 +34,7 @@ class ModLN(nn.Module):
 
 def camera_rays(intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int,
                 ) -> tuple[Tensor, Tensor]:
-    """Rays through the pixel centres of a map.
+    """Rays through the pixel centers of a map.
 
     intrinsics: [V, 4], see the module; world_from_camera: [V, 4, 4], m, OpenCV axes. Returns
     origins [V, 1, 1, 3] m and unit directions [V, height, width, 3], both in the world.

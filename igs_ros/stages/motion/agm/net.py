@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """AGM-Net as a whole: what a key needs once, and the motion to any number of targets.
 
-Letters: B targets, V views, A anchors, N dynamic Gaussians, K neighbours, S size of the square
+Letters: B targets, V views, A anchors, N dynamic Gaussians, K neighbors, S size of the square
 pictures, C = 128 channels.
 """
 from __future__ import annotations
@@ -70,7 +70,7 @@ class AgmNet(nn.Module):
 
     The flow backbone is frozen. Works in the dtype of its parameters, float32 or float64; with
     `reduced` set to a shorter one, what is learned is computed in that (autocast), and geometry,
-    sampling and sums over neighbours stay as they are.
+    sampling and sums over neighbors stay as they are.
     """
 
     def __init__(self, double_division: bool = False):
@@ -149,7 +149,7 @@ class AgmNet(nn.Module):
         """The motion of the dynamic Gaussians from the key to several targets.
 
         targets: [B, V, 3, S, S] sRGB 0..1, in the views of `key`. Returns displacements
-        [B, N, 3] m and turns [B, N, 4], wxyz, not normalised: see `decode.turned`.
+        [B, N, 3] m and turns [B, N, 4], wxyz, not normalized: see `decode.turned`.
         """
         return self.decode(key, self.exchange(self.lift(key, self.motion_maps(key, targets))))
 

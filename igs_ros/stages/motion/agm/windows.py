@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 SPLIT = 2  # windows in each direction
-_APART = -100.0  # added to the scores of tokens that were not neighbours before the shift
+_APART = -100.0  # added to the scores of tokens that were not neighbors before the shift
 
 
 def split(x: Tensor) -> Tensor:

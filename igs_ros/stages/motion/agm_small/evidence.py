@@ -75,7 +75,7 @@ class _View:
 
     camera: Camera
     mask: np.ndarray  # [H, W] bool, changed since the key
-    target: Tensor  # [H, W, 3] what should be seen, in the colours of the scene
+    target: Tensor  # [H, W, 3] what should be seen, in the colors of the scene
     tiles: np.ndarray  # bool, to look at
 
 

@@ -22,7 +22,7 @@ from igs_ros.stages.motion.geometric import GeometricFollower, GeometricMotion
 from igs_ros.stages.motion.models import MotionEffort
 
 ROUNDS = 1  # a second one gains little more than a few steps of adjust.py, and costs more
-_NEGLIGIBLE = 1 / 512  # of colour and opacity; Gaussians that change by less stay as they were
+_NEGLIGIBLE = 1 / 512  # of color and opacity; Gaussians that change by less stay as they were
 
 
 class AgmSmallMotion:

@@ -3,8 +3,8 @@
 
     views of a Gaussian -> one encoder for all of them -> pooled
     pooled, and what is known of the Gaussian -> its state
-    states -> means around anchors -> neighbouring anchors -> back to the Gaussians
-    state -> steps; state and each view -> how much this view's colour counts
+    states -> means around anchors -> neighboring anchors -> back to the Gaussians
+    state -> steps; state and each view -> how much this view's color counts
 
 The last layers start at zero: untrained, it changes nothing.
 """
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 VIEW_FEATURES, FEATURES, STEPS = 11, 24, 8
 WIDTH = 48
-_MOST_LOGIT = 6.0  # of a view's share in the colour
-_LEAST_WEIGHT = 0.5  # px of blending weight below which a colour is changed less and less
+_MOST_LOGIT = 6.0  # of a view's share in the color
+_LEAST_WEIGHT = 0.5  # px of blending weight below which a color is changed less and less
 
 
 @dataclass(frozen=True, eq=False)
 class Neighborhood:
-    """Which of A anchors M Gaussians belong to, and which anchors are neighbours."""
+    """Which of A anchors M Gaussians belong to, and which anchors are neighbors."""
 
     anchor: Tensor  # [M] int64
     neighbors: Tensor  # [A, K] int64
@@ -54,7 +54,7 @@ class CorrectionNet(nn.Module):
 
     def forward(self, views: Tensor, features: Tensor, errors: Tensor, weights: Tensor,
                 neighborhood: Neighborhood) -> tuple[Tensor, Tensor]:
-        """Colours that the views agree on [M, 3], and steps [M, STEPS], without a unit.
+        """Colors that the views agree on [M, 3], and steps [M, STEPS], without a unit.
 
         views: [V, M, VIEW_FEATURES]; features: [M, FEATURES]; errors: [V, M, 3] sums of error x
         blending weight; weights: [V, M] sums of blending weight, px.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rounds of correction: look at what is wrong, ask the network, take its steps.
 
-Everything that the network gets is free of scale: colours, pixels, ratios, cosines.
+Everything that the network gets is free of scale: colors, pixels, ratios, cosines.
 """
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class KeyAnchors:
         picked = points[fps(points, _ANCHORS)]
         nearest = knn(points, picked, 1)[1][:, 0] if len(points) else np.zeros(0, np.int64)
         neighbors = knn(picked, picked, _NEIGHBORS + 1)[1][:, 1:]
-        if neighbors.shape[1] == 0:  # a single anchor is its own neighbour
+        if neighbors.shape[1] == 0:  # a single anchor is its own neighbor
             neighbors = np.zeros((len(picked), 1), np.int64)
         self._nearest = torch.from_numpy(nearest).to(scene.device)
         self._neighbors = torch.from_numpy(neighbors).to(scene.device)
 
     def of(self, rows: Tensor) -> Neighborhood:
-        """The neighbourhood of some Gaussians of the key."""
+        """The neighborhood of some Gaussians of the key."""
         return Neighborhood(self._nearest[rows], self._neighbors)
 
 
@@ -54,7 +54,7 @@ class _Fixed:
     neighborhood: Neighborhood
     weights: Tensor  # [V, M] px
     total: Tensor  # [M] px, their sums
-    per_metre: Tensor  # [V, M] px per m
+    per_meter: Tensor  # [V, M] px per m
     scale: Tensor  # [M] px per m, mean over the views
     moved: Tensor  # [M] px, how far geometry moved them
 
@@ -119,15 +119,15 @@ def _changed(scene: GaussianScene, evidence: Evidence) -> Tensor:
 
 def _fixed(scene, rows, anchors, evidence, weights, moved) -> _Fixed:
     points = scene.means[rows].detach()
-    per_metre = []
+    per_meter = []
     for camera in evidence.cameras:
         forward = torch.from_numpy(camera.camera_from_world[2].copy()).to(points)
         depth = points @ forward[:3] + forward[3]
-        per_metre.append(camera.K[0, 0] / depth.clamp_min(_EPS))
-    per_metre = torch.stack(per_metre)
+        per_meter.append(camera.K[0, 0] / depth.clamp_min(_EPS))
+    per_meter = torch.stack(per_meter)
     total = weights.sum(0)
-    scale = (per_metre * weights).sum(0) / total
-    return _Fixed(rows, anchors.of(rows), weights, total, per_metre, scale, moved[rows] * scale)
+    scale = (per_meter * weights).sum(0) / total
+    return _Fixed(rows, anchors.of(rows), weights, total, per_meter, scale, moved[rows] * scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +164,7 @@ def _features(slopes: Slopes, fixed: _Fixed, ways: _Ways, part: GaussianScene, n
     together = slopes.means.sum(0).expand_as(slopes.means)
     pull = slopes.means.norm(dim=-1) / fixed.scale / (weights + 0.5)
     views = torch.cat([4 * errors, 4 * apart, torch.stack([
-        torch.log1p(weights) / 3, torch.log(fixed.per_metre * size + 0.1) / 2,
+        torch.log1p(weights) / 3, torch.log(fixed.per_meter * size + 0.1) / 2,
         (weights > 0.5).float(), _cosine(slopes.means, together), _level(pull)], -1)], -1)
     spread = ((weights[..., None] * apart.square()).sum(0) / (total + 0.5)[:, None]).mean(-1)
     flatness = size / part.scales.min(1).values.clamp_min(1e-12)

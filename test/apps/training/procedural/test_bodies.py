@@ -46,7 +46,7 @@ def test_soft_things_change_shape_and_rigid_ones_do_not(kind):
 
 
 @pytest.mark.parametrize('kind', ['soft', 'articulated', 'cloth'])
-def test_frames_carry_neighbours(kind):
+def test_frames_carry_neighbors(kind):
     """A frame says where points nearby go, to first order."""
     body = made(kind)
     start, before = body.at(0.0)

@@ -60,7 +60,7 @@ def test_the_key_is_imperfect_but_shows_the_scene(sample):
 
 
 def test_true_displacements_explain_the_pictures(source):
-    """Colours stay with points: moved ones find theirs again, the others do not."""
+    """Colors stay with points: moved ones find theirs again, the others do not."""
     sample = source.sample(3)
     truth, stays = [], []
     for view in sample.input_views:
@@ -73,7 +73,7 @@ def test_true_displacements_explain_the_pictures(source):
 
 
 def _color_changes(sample, view):
-    """Change of colour [M] of points in sight that move by more than 4 px, followed and not."""
+    """Change of color [M] of points in sight that move by more than 4 px, followed and not."""
     camera, rasterizer = sample.cameras[view], CpuRasterizer(1)
     means, moved = sample.key_scene.means.numpy().astype(float), sample.displacements[-1]
     start, near = camera.project(means)

@@ -46,7 +46,7 @@ def test_normals_have_length_one_and_point_outwards(make):
     assert flux == pytest.approx(3 * volumes[make.__name__], rel=0.1)
 
 
-def test_a_sheet_is_flat_centred_and_measured_in_metres():
+def test_a_sheet_is_flat_centered_and_measured_in_meters():
     sheet = surfaces.sheet(0.4, 0.2, SPACING)
     assert len(sheet.points) == 200 and not sheet.points[:, 2].any()
     assert np.allclose(sheet.points.mean(0), 0)

@@ -54,7 +54,7 @@ def test_worlds_move_and_keep_their_rows():
         assert not np.array_equal(first.means.numpy(), last.means.numpy())
 
 
-def test_textures_repeat_and_are_no_single_colour():
+def test_textures_repeat_and_are_no_single_color():
     for seed in range(12):
         image = texture(np.random.default_rng(seed))
         assert image.shape == (SIZE, SIZE, 3) and image.min() > 0 and image.max() < 1

@@ -18,7 +18,7 @@ def tensors(camera):
 
 @pytest.fixture
 def camera():
-    """Off-centre, anisotropic, turned and shifted."""
+    """Off-center, anisotropic, turned and shifted."""
     angle = 0.4
     pose = np.eye(4)
     pose[:3, :3] = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0],
@@ -51,7 +51,7 @@ def test_condition_of_a_pixel(camera):
     np.testing.assert_allclose(found[0, 2, 5, 17:20] / 0.48860251190292,
                                moment[[1, 2, 0]] * (-1, 1, -1))
     assert found.shape == (1, 6, 8, 33)
-    # pixel (5, 2) of 8x6 has its centre at (2.75, 1.25) of 4x3: 2.25 and 0.75 between pixels
+    # pixel (5, 2) of 8x6 has its center at (2.75, 1.25) of 4x3: 2.25 and 0.75 between pixels
     assert found[0, 2, 5, 32] == pytest.approx(4 * 0.75 + 2.25)
 
 

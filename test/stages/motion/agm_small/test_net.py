@@ -18,7 +18,7 @@ def inputs(seed=0):
             random(VIEWS, COUNT).abs() + 0.1, Neighborhood(anchor, neighbors))
 
 
-def test_untrained_takes_no_step_and_has_weighted_mean_colours(untrained):
+def test_untrained_takes_no_step_and_has_weighted_mean_colors(untrained):
     views, features, errors, weights, neighborhood = inputs()
     colors, steps = untrained(views, features, errors, weights, neighborhood)
     assert colors.shape == (COUNT, 3) and steps.shape == (COUNT, STEPS)

@@ -43,7 +43,7 @@ def test_where_nothing_is_wrong_rows_stay_bit_for_bit(stage, sets, arbitrary):
 
 
 def test_corrections_do_not_depend_on_the_unit_of_length(stage, sets, arbitrary):
-    """A world that is 32 times as large: the same colours, and steps as many times longer."""
+    """A world that is 32 times as large: the same colors, and steps as many times longer."""
     unit = 32.0  # a power of two, so that anchors and digits stay the same
     scene = stage.scene.replaced(means=unit * stage.scene.means, scales=unit * stage.scene.scales)
     rig = {}
@@ -51,13 +51,13 @@ def test_corrections_do_not_depend_on_the_unit_of_length(stage, sets, arbitrary)
         pose = stage.rig[name].camera_from_world.copy()
         pose[:3, 3] *= unit
         rig[name] = stage.rig[name].placed(pose)
-    metres = corrected(arbitrary, stage, sets[0].images, sets[2].images, rounds=1)
+    meters = corrected(arbitrary, stage, sets[0].images, sets[2].images, rounds=1)
     larger = corrected(arbitrary, stage, sets[0].images, sets[2].images, scene, rig, rounds=1)
-    moved = (metres.means - stage.scene.means).norm(dim=1)
+    moved = (meters.means - stage.scene.means).norm(dim=1)
     assert moved.max() > 1e-3
-    gap = ((larger.means - scene.means) / unit - (metres.means - stage.scene.means)).norm(dim=1)
+    gap = ((larger.means - scene.means) / unit - (meters.means - stage.scene.means)).norm(dim=1)
     assert gap.max() < 0.05 * moved.max() and gap.mean() < 0.01 * moved.mean()
-    assert (larger.sh - metres.sh).abs().max() < 1e-3
+    assert (larger.sh - meters.sh).abs().max() < 1e-3
 
 
 def test_no_step_is_longer_than_its_bound(stage, sets, arbitrary):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The optimisation of a key: some Gaussians are free, the others are drawn and stay as they are.
+"""The optimization of a key: some Gaussians are free, the others are drawn and stay as they are.
 
 The published schedule (IGS section 3.4, igs_reference 3.1): Adam with constant rates, one random
 camera per iteration without replacement, splits bounded by the Gaussian limit every so often.
@@ -35,7 +35,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How to optimise."""
+    """How to optimize."""
 
     iterations: int  # at least 1
     rates: LearningRates
@@ -48,7 +48,7 @@ class Schedule:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The free Gaussians after their optimisation."""
+    """The free Gaussians after their optimization."""
 
     scene: GaussianScene
     loss: float  # mean over the last pass through the cameras
@@ -57,7 +57,7 @@ class Outcome:
     moments: Moments | None  # None without a step
 
 
-def optimise(scene: GaussianScene, tasks: Mapping[str, Task], rasterizer: Rasterizer,
+def optimize(scene: GaussianScene, tasks: Mapping[str, Task], rasterizer: Rasterizer,
              schedule: Schedule, *, moments: Moments | None = None,
              cancelled: Callable[[], bool] = lambda: False) -> Outcome:
     """`scene`, the free Gaussians, fitted to `tasks` (by camera, at least one).
