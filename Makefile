@@ -35,7 +35,7 @@ fuzz: venv
 test-jazzy:
 	$(MAKE) venv VENV=.venv-jazzy
 	.venv-jazzy/bin/python -I -m pip --disable-pip-version-check install -q -r constraints/jazzy.txt
-	$(CHECKOUT) .venv-jazzy/bin/python -m pytest test/node test/codec test/data test/test_frames.py test/test_picture_files.py
+	$(CHECKOUT) .venv-jazzy/bin/python -m pytest test/node test/io test/vision/test_preparer.py
 
 lint: venv
 	$(BIN)/ruff check .

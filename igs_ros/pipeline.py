@@ -156,14 +156,14 @@ class Pipeline:
         try:
             with span('refine'):
                 refined = self.stages.refiner.refine(
-                    moved.scene, frame_set, self._keys, fitted=self._timeline.fitted,
+                    moved.scene, frame_set, self._keys, reference=self._timeline.reference,
                     moved=moved.rows, catch_up=change is not Change.NONE)
         except FloatingPointError as error:
             problems.append(f'refinement discarded: {error}')
             return None
         key = self._polished(refined.scene, frame_set, problems)
         with span('swap'):
-            self._timeline.take_key(key, frame_set, refined.fitted)
+            self._timeline.take_key(key, frame_set, refined.reference)
         return refined
 
     def _polished(self, key: GaussianScene, frame_set: FrameSet, problems: list[str]

@@ -83,8 +83,6 @@ class RefineConfig:
     """New Gaussians from stereo where the rendering is wrong (not published)."""
     selective: bool = True
     """Optimize only what changed, all else stays bit for bit (published: off)."""
-    keep_moments: bool = False
-    """Go on with Adam's moments of the key before; starting afresh measured better."""
     polish_iterations: int = 0
     """Steps at low rates on the whole scene after each key, which flicker a little; in lockstep
     only: live, they run when there is time to spare."""

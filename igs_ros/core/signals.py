@@ -14,7 +14,7 @@ from contextlib import contextmanager
 _APART_S = 1.0  # Ctrl-C under ros2 launch may arrive twice
 
 
-class StopWish:
+class ShutdownFlag:
     """Takes SIGINT and SIGTERM from now on; a second one, a while later, ends the process.
 
     As a context manager, it gives them back at the end.
@@ -25,7 +25,7 @@ class StopWish:
         self._before = {number: signal.signal(number, self._take)
                         for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def __enter__(self) -> StopWish:
+    def __enter__(self) -> ShutdownFlag:
         return self
 
     def __exit__(self, *_) -> None:

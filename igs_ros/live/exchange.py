@@ -18,7 +18,7 @@ from igs_ros.core.status import Decoding, State, Status
 from igs_ros.core.timing import Drops, Timings
 from igs_ros.live.health import Facts
 from igs_ros.stages.motion.models import Follower
-from igs_ros.stages.refine.fitted import Fitted
+from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.refiner import Refined
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Job:
     number: int  # of the key; for a polish, of all polishes
     scene: GaussianScene
     moved: np.ndarray  # [M] uint32: rows that motion moved since the key
-    fitted: Fitted | None  # what the key was fitted to
+    reference: ReferenceImages | None  # what the key was fitted to
     frame_set: FrameSet  # prepared; what `scene` shows
     follow: Follow  # makes what will move the result
     polish: bool = False  # of the static part, in spare time
@@ -182,7 +182,7 @@ class Exchange:
         with self._changed:
             self._snapshot = snapshot
 
-    def ask_for_key(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet,
+    def ask_for_key(self, moved: Moved, reference: ReferenceImages | None, frame_set: FrameSet,
                     follow: Follow, catch_up: bool = False) -> bool:
         """Have a moved scene refined, unless the last key is not done yet; whether it will be.
 
@@ -192,18 +192,18 @@ class Exchange:
             busy = self._busy_with_key()
             if not busy:
                 number = self._count(keys_asked=1).keys_asked
-                self._job = Job(self.epoch, number, moved.scene, moved.rows, fitted, frame_set,
+                self._job = Job(self.epoch, number, moved.scene, moved.rows, reference, frame_set,
                                 follow, catch_up=catch_up)
                 self._changed.notify_all()
         if busy:
             self.drops.add('key_while_refining')
         return not busy
 
-    def offer_spare(self, moved: Moved, fitted: Fitted | None, frame_set: FrameSet,
+    def offer_spare(self, moved: Moved, reference: ReferenceImages | None, frame_set: FrameSet,
                     follow: Follow) -> None:
         """Have a moved scene polished when there is nothing better to do."""
         with self._changed:
-            self._spare = Job(self.epoch, 0, moved.scene, moved.rows, fitted, frame_set, follow,
+            self._spare = Job(self.epoch, 0, moved.scene, moved.rows, reference, frame_set, follow,
                               polish=True)
             self._changed.notify_all()
 

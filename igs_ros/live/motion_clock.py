@@ -134,11 +134,11 @@ class MotionClock:
         self._show()
         processed = exchange.count(frame_sets_processed=1).frame_sets_processed
         if self._schedule.due(processed) or self._sudden:
-            asked = exchange.ask_for_key(moved, timeline.fitted, prepared, timeline.follow,
+            asked = exchange.ask_for_key(moved, timeline.reference, prepared, timeline.follow,
                                          checked.change is not Change.NONE)
             self._sudden &= not asked
         if self._polishes and checked.change is Change.NONE:  # else a key is on its way
-            exchange.offer_spare(moved, timeline.fitted, prepared, timeline.follow)
+            exchange.offer_spare(moved, timeline.reference, prepared, timeline.follow)
         return True
 
     def _plausible(self, prepared: FrameSet) -> Checked:
@@ -227,7 +227,7 @@ class MotionClock:
             return
         try:
             with span('swap'):
-                self._timeline.take_key(refined.scene, job.frame_set, refined.fitted,
+                self._timeline.take_key(refined.scene, job.frame_set, refined.reference,
                                         result.follower)
             self._show()
         except Exception as error:

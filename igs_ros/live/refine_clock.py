@@ -65,7 +65,7 @@ class RefineClock:
         with span('refine'):
             refined = self._refiner.refine(
                 job.scene, job.frame_set, job.number, lambda: self._exchange.void(job),
-                fitted=job.fitted, moved=job.moved,
+                reference=job.reference, moved=job.moved,
                 effort=self._budget.refine if self._budget.on else None, catch_up=job.catch_up)
             return self._followed(job, refined)
 

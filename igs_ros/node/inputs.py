@@ -34,7 +34,7 @@ from igs_ros.node.convert import (
     picture_from_image,
 )
 from igs_ros.node.filters import FilteredAssembler
-from igs_ros.node.logs import Complaints
+from igs_ros.node.logs import ThrottledWarnings
 from igs_ros.node.params import NodeConfig
 
 _POLL_S = 0.02
@@ -91,7 +91,7 @@ class Inputs:
         self._log = node.get_logger()
         self._on_frame_set = on_frame_set
         self._drops = Drops()
-        self._complaints = Complaints(self._log.warning, self._drops)
+        self._warnings = ThrottledWarnings(self._log.warning, self._drops)
         self._assembler = self._new_assembler(settings, rig)
         self._lock = threading.Lock()  # of the assembler: others ask for its counts
         self._jumps = 0
@@ -155,7 +155,7 @@ class Inputs:
                                       known.rig_camera.camera_from_world)
             doubt = held_against(camera, known.rig_camera, known.info_topic)
         except InputError as error:
-            self._complaints.add('bad_camera_info', name, str(error))
+            self._warnings.add('bad_camera_info', name, str(error))
             return
         reference = known.in_use or known.calibrated
         if reference is None:
@@ -167,8 +167,8 @@ class Inputs:
             what = 'the calibration changed while running; the first one stays in use' \
                 if known.calibrated else "it came too late and differs from the rig file's " \
                 'intrinsics, which stay in use'
-            self._complaints.add('changed_camera_info', name, f'{known.info_topic}: {what}. '
-                                 f'Restart the node to take the new one.')
+            self._warnings.add('changed_camera_info', name, f'{known.info_topic}: {what}. '
+                               f'Restart the node to take the new one.')
 
     # -- pictures -------------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class Inputs:
             picture = read(message, topic)
         except InputError as error:
             self._watch.refused(name, str(error))
-            self._complaints.add('bad_message', name, str(error))
+            self._warnings.add('bad_message', name, str(error))
             return
         self._watch.came(name, stamp_ns)
         with self._lock:

@@ -34,7 +34,7 @@ class RosHandler(logging.Handler):
             self._ros.info(text)
 
 
-class Complaints:
+class ThrottledWarnings:
     """Says once what is wrong with a topic, and again every `every_s` while it stays so.
 
     Each complaint is counted in `drops` as 'cause:camera'.

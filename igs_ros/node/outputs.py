@@ -22,7 +22,7 @@ from igs_ros.live.loop import Loop
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node import convert, convert_scene
-from igs_ros.node.logs import Complaints, with_traceback
+from igs_ros.node.logs import ThrottledWarnings, with_traceback
 from igs_ros.node.params import NodeConfig
 
 _LOOK_S = 0.2  # how often to look for new subscribers
@@ -71,11 +71,11 @@ class ViewOutput:
     """
 
     def __init__(self, node: Node, settings: NodeConfig, rate_hz: float, camera: Camera,
-                 complaints: Complaints):
+                 warnings: ThrottledWarnings):
         self._settings = settings
         self._rate_hz = rate_hz
         self._camera = camera
-        self._complaints = complaints
+        self._warnings = warnings
         self._pipeline: LivePipeline | None = None
         self._publishers = {
             'image': node.create_publisher(Image, '~/view/image', newest()),
@@ -103,7 +103,7 @@ class ViewOutput:
             pose = convert.camera_from_world_of(message, self._settings.world_frame,
                                                 self._pose_topic)
         except InputError as error:
-            self._complaints.add('bad_pose', 'view', str(error))
+            self._warnings.add('bad_pose', 'view', str(error))
             return
         self._camera = self._camera.placed(pose)
 

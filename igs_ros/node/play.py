@@ -30,7 +30,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from igs_ros.core.errors import InputError
 from igs_ros.core.files import checked_file, replaced
-from igs_ros.core.signals import StopWish
+from igs_ros.core.signals import ShutdownFlag
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import Recording, test_view, train_views
 from igs_ros.msg import SceneStatus
@@ -76,7 +76,7 @@ class Player(Node):
     """
 
     def __init__(self, options: PlayOptions, recording: Recording, cameras: tuple[str, ...],
-                 stop: StopWish):
+                 stop: ShutdownFlag):
         super().__init__('igs_player')
         self._stop = stop
         reliable = QoSProfile(depth=4, history=HistoryPolicy.KEEP_LAST,
@@ -237,7 +237,7 @@ def play(options: PlayOptions, ros_arguments: list[str] | None = None) -> int:
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     player = None
     try:
-        player = Player(options, recording, cameras, StopWish())
+        player = Player(options, recording, cameras, ShutdownFlag())
         _play(player, options, frames, recording, played)
     except Interrupted:
         pass  # the usual end of a loop

@@ -27,7 +27,7 @@ from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import steady_heap
-from igs_ros.core.signals import StopWish
+from igs_ros.core.signals import ShutdownFlag
 from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Drops
@@ -38,7 +38,7 @@ from igs_ros.live.pipeline import LivePipeline
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
 from igs_ros.node.inputs import Inputs, steady_clock
-from igs_ros.node.logs import Complaints, RosHandler, with_traceback
+from igs_ros.node.logs import RosHandler, ThrottledWarnings, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
 from igs_ros.node.watchdog import Watchdog
@@ -63,7 +63,7 @@ class ReconstructNode(Node):
         self._pipeline: LivePipeline | None = None
         self._early: RawFrameSet | None = None  # the newest one from before the pipeline
         self._drops = Drops()
-        self._complaints = Complaints(self.get_logger().warning, self._drops)
+        self._warnings = ThrottledWarnings(self.get_logger().warning, self._drops)
         self._watchdog = Watchdog(self.get_logger(), self.settings.stall_after_s,
                                   self._simulated_ns)
         self._inputs = Inputs(self, self.settings, {n: rig[n] for n in self._input_names(rig)},
@@ -71,7 +71,7 @@ class ReconstructNode(Node):
         view_camera = first_view(self.settings, self.config, rig)
         self._rig = rig
         self._views = ViewOutput(self, self.settings, self.config.budget.view_hz, view_camera,
-                                 self._complaints)
+                                 self._warnings)
         self._states = StateOutput(self, self.settings, self._status)
         self.create_service(Trigger, '~/reset', self._on_reset)
         self._starter = self.create_timer(_LOOK_S, self._start_when_calibrated,
@@ -177,7 +177,7 @@ class ReconstructNode(Node):
         """A callback failed: that costs one message, once the node is at work."""
         if self._pipeline is None:
             raise error
-        self._complaints.add('internal_error', 'node', with_traceback(
+        self._warnings.add('internal_error', 'node', with_traceback(
             'internal error in a callback; the node goes on, please report it', error))
 
     # -- how it does ----------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     steady_heap()
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    stop = StopWish()
+    stop = ShutdownFlag()
     node = None
     try:
         node = ReconstructNode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from igs_ros.render.rasterizer import Context, Rasterizer
 
 log = logging.getLogger(__name__)
 _CHECK_EVERY = 20  # iterations between two looks at the losses, on a GPU
-_LEAST_SCALE = 1e-8  # m; a zero scale has no logarithm
+_MIN_SCALE = 1e-8  # m; a zero scale has no logarithm
 _PARAMETERS = ('means', 'quats', 'log_scales', 'logits', 'sh_dc', 'sh_rest')
 
 
@@ -41,10 +41,9 @@ class LearningRates:
 class Densify:
     """What one densification does."""
 
-    threshold: float  # least mean screen gradient, normalized device units
+    threshold: float  # minimum mean screen gradient, normalized device units
     max_gaussians: int
     prune_opacity: float = 5e-3
-    clone_below: float = 0.0  # m; selected Gaussians whose largest scale is below are cloned
 
 
 @dataclass(frozen=True)
@@ -52,31 +51,7 @@ class DensifyReport:
     """How many Gaussians a densification touched."""
 
     split: int
-    cloned: int
     pruned: int
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """What Adam remembers of N Gaussians."""
-
-    values: Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # by parameter: mean, mean square
-    steps: int  # that they hold
-
-    def select(self, rows: torch.Tensor) -> Moments:
-        """Those of the Gaussians `rows`; zeros for rows below 0."""
-        known = (rows >= 0)
-        taken = {name: tuple(torch.where(known.view(-1, *[1] * (value.ndim - 1)),
-                                         value[rows.clamp_min(0)], 0.0) for value in pair)
-                 for name, pair in self.values.items()}
-        return Moments(taken, self.steps)
-
-    def joined(self, others: Moments) -> Moments:
-        """Those of more Gaussians behind these, which take the steps of `others`."""
-        values = {name: tuple(torch.cat(parts) for parts in zip(pair, others.values[name],
-                                                                strict=True))
-                  for name, pair in self.values.items()}
-        return Moments(values, others.steps)
 
 
 class Optimizer:
@@ -84,13 +59,12 @@ class Optimizer:
 
     scene: where to start, float32; velocities, if any, are carried along, children inherit them.
     absgrad: collect the per-pixel absolute screen gradients instead of the signed sums.
-    moments: to go on from, of the rows of `scene`; None starts afresh.
     Raises `FloatingPointError` when a loss is not finite (on a GPU up to _CHECK_EVERY iterations
     later, or in `scene`): the caller keeps its last good scene.
     """
 
     def __init__(self, scene: GaussianScene, rasterizer: Rasterizer, rates: LearningRates, *,
-                 absgrad: bool = False, dssim: float = 0.2, moments: Moments | None = None):
+                 absgrad: bool = False, dssim: float = 0.2):
         self._rasterizer = rasterizer
         self._absgrad = absgrad
         self._dssim = dssim
@@ -98,7 +72,7 @@ class Optimizer:
         self._unchecked: list[tuple[str, torch.Tensor]] = []  # camera and loss
         self._parameters = {
             'means': scene.means, 'quats': scene.quats,
-            'log_scales': scene.scales.clamp_min(_LEAST_SCALE).log(),
+            'log_scales': scene.scales.clamp_min(_MIN_SCALE).log(),
             'logits': torch.logit(scene.opacities, eps=1e-6),
             'sh_dc': scene.sh[:, :1], 'sh_rest': scene.sh[:, 1:]}
         for name, value in self._parameters.items():
@@ -106,8 +80,6 @@ class Optimizer:
         self._adam = torch.optim.Adam(
             [{'params': [self._parameters[name]], 'lr': getattr(rates, name), 'name': name}
              for name in _PARAMETERS], eps=1e-15, fused=True)
-        if moments is not None:
-            self._resume(moments)
         self._reset_statistics()
 
     def __len__(self) -> int:
@@ -129,16 +101,6 @@ class Optimizer:
             scales = scene.scales.clamp_min(MIN_SCALE)  # exp() of a log that ran off is 0
             return GaussianScene(scene.means.clone(), unit, scales, scene.opacities,
                                  scene.sh, self._velocities)
-
-    def moments(self) -> Moments | None:
-        """What Adam remembers by now; None before the first step."""
-        steps, values = 0, {}
-        for name, parameter in self._parameters.items():
-            state = self._adam.state.get(parameter)
-            if not state:
-                return None
-            steps, values[name] = int(state['step']), (state['exp_avg'], state['exp_avg_sq'])
-        return Moments(values, steps)
 
     def backward(self, camera: Camera, target: Target, *, tiles: np.ndarray | None = None,
                  context: Context | None = None,
@@ -178,25 +140,22 @@ class Optimizer:
 
     @torch.no_grad()
     def densify(self, how: Densify, generator: torch.Generator) -> DensifyReport:
-        """Split or clone where the screen gradient is large, then prune the transparent.
+        """Split where the screen gradient is large, then prune the transparent.
 
         The published bound (igs_reference 3.1): with b = max_gaussians - N and more than b
         candidates, only the b with the largest gradient are taken; each adds one Gaussian net.
         Moments survive for the kept rows and start at zero for new ones; statistics restart.
         """
         mean = torch.nan_to_num(self._gradient_sum / self._seen)
-        candidates = torch.nonzero(mean >= how.threshold).flatten()
+        split = torch.nonzero(mean >= how.threshold).flatten()
         budget = max(0, how.max_gaussians - len(self))
-        if len(candidates) > budget:
-            order = torch.argsort(mean[candidates], descending=True, stable=True)
-            candidates = candidates[order[:budget]].sort().values
-        largest = self._parameters['log_scales'].exp().max(1).values[candidates]
-        cloned = candidates[largest < how.clone_below]
-        split = candidates[largest >= how.clone_below]
+        if len(split) > budget:
+            order = torch.argsort(mean[split], descending=True, stable=True)
+            split = split[order[:budget]].sort().values
         kept = torch.ones(len(self), dtype=torch.bool, device=mean.device)
         kept[split] = False
         children = self._children(split, generator)
-        rows = torch.cat([torch.nonzero(kept).flatten(), cloned, split, split])
+        rows = torch.cat([torch.nonzero(kept).flatten(), split, split])
         fresh = torch.arange(len(rows), device=mean.device) >= int(kept.sum())
         self._take(rows, fresh)
         if len(split):
@@ -210,7 +169,7 @@ class Optimizer:
             if not len(visible):
                 log.warning('all %d Gaussians became transparent: the scene is empty now', pruned)
         self._reset_statistics()
-        return DensifyReport(len(split), len(cloned), pruned)
+        return DensifyReport(len(split), pruned)
 
     def _activated(self) -> GaussianScene:
         p = self._parameters
@@ -231,13 +190,6 @@ class Optimizer:
         for name, value in zip(names, values):
             if not math.isfinite(value):
                 raise FloatingPointError(f"the loss against camera '{name}' is {value}")
-
-    def _resume(self, moments: Moments) -> None:
-        for name, parameter in self._parameters.items():
-            mean, square = moments.values[name]
-            self._adam.state[parameter] = {
-                'step': torch.tensor(float(moments.steps), device=parameter.device),
-                'exp_avg': mean.clone(), 'exp_avg_sq': square.clone()}
 
     def _reset_statistics(self) -> None:
         device = self._parameters['means'].device
@@ -276,17 +228,3 @@ def rotated(quats: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     w, axis = quats[:, :1], quats[:, 1:]
     twice = 2 * torch.linalg.cross(axis, vectors)
     return vectors + w * twice + torch.linalg.cross(axis, twice)
-
-
-def bounded(scene: GaussianScene, max_gaussians: int) -> GaussianScene:
-    """The scene cut to `max_gaussians`: those that cover most, opacity x their largest face.
-
-    A scene within the bound is returned as it is. Row order is kept.
-    """
-    if len(scene) <= max_gaussians:
-        return scene
-    faces = scene.scales.sort(1, descending=True).values[:, :2].prod(1)
-    order = torch.argsort(scene.opacities * faces, descending=True, stable=True)
-    log.warning('scene of %d Gaussians is above the limit of %d: keeping those that cover most',
-                len(scene), max_gaussians)
-    return scene.select(order[:max_gaussians].sort().values)

@@ -11,7 +11,7 @@ from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Moved, advanced, first_snapshot, with_new_key
 from igs_ros.stages.motion.models import Follower, MotionModel
 from igs_ros.stages.plausibility import Change
-from igs_ros.stages.refine.fitted import Fitted
+from igs_ros.stages.refine.reference import ReferenceImages
 
 log = logging.getLogger(__name__)
 _USUAL_PERIOD_NS = 33_333_333  # before two frame sets have told
@@ -30,8 +30,8 @@ class Timeline:
         self._period_ns = _USUAL_PERIOD_NS
         self.jumps = 0  # how often the stamps went back
         self._breaks_before = 0
-        self.fitted = Fitted.to(frame_set)  # of the key
-        self._kept: tuple[GaussianScene, FrameSet, Fitted] | None = None
+        self.reference = ReferenceImages.of(frame_set)  # of the key
+        self._kept: tuple[GaussianScene, FrameSet, ReferenceImages] | None = None
         self._start(scene, frame_set)
         self.snapshot = first_snapshot(scene, frame_set.stamp_ns, scene_id)
 
@@ -58,10 +58,10 @@ class Timeline:
         keys of it are as good or up to 0.2 dB better. The moved one is shown until then.
         """
         if change in (Change.NEW, Change.BACK):
-            self._kept, kept = (self.snapshot.scene, self._newest, self.fitted), self._kept
+            self._kept, kept = (self.snapshot.scene, self._newest, self.reference), self._kept
             if change is Change.BACK and kept is not None:
                 log.info('the pictures are what they were before: so is the scene')
-                scene, shows, self.fitted = kept
+                scene, shows, self.reference = kept
                 self._restart(scene, shows, frame_set.stamp_ns)
         jumped = frame_set.stamp_ns < self._newest.stamp_ns
         if jumped:
@@ -84,17 +84,18 @@ class Timeline:
         """
         return self._motion.follow
 
-    def take_key(self, key: GaussianScene, frame_set: FrameSet, fitted: Fitted | None = None,
+    def take_key(self, key: GaussianScene, frame_set: FrameSet,
+                 reference: ReferenceImages | None = None,
                  follower: Follower | None = None) -> None:
         """Show a new key: it shows `frame_set`, and is first moved to the newest one.
 
-        fitted: what it was fitted to, None = what the key before was. follower: made by `follow`
-        for this key, None = it is made now.
+        reference: what it was fitted to, None = what the key before was. follower: made by
+        `follow` for this key, None = it is made now.
         """
         follower = follower or self.follow(key, frame_set)
         moved = follower.move_to(self._newest)
         # all at once: where motion fails, the last key goes on
-        self._follower, self.fitted = follower, fitted or self.fitted
+        self._follower, self.reference = follower, reference or self.reference
         self.snapshot = with_new_key(self.snapshot, key, frame_set.stamp_ns, moved)
 
     def _start(self, scene: GaussianScene, frame_set: FrameSet) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from igs_ros.core.camera import Camera
+from igs_ros.vision.visibility import in_picture
 
 _GRID = (12, 9)  # px columns and rows that stand for a picture
 _LEAST_POINTS = 20  # fewer points in a picture say nothing about its depth range
@@ -30,7 +31,7 @@ def depth_range(name: str, cameras: Mapping[str, Camera],
     camera = cameras[name]
     if points is not None and len(points):
         pixels, depth = camera.project(points)
-        inside = (depth > 0) & _in_picture(pixels, camera)
+        inside = in_picture(pixels, depth, camera)
         if inside.sum() >= _LEAST_POINTS:
             near, far = np.percentile(depth[inside], [1, 99])
             return 0.6 * near, 1.5 * far
@@ -80,7 +81,7 @@ def seen_share(camera: Camera, other: Camera, depths: np.ndarray) -> np.ndarray:
     shares = []
     for depth in depths:
         seen, other_depth = other.project(camera.unproject(pixels, np.full(len(pixels), depth)))
-        shares.append(np.mean((other_depth > 0) & _in_picture(seen, other)))
+        shares.append(np.mean(in_picture(seen, other_depth, other)))
     return np.array(shares)
 
 
@@ -91,7 +92,3 @@ def _ray_angles(camera: Camera, other: Camera, depths: np.ndarray) -> np.ndarray
     a, b = points - camera.center, points - other.center
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.arccos(np.clip((a * b).sum(1) / np.maximum(lengths, 1e-300), -1, 1))
-
-
-def _in_picture(pixels: np.ndarray, camera: Camera) -> np.ndarray:
-    return ((pixels >= 0) & (pixels < [camera.width, camera.height])).all(1)

@@ -18,6 +18,7 @@ import numpy as np
 from igs_ros.core.camera import Camera, pixel_grid
 from igs_ros.core.jit import njit
 from igs_ros.vision.overlap import depth_range, source_cameras
+from igs_ros.vision.visibility import Visibility
 
 _UNSEEN = np.float32(-2)  # below any ZNCC: no evidence here
 _LEAST_VARIANCE = np.float32(1e-6)  # gray levels 0..1; a flat window matches anything
@@ -288,12 +289,6 @@ def agreeing(points: np.ndarray, camera: Camera, depth: np.ndarray, tolerance: f
 
     tolerance: largest relative difference of depth. NaN depths agree with nothing.
     """
-    pixels, distance = camera.project(points)
-    column = np.floor(pixels[:, 0])
-    row = np.floor(pixels[:, 1])
-    inside = (distance > 0) & (column >= 0) & (column < camera.width) & (row >= 0) \
-        & (row < camera.height)
-    result = np.zeros(len(points), bool)
-    there = depth[row[inside].astype(int), column[inside].astype(int)]
-    result[inside] = np.abs(there - distance[inside]) < tolerance * distance[inside]
-    return result
+    found = Visibility.of_points(points, camera)
+    return found.seen & (np.abs(depth[found.rows, found.columns] - found.depth)
+                         < tolerance * found.depth)

@@ -6,7 +6,7 @@ import sys
 PROGRAM = """
 import os, signal, time
 from igs_ros.core import signals
-stop = signals.StopWish()
+stop = signals.ShutdownFlag()
 assert not stop
 os.kill(os.getpid(), signal.{first})
 os.kill(os.getpid(), signal.{first})

@@ -19,7 +19,7 @@ from igs_ros.io.recordings.motion_truth import read_motion
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.rig import read_rig
 
-sys.path.insert(0, str(Path(__file__).parents[1] / 'data'))
+sys.path.insert(0, str(Path(__file__).parents[1] / 'io' / 'recordings'))
 from recording_files import (  # noqa: E402
     HEIGHT,
     WIDTH,

@@ -359,7 +359,7 @@ def test_cost_is_linear_in_the_cameras():
 
 
 def lines_run(action) -> int:
-    """How many lines of igs_ros/assemble.py `action` runs."""
+    """How many lines of igs_ros/live/assemble.py `action` runs."""
     count = 0
 
     def step(frame, event, _):

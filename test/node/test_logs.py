@@ -3,7 +3,7 @@
 import logging
 
 from igs_ros.core.timing import Drops
-from igs_ros.node.logs import Complaints, RosHandler, with_traceback
+from igs_ros.node.logs import RosHandler, ThrottledWarnings, with_traceback
 
 
 class RosLogger:
@@ -32,12 +32,12 @@ def test_the_core_logs_to_ros():
 
 def test_a_complaint_is_repeated_only_after_a_while():
     seconds, lines, drops = [0.0], [], Drops()
-    complaints = Complaints(lines.append, drops, every_s=10, now=lambda: seconds[0])
+    warnings = ThrottledWarnings(lines.append, drops, every_s=10, now=lambda: seconds[0])
     for number in range(15):
         seconds[0] = float(number)
-        complaints.add('bad', 'cam00', f'message {number}')
-    complaints.add('bad', 'cam01', 'another camera')
-    complaints.add('worse', 'cam00', 'another cause')
+        warnings.add('bad', 'cam00', f'message {number}')
+    warnings.add('bad', 'cam01', 'another camera')
+    warnings.add('worse', 'cam00', 'another cause')
     assert lines == ['message 0', 'message 10 (9 more like this since)', 'another camera',
                      'another cause']
     assert drops.snapshot() == {'bad:cam00': 15, 'bad:cam01': 1, 'worse:cam00': 1}

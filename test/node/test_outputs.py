@@ -21,7 +21,7 @@ from igs_ros.core.snapshot import Moved
 from igs_ros.live.views import draw  # noqa: E402
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
 from igs_ros.node import convert, outputs  # noqa: E402
-from igs_ros.node.logs import Complaints  # noqa: E402
+from igs_ros.node.logs import ThrottledWarnings  # noqa: E402
 from igs_ros.node.params import NodeConfig  # noqa: E402
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -68,7 +68,7 @@ def node(ros):
 
 @pytest.fixture
 def views(node):
-    made = outputs.ViewOutput(node, NodeConfig(), 20.0, CAMERA, Complaints(print, Drops()))
+    made = outputs.ViewOutput(node, NodeConfig(), 20.0, CAMERA, ThrottledWarnings(print, Drops()))
     held = Held()
     made.begin(held)
     made.loop.start()

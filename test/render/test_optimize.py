@@ -8,7 +8,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene, concatenated, empty_scene
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.loss import Target
-from igs_ros.render.optimize import Densify, LearningRates, Optimizer, bounded, rotated
+from igs_ros.render.optimize import Densify, LearningRates, Optimizer, rotated
 from igs_ros.render.rasterizer import Rendering, render_view
 
 RATES = LearningRates(1e-2, 1e-2, 1e-2, 5e-2, 1e-2, 1e-3)
@@ -51,7 +51,7 @@ def densified(limit: int, threshold: float, count: int = 40):
 
 def test_bound_takes_the_largest_gradients_only():
     _, free = densified(limit=1000, threshold=0.0)
-    assert free.split == 40  # every candidate splits, none is cloned: the published rule
+    assert free.split == 40  # every candidate splits: the published rule
     fitting, report = densified(limit=47, threshold=0.0)
     assert report.split == 7 and len(fitting) == 47
 
@@ -64,7 +64,7 @@ def test_no_budget_means_no_split(limit):
 
 def test_step_without_candidates_changes_nothing():
     fitting, report = densified(limit=1000, threshold=1e9)
-    assert (report.split, report.cloned, report.pruned) == (0, 0, 0)
+    assert (report.split, report.pruned) == (0, 0)
     assert torch.equal(fitting.scene().means, scene().means)
 
 
@@ -163,13 +163,6 @@ def test_an_empty_start_is_optimized_to_nothing():
     fitting.step()
     assert len(fitting.scene()) == 0
 
-
-def test_bounded_keeps_what_covers_most_in_order():
-    start = scene()
-    kept = bounded(start, 15)
-    assert len(kept) == 15 and bounded(start, 40) is start
-    faces = start.opacities * start.scales.sort(1).values[:, 1:].prod(1)
-    assert torch.equal(kept.means, start.means[faces.topk(15).indices.sort().values])
 
 
 def test_rotation_is_that_of_scipy():

@@ -21,7 +21,7 @@ from igs_ros.core.config import MotionConfig
 from igs_ros.core.errors import InputError
 from igs_ros.core.machine import machine
 from igs_ros.core.timing import spans_to
-from igs_ros.render.choose import make_rasterizer as choose_rasterizer
+from igs_ros.render.choose import make_rasterizer
 from igs_ros.stages.motion.choose import agm_net, has_agm_small, make_motion
 from igs_ros.stages.motion.models import MotionModel
 
@@ -64,7 +64,7 @@ def run(plan: Plan) -> dict:
     Figures in ms: of a candidate and of a key, as a whole and by part, with the error of agm's
     half precisions against float32 beside.
     """
-    rasterizer = choose_rasterizer(plan.device, plan.threads)
+    rasterizer = make_rasterizer(plan.device, plan.threads)
     on_gpu = rasterizer.device.type == 'cuda'
     plan = _filled(plan, on_gpu)
     world = make_world(plan.gaussians, plan.views, plan.size, rasterizer)

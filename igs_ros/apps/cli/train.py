@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from igs_ros.apps.training.config import TrainConfig, checked_training
-from igs_ros.core.signals import StopWish
+from igs_ros.core.signals import ShutdownFlag
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Train:
         from igs_ros.apps.training.trainer import Diverged, Stopped, Trainer
         trainer = Trainer(checked_training(self.config), self.out)
         try:
-            trained = trainer.run(StopWish)
+            trained = trainer.run(ShutdownFlag)
         except Diverged as error:
             print(f'igs: {error}', file=sys.stderr)
             return 1

@@ -113,22 +113,22 @@ def _results(request: Request, recording: Recording, files: RunFiles | None, tra
     timings = Timings()
     with session_type(playlist, request.config, trace) as session, _progress() as progress, \
             spans_to(timings, *([trace] if trace else ())):
-        judge = Judge(recording.cameras[watched], test is not None, request.config.width,
-                      session.rasterizer, files)
+        evaluator = Evaluator(recording.cameras[watched], test is not None, request.config.width,
+                              session.rasterizer, files)
         working = Preparer(recording.cameras, request.config.width or None).cameras
         motion_scorer = MotionScorer(request.data, working, session.rasterizer)
         made, frame_set = session.begin(progress)
         motion_scorer.add(request.first, session.snapshot)
-        bootstrap = judge.first(made, session.snapshot, frame_set)
+        bootstrap = evaluator.first(made, session.snapshot, frame_set)
         rows, skipped, unscored = [], [], []
         for frame in session.frames(progress):
             if isinstance(frame, Skipped):
-                judge.skip(frame)
+                evaluator.skip(frame)
                 skipped.append(frame.index)
             elif isinstance(frame, Unscored):
                 unscored.append(frame.index)
             else:
-                rows.append(judge.frame(frame))
+                rows.append(evaluator.frame(frame))
                 if not request.live:
                     motion_scorer.add(frame.index, frame.snapshot)
     results = {
@@ -139,23 +139,24 @@ def _results(request: Request, recording: Recording, files: RunFiles | None, tra
             request.config.motion, request.config.motion_model, session.rasterizer.device),
         'config': {**asdict(request.config), 'live': request.live},
         'bootstrap': bootstrap, 'frames': rows,
-        'summary': metrics.summary(rows, judge.scorer, peak_rss_mb(),
+        'summary': metrics.summary(rows, evaluator.scorer, peak_rss_mb(),
                                    time.perf_counter() - started)}
     if not request.live:
-        results['detail'] = _detail(rows, judge, motion_scorer, timings)
+        results['detail'] = _detail(rows, evaluator, motion_scorer, timings)
     if request.live:
         results['live'] = {'skipped': skipped, 'unscored': unscored, **session.figures()}
     return results, session.snapshot.scene
 
 
-def _detail(rows: list[dict], judge: Judge, motion_scorer: MotionScorer, timings: Timings) -> dict:
+def _detail(rows: list[dict], evaluator: Evaluator, motion_scorer: MotionScorer,
+            timings: Timings) -> dict:
     """What a run in lockstep knows beyond the contract."""
     stages = {path: asdict(stage) for path, stage in timings.snapshot().items()}
-    summary = detail_summary(rows, judge.details, judge.scorer, motion_scorer.summary())
-    return {'summary': summary, 'frames': judge.details, 'stages': stages}
+    summary = detail_summary(rows, evaluator.details, evaluator.scorer, motion_scorer.summary())
+    return {'summary': summary, 'frames': evaluator.details, 'stages': stages}
 
 
-class Judge:
+class Evaluator:
     """Renders the watched camera's view of each frame, scores it and hands it to the files.
 
     camera: raw, calibrated; scored: whether it is a test view (a train view is only rendered);

@@ -25,7 +25,7 @@ MAX_PAIRS = 2**31 - 1  # pairs are numbered in int32
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class RenderParams:
     """Everything about a picture but the Gaussians, as the kernels want it."""
 
     width: int
@@ -77,7 +77,7 @@ class Picture:
     weighted_depth: np.ndarray | None  # [H, W] float32, sum weight z
 
 
-def projected(run, shot: Shot, means, quats, scales, opacities, sh):
+def projected(run, shot: RenderParams, means, quats, scales, opacities, sh):
     """Records [N, 11], spans [N, 5] and an upper bound [N] int32 on the number of pairs."""
     count = len(means)
     records = np.empty((count, at.RECORD), np.float32)
@@ -90,7 +90,7 @@ def projected(run, shot: Shot, means, quats, scales, opacities, sh):
     return records, spans, most_pairs
 
 
-def draw(run, shot: Shot, context: CpuContext | None, *attributes) -> Picture:
+def draw(run, shot: RenderParams, context: CpuContext | None, *attributes) -> Picture:
     """The Gaussians (five arrays, as `projected` takes them) and those of `context`."""
     records, spans, most_pairs = projected(run, shot, *attributes)
     if context is not None:
@@ -108,7 +108,7 @@ def draw(run, shot: Shot, context: CpuContext | None, *attributes) -> Picture:
     return Picture(records, bins, rgb, transmittance, last, weighted_depth)
 
 
-def _bin(run, shot: Shot, records, spans, most_pairs) -> Bins:
+def _bin(run, shot: RenderParams, records, spans, most_pairs) -> Bins:
     order = depth_order(records)
     pieces = gaussian_pieces(len(order))
     first_entry = np.zeros(len(order) + 1, np.int64)
@@ -134,20 +134,21 @@ def _bin(run, shot: Shot, records, spans, most_pairs) -> Bins:
     return Bins(pair_count, first_slot, tile_start, pairs, _tile_pieces(tile_start))
 
 
-def pixel_gradients(run, shot: Shot, picture: Picture, count: int, v_rgb, v_alpha, v_weighted):
+def pixel_gradients(run, params: RenderParams, picture: Picture, count: int, v_rgb, v_alpha,
+                    v_weighted):
     """Sums [N, 10] (cpu_records.py) and absgrad [N, 2] or None of the first `count` Gaussians.
 
     v_rgb [H, W, 3], v_alpha [H, W], v_weighted [H, W]: float32 gradients of the picture, or None.
     """
-    size = (shot.height, shot.width)
+    size = (params.height, params.width)
     v_rgb = np.zeros((*size, 3), np.float32) if v_rgb is None else v_rgb
     v_alpha = np.zeros(size, np.float32) if v_alpha is None else v_alpha
     bins = picture.bins
     pairs = int(bins.pair_count[:count].sum())
     rows = np.empty((pairs, at.GRADIENT), np.float32)
-    absolute_rows = np.empty((pairs, 2), np.float32) if shot.absgrad else None
+    absolute_rows = np.empty((pairs, 2), np.float32) if params.absgrad else None
     run(composite_backward, bins.tile_pieces, bins.tile_start, bins.pairs, count,
-        picture.records, shot.background, shot.max_alpha, picture.transmittance,
+        picture.records, params.background, params.max_alpha, picture.transmittance,
         picture.last, v_rgb, v_alpha, v_weighted, rows, absolute_rows)
     totals = []
     for array in (rows, absolute_rows):
@@ -159,17 +160,17 @@ def pixel_gradients(run, shot: Shot, picture: Picture, count: int, v_rgb, v_alph
     return totals
 
 
-def attribute_gradients(run, shot: Shot, picture: Picture, totals, means, quats, scales,
+def attribute_gradients(run, params: RenderParams, picture: Picture, totals, means, quats, scales,
                          opacities, sh):
     """Gradients of the five attributes, and of the positions in the image [N, 2]."""
     gradients = [np.zeros_like(value) for value in (means, quats, scales, opacities, sh)]
     grad_means, grad_quats, grad_scales, grad_opacities, grad_sh = gradients
     mean2d = np.zeros((len(means), 2), np.float32)
     pieces = gaussian_pieces(len(means))
-    run(project_backward, pieces, means, quats, scales, opacities, shot.view, shot.lens,
-        shot.limits, shot.antialiased, picture.records, totals, grad_means, grad_quats,
+    run(project_backward, pieces, means, quats, scales, opacities, params.view, params.lens,
+        params.limits, params.antialiased, picture.records, totals, grad_means, grad_quats,
         grad_scales, grad_opacities, mean2d)
-    run(shade_backward, pieces, means, sh, shot.center, _degree(sh), picture.records, totals,
+    run(shade_backward, pieces, means, sh, params.center, _degree(sh), picture.records, totals,
         grad_sh, grad_means)
     return gradients, mean2d
 

@@ -26,7 +26,7 @@ from igs_ros.render.cpu.gather import VALUES, gather
 from igs_ros.render.cpu.picture import (
     CpuContext,
     Picture,
-    Shot,
+    RenderParams,
     attribute_gradients,
     draw,
     gaussian_pieces,
@@ -126,7 +126,7 @@ class CpuRasterizer:
                 (drawn.depth if depth else drawn.rgb).sum().backward()
         self.gathered(scene, camera, lambda rgb: np.zeros((*rgb.shape[:2], VALUES), np.float32))
 
-    def _shot(self, camera, background, antialiased, absgrad, depth, tiles) -> Shot:
+    def _shot(self, camera, background, antialiased, absgrad, depth, tiles) -> RenderParams:
         (fx, _, cx), (_, fy, cy), _ = camera.K
         beyond = 0.15  # of the image size, see cpu_project._screen_rows
         lens = (fx, fy, cx, cy,
@@ -134,7 +134,7 @@ class CpuRasterizer:
                 -(cy + beyond * camera.height) / fy, (camera.height * (1 + beyond) - cy) / fy)
         constants = self.constants
         tiles = checked(tiles, camera.height, camera.width)
-        return Shot(
+        return RenderParams(
             camera.width, camera.height, _float32(camera.camera_from_world), _float32(lens),
             _float32((constants.near, constants.far, constants.eps2d)), _float32(camera.center),
             _float32(background), tiles.ravel(), tiles_before(tiles),

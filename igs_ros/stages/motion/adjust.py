@@ -6,7 +6,8 @@
 
 What motion cannot explain is mended there: fast and tumbling things, leftovers where something
 went away, shadows, highlights. Gaussians that did not move change only in color and opacity, and
-what no picture saw change aims at what the key showed there, so that still things do not flicker.
+what no picture saw change is aimed at what the key showed there, so that still things do not
+flicker.
 """
 from __future__ import annotations
 
@@ -26,10 +27,18 @@ from igs_ros.core.timing import span
 from igs_ros.render.optimize import rotated
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.render.tiles import TILE, pixels_of, tile_grid, tiles_with
-from igs_ros.stages.motion.descent import STEPS, Aim, Values, descend, natural, raw
+from igs_ros.stages.motion.descent import (
+    STEPS,
+    Values,
+    ViewTarget,
+    descend,
+    from_params,
+    to_params,
+)
 from igs_ros.stages.motion.models import Follower, MotionEffort, MotionModel
-from igs_ros.vision.changes import Sight, agreed, changed_pixels
+from igs_ros.vision.changes import changed_pixels
 from igs_ros.vision.flow import spread_views
+from igs_ros.vision.visibility import Visibility, agreed
 
 _WRONG = 8 / 255  # blurred error above which a pixel that changed is wrong
 _WRONG_STILL = 6 / 255  # and one that did not: motion drew over it
@@ -88,7 +97,7 @@ class AdjustedMotion:
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _ViewResidual:
     """A moved scene against the picture of one view."""
 
     target: torch.Tensor  # [H, W, 3]: the picture where it changed, else what the key shows
@@ -135,13 +144,13 @@ class AdjustedFollower:
                    if name in frame_set.images and name in self.frame_set.images}
         carried = self._still_carried(moved.scene, moves, changed)
         current = _merged(moved.scene, carried, moves)
-        looks = {name: self._look(name, current, mask, frame_set.images[name])
+        residuals = {name: self._compare_view(name, current, mask, frame_set.images[name])
                  for name, mask in changed.items() if mask.any()}
-        looks = {name: one for name, one in looks.items() if one.wrong.any()}
-        free, error = self._free(current, moves, looks)
+        residuals = {name: one for name, one in residuals.items() if one.wrong.any()}
+        free, error = self._free(current, moves, residuals)
         rows = np.flatnonzero(free)
         if len(rows):
-            values = self._descended(current, rows, moves[rows], error[rows], looks)
+            values = self._descended(current, rows, moves[rows], error[rows], residuals)
             if values is None:
                 self._model.discarded += 1
             else:
@@ -156,18 +165,18 @@ class AdjustedFollower:
         Without any picture, all of it.
         """
         if self._carried is None:
-            return _Carried(np.zeros(0, np.int64), raw(scene.select(torch.zeros(0).long())))
+            return _Carried(np.zeros(0, np.int64), to_params(scene.select(torch.zeros(0).long())))
         if not changed:
             return self._carried
         rows = self._carried.rows
         part = scene.select(torch.from_numpy(rows).to(scene.device))
-        sights = {name: Sight.of(part, self._model.cameras[name]) for name in changed}
-        kept = moves[rows] | agreed(changed, sights, _SHARE)
+        visible = {name: Visibility.of(part, self._model.cameras[name]) for name in changed}
+        kept = moves[rows] | agreed(changed, visible, _SHARE)
         index = torch.from_numpy(np.flatnonzero(kept)).to(scene.device)
         return _Carried(rows[kept], {name: value[index]
                                      for name, value in self._carried.apart.items()})
 
-    def _look(self, name, scene, changed, image) -> _Look:
+    def _compare_view(self, name, scene, changed, image) -> _ViewResidual:
         camera, rasterizer = self._model.cameras[name], self._model.rasterizer
         if name not in self._shown:
             self._shown[name] = rasterizer.render(self.scene, camera, depth=False).rgb
@@ -181,17 +190,19 @@ class AdjustedFollower:
         error[~pixels_of(near, camera.height, camera.width)] = 0
         error = cv2.GaussianBlur(error, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT_101)
         depth = torch.where(drawn.alpha < 0.5, torch.nan, drawn.depth).cpu().numpy()
-        return _Look(target, error, error > np.where(changed, _WRONG, _WRONG_STILL), depth)
+        return _ViewResidual(target, error, error > np.where(changed, _WRONG, _WRONG_STILL), depth)
 
-    def _free(self, scene, moves, looks) -> tuple[np.ndarray, np.ndarray]:
-        """Who is to be adjusted [N] bool, and how wrong each one looks [N] 0..1."""
-        if not looks:
+    def _free(self, scene, moves, residuals) -> tuple[np.ndarray, np.ndarray]:
+        """Which Gaussians are to be adjusted [N] bool, and how wrong each looks [N] 0..1."""
+        if not residuals:
             return np.zeros(len(scene), bool), np.zeros(len(scene))
-        cameras, masks = self._model.cameras, {name: one.wrong for name, one in looks.items()}
-        sights = {name: Sight.of(scene, cameras[name], one.depth) for name, one in looks.items()}
-        error = sum(sights[name].at(one.error).astype(np.float64) for name, one in looks.items())
-        error /= np.maximum(sum(sight.seen.astype(np.int64) for sight in sights.values()), 1)
-        still = np.flatnonzero(agreed(masks, sights, _SHARE) & ~moves)
+        cameras, masks = self._model.cameras, {name: one.wrong for name, one in residuals.items()}
+        visible = {name: Visibility.of(scene, cameras[name], one.depth)
+                   for name, one in residuals.items()}
+        error = sum(visible[name].at(one.error).astype(np.float64)
+                    for name, one in residuals.items())
+        error /= np.maximum(sum(one.seen.astype(np.int64) for one in visible.values()), 1)
+        still = np.flatnonzero(agreed(masks, visible, _SHARE) & ~moves)
         part = scene.select(torch.from_numpy(still).to(scene.device))
         longest = torch.zeros_like(part.means).scatter_(
             1, part.scales.argmax(1, keepdim=True), part.scales.amax(1, keepdim=True) * _ENDS)
@@ -199,29 +210,29 @@ class AdjustedFollower:
         inside = np.ones(len(still), bool)
         for end in (offsets, -offsets):
             placed = part.replaced(means=part.means + end)
-            inside &= agreed(masks, {name: Sight.of(placed, cameras[name], one.depth)
-                                     for name, one in looks.items()}, _SHARE)
+            inside &= agreed(masks, {name: Visibility.of(placed, cameras[name], one.depth)
+                                     for name, one in residuals.items()}, _SHARE)
         free = moves.copy()
         free[still[inside]] = True
         return free, error
 
-    def _descended(self, scene, rows, moves, error, looks) -> Values | None:
+    def _descended(self, scene, rows, moves, error, residuals) -> Values | None:
         """The values of Gaussians `rows` after descent; None if they are not finite."""
         rasterizer, device = self._model.rasterizer, scene.device
         index = torch.from_numpy(rows).to(device)
         stay = np.ones(len(scene), bool)
         stay[rows] = False
         frozen = scene.select(torch.from_numpy(stay).to(device))
-        aims = []
-        for name, look in looks.items():
+        targets = []
+        for name, residual in residuals.items():
             camera = self._model.cameras[name]
-            tiles = _worst_tiles(np.where(look.wrong, look.error, 0))
-            aims.append(Aim(camera, look.target, tiles,
+            tiles = _worst_tiles(np.where(residual.wrong, residual.error, 0))
+            targets.append(ViewTarget(camera, residual.target, tiles,
                             rasterizer.context(frozen, camera, tiles=tiles)))
         part = scene.select(index)
         size = np.minimum(error / _FULL_STEP, 1)
         sizes = {}
-        for name, value in raw(part).items():
+        for name, value in to_params(part).items():
             each = size * STEPS[name]
             if name in _GEOMETRY:
                 each = each * moves
@@ -229,7 +240,7 @@ class AdjustedFollower:
                 each = each * self._pixel[rows]
             each = torch.from_numpy(each).float().to(device)
             sizes[name] = each.view(-1, *[1] * (value.ndim - 1))
-        values = descend(raw(part), part.sh[:, 1:], aims, rasterizer, sizes,
+        values = descend(to_params(part), part.sh[:, 1:], targets, rasterizer, sizes,
                          self._model.iterations)
         finite = all(bool(torch.isfinite(value).all()) for value in values.values())
         return values if finite else None
@@ -264,8 +275,8 @@ def _merged(scene: GaussianScene, carried: _Carried, moves: np.ndarray) -> Gauss
         return scene
     index = torch.from_numpy(carried.rows).to(scene.device)
     part = scene.select(index)
-    new = natural({name: value + carried.apart[name] for name, value in raw(part).items()},
-                  part.sh[:, 1:])
+    new = from_params({name: value + carried.apart[name]
+                       for name, value in to_params(part).items()}, part.sh[:, 1:])
     turned = torch.nn.functional.normalize(new.quats, dim=1)
     geometry = torch.from_numpy(np.flatnonzero(moves[carried.rows])).to(scene.device)
     changes = {'opacities': scene.opacities.index_copy(0, index, new.opacities),
@@ -282,7 +293,7 @@ def _joined(scene: GaussianScene, carried: _Carried, rows: np.ndarray, values: V
     both = np.concatenate([carried.rows[kept], rows])
     order = np.argsort(both, kind='stable')
     index = torch.from_numpy(rows).to(scene.device)
-    before, at = raw(scene.select(index)), torch.from_numpy(kept).to(scene.device)
+    before, at = to_params(scene.select(index)), torch.from_numpy(kept).to(scene.device)
     picked = torch.from_numpy(order).to(scene.device)
     apart = {name: torch.cat([carried.apart[name][at], values[name] - before[name]])[picked]
              for name in values}

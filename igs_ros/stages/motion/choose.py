@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from importlib.util import find_spec
 
 import torch
 
@@ -17,12 +16,11 @@ from igs_ros.stages.motion.models import PRECISIONS, MotionModel
 from igs_ros.stages.motion.region import follows_data, read_box
 
 _LOG = logging.getLogger(__name__)
-NAMES = ('auto', 'agm', 'agm_small', 'geometric', 'static')
-_AGM_SMALL_IS_BETTER = False  # than geometric, by the table in the README
+_AGM_SMALL_IS_BETTER = False  # than geometric, by the table in docs/results.md
 
 
 def make_motion(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer,
-           config: MotionConfig, threads: int = 1) -> MotionModel:
+                config: MotionConfig, threads: int = 1) -> MotionModel:
     """The motion model `name` for a rig of working cameras; raises `InputError`.
 
     'auto' is the best there is for the rasterizer's device, and says once what and why. threads:
@@ -31,28 +29,39 @@ def make_motion(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer
     check_motion(name, config)
     if name == 'auto':
         name, reason = _best(config, rasterizer.device)
-        _tell_once(f'motion: {name} (auto: {reason})')
-    if name == 'static':
-        from igs_ros.stages.motion.static import StaticMotion
-        return StaticMotion()
-    model = _moving(name, cameras, rasterizer, config, threads)
-    if not config.adjust_iterations:
+        _log_once(f'motion: {name} (auto: {reason})')
+    model = _MAKERS[name](cameras, rasterizer, config, threads)
+    if name == 'static' or not config.adjust_iterations:
         return model
     from igs_ros.stages.motion.adjust import AdjustedMotion
     return AdjustedMotion(model, cameras, rasterizer, config.adjust_iterations,
                           config.adjust_views)
 
 
-def _moving(name, cameras, rasterizer, config, threads) -> MotionModel:
-    if name == 'geometric':
-        from igs_ros.stages.motion.geometric import GeometricMotion
-        return GeometricMotion(cameras, rasterizer, config)
-    if name == 'agm_small':
-        from igs_ros.stages.motion.agm_small.model import AgmSmallMotion
-        return AgmSmallMotion(cameras, rasterizer, config)
+def _agm(cameras, rasterizer, config, threads) -> MotionModel:
     from igs_ros.stages.motion.agm.model import AgmMotion
     return AgmMotion(cameras, rasterizer, config, agm_net(config.weights, config.double_division),
                      threads=threads)
+
+
+def _agm_small(cameras, rasterizer, config, threads) -> MotionModel:
+    from igs_ros.stages.motion.agm_small.model import AgmSmallMotion
+    return AgmSmallMotion(cameras, rasterizer, config)
+
+
+def _geometric(cameras, rasterizer, config, threads) -> MotionModel:
+    from igs_ros.stages.motion.geometric import GeometricMotion
+    return GeometricMotion(cameras, rasterizer, config)
+
+
+def _static(cameras, rasterizer, config, threads) -> MotionModel:
+    from igs_ros.stages.motion.static import StaticMotion
+    return StaticMotion()
+
+
+_MAKERS: dict[str, Callable[..., MotionModel]] = {
+    'agm': _agm, 'agm_small': _agm_small, 'geometric': _geometric, 'static': _static}
+NAMES = ('auto', *_MAKERS)
 
 
 def check_motion(name: str, config: MotionConfig) -> None:
@@ -87,11 +96,9 @@ def _best(config: MotionConfig, device: torch.device) -> tuple[str, str]:
 
 
 def has_agm_small() -> bool:
-    """Whether the small network and its weights ship with this package."""
-    if find_spec('igs_ros.stages.motion.models.agm_small') is None:
-        return False
-    from igs_ros.stages.motion.agm_small.weights import available
-    return available()
+    """Whether the weights of the small network ship with this package."""
+    from igs_ros.stages.motion.agm_small import weights
+    return weights.available()
 
 
 @lru_cache(maxsize=1)  # a scene that starts anew must not need the files again
@@ -106,5 +113,5 @@ def agm_net(folder: str, double_division: bool):
 
 
 @cache
-def _tell_once(message: str) -> None:
+def _log_once(message: str) -> None:
     _LOG.info(message)

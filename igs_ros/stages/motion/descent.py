@@ -30,7 +30,7 @@ Values = dict[str, torch.Tensor]  # [M, ...] float32 by the names of `STEPS`
 
 
 @dataclass(frozen=True, eq=False)
-class Aim:
+class ViewTarget:
     """One picture to be met."""
 
     camera: Camera
@@ -39,24 +39,24 @@ class Aim:
     context: Context  # the Gaussians that stay as they are
 
 
-def raw(scene: GaussianScene) -> Values:
+def to_params(scene: GaussianScene) -> Values:
     """The values of a scene as steps are added to them; `colors` are the SH of degree 0."""
     return {'means': scene.means.clone(), 'quats': scene.quats.clone(),
             'log_scales': scene.scales.clamp_min(_LEAST_SCALE).log(),
             'logits': torch.logit(scene.opacities, eps=1e-6), 'colors': scene.sh[:, :1].clone()}
 
 
-def natural(values: Values, sh_rest: torch.Tensor) -> GaussianScene:
-    """The inverse of `raw`; sh_rest: [M, K - 1, 3], the higher SH. Quaternions as they are."""
+def from_params(values: Values, sh_rest: torch.Tensor) -> GaussianScene:
+    """The inverse of `to_params`; sh_rest: [M, K - 1, 3], the higher SH. Quaternions stay."""
     return GaussianScene(values['means'], values['quats'],
                          values['log_scales'].exp().clamp_min(MIN_SCALE),
                          torch.sigmoid(values['logits']),
                          torch.cat([values['colors'], sh_rest], 1))
 
 
-def descend(values: Values, sh_rest: torch.Tensor, aims: Sequence[Aim], rasterizer: Rasterizer,
-            sizes: Mapping[str, torch.Tensor], iterations: int) -> Values:
-    """`values` (left as they are) after some steps, one aim after the other.
+def descend(values: Values, sh_rest: torch.Tensor, targets: Sequence[ViewTarget],
+            rasterizer: Rasterizer, sizes: Mapping[str, torch.Tensor], iterations: int) -> Values:
+    """`values` (left as they are) after some steps, one target after the other.
 
     sizes: [M, ...] by name, the largest step of each Gaussian; the loss is L1.
     """
@@ -64,7 +64,7 @@ def descend(values: Values, sh_rest: torch.Tensor, aims: Sequence[Aim], rasteriz
     means = {name: torch.zeros_like(value) for name, value in values.items()}
     squares = {name: torch.zeros_like(value) for name, value in values.items()}
     for step in range(iterations):
-        gradients = _gradients(values, sh_rest, aims[step % len(aims)], rasterizer)
+        gradients = _gradients(values, sh_rest, targets[step % len(targets)], rasterizer)
         share = 1 - (1 - _LAST) * step / max(1, iterations - 1)
         for name, gradient in gradients.items():
             mean = means[name].lerp_(gradient, 1 - _MEMORY) / (1 - _MEMORY ** (step + 1))
@@ -75,13 +75,13 @@ def descend(values: Values, sh_rest: torch.Tensor, aims: Sequence[Aim], rasteriz
     return values
 
 
-def _gradients(values: Values, sh_rest, aim: Aim, rasterizer: Rasterizer) -> Values:
-    camera = aim.camera
+def _gradients(values: Values, sh_rest, target: ViewTarget, rasterizer: Rasterizer) -> Values:
+    camera = target.camera
     leaves = {name: value.clone().requires_grad_() for name, value in values.items()}
     with torch.enable_grad():
-        drawn = rasterizer.render(natural(leaves, sh_rest), camera, depth=False, tiles=aim.tiles,
-                                  context=aim.context)
-        compared = torch.from_numpy(pixels_of(aim.tiles, camera.height, camera.width))
-        apart = (drawn.rgb - aim.target) * compared.to(drawn.rgb.device)[..., None]
+        drawn = rasterizer.render(from_params(leaves, sh_rest), camera, depth=False,
+                                  tiles=target.tiles, context=target.context)
+        compared = torch.from_numpy(pixels_of(target.tiles, camera.height, camera.width))
+        apart = (drawn.rgb - target.target) * compared.to(drawn.rgb.device)[..., None]
         gradients = torch.autograd.grad(apart.abs().sum(), list(leaves.values()))
     return dict(zip(leaves, gradients, strict=True))

@@ -20,8 +20,9 @@ from igs_ros.core.errors import InputError, shown
 from igs_ros.core.files import read_json
 from igs_ros.core.scene import GaussianScene
 from igs_ros.render.rasterizer import Rasterizer, render_view
-from igs_ros.vision.changes import Sight, agreed, changed_pixels
+from igs_ros.vision.changes import changed_pixels
 from igs_ros.vision.neighbors import knn
+from igs_ros.vision.visibility import Visibility, agreed
 
 AUTO = 'auto'  # as a text: the region follows from the data
 _ALL = 'all'  # as a text: no box, everything may move
@@ -69,7 +70,8 @@ class ChangedRegion:
         self._images = {name: images[name] for name in cameras if name in images}
         self._cameras = cameras
         self._rasterizer = rasterizer
-        self._sights: dict[str, tuple[Sight, Sight]] = {}  # in sight, and merely in the picture
+        # by camera: with what hides them, and merely in the picture
+        self._visible: dict[str, tuple[Visibility, Visibility]] = {}
         self._mask = np.zeros(len(scene), bool)
 
     def update(self, images: Mapping[str, np.ndarray]) -> bool:
@@ -93,18 +95,19 @@ class ChangedRegion:
                  for name, image in self._images.items() if name in images}
         if not any(mask.any() for mask in masks.values()):
             return np.zeros(len(self._scene), bool)
-        for name in masks.keys() - self._sights.keys():
+        for name in masks.keys() - self._visible.keys():
             self._look(name)
-        seen = {name: self._sights[name][0] for name in masks}
-        there = {name: self._sights[name][1] for name in masks}
-        hidden = ~np.any([sight.seen for sight in seen.values()], 0)
+        seen = {name: self._visible[name][0] for name in masks}
+        there = {name: self._visible[name][1] for name in masks}
+        hidden = ~np.any([visibility.seen for visibility in seen.values()], 0)
         # backs and insides, which no view sees, go with what hides them from all views
         return agreed(masks, seen) | (hidden & agreed(masks, there, 1.0))
 
     def _look(self, name: str) -> None:
         camera = self._cameras[name]
         depth = render_view(self._rasterizer, self._scene, camera).depth
-        self._sights[name] = Sight.of(self._scene, camera, depth), Sight.of(self._scene, camera)
+        self._visible[name] = (Visibility.of(self._scene, camera, depth),
+                               Visibility.of(self._scene, camera))
 
 
 def in_company(points: np.ndarray, mask: np.ndarray) -> np.ndarray:

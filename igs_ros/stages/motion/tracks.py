@@ -17,9 +17,10 @@ from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.vision.flow import FlowCache, dense_flow
+from igs_ros.vision.visibility import Visibility, majority
 
 _DEPTH_TOLERANCE = 0.02  # of the depth: centers lie a little behind the surface they draw
-_OPAQUE = 0.5  # least alpha at which the depth of the key means a surface
+_OPAQUE = 0.5  # minimum alpha at which the depth of the key means a surface
 _AGREEING_SHARE = 0.4  # of the views that see a Gaussian must see it move, and two where two do
 
 
@@ -30,18 +31,13 @@ class Track:
                  stamp_ns: int):
         """Render the key `scene`, which shows `stamp_ns`, to find which Gaussians are in sight."""
         self.name = camera.name
-        pixels, depth = camera.project(scene.means.cpu().numpy())
-        inside = (depth > 0) & ((pixels > 0) & (pixels < (camera.width, camera.height))).all(1)
-        self.start = np.where(inside[:, None], pixels, 0.0).astype(np.float32)  # [N, 2] px
+        found = Visibility.of_points(scene.means.cpu().numpy(), camera)
+        self.start = np.where(found.seen[:, None], found.pixels, 0.0).astype(np.float32)  # [N, 2]
         with torch.no_grad():
             drawn = rasterizer.render(scene, camera)
-        column = np.minimum(self.start[:, 0].astype(int), camera.width - 1)
-        row = np.minimum(self.start[:, 1].astype(int), camera.height - 1)
-        surface = drawn.depth.cpu().numpy()[row, column]
-        alpha = drawn.alpha.cpu().numpy()[row, column]
         thickness = scene.scales.cpu().numpy().max(1, initial=0.0)
-        nearest = depth <= surface * (1 + _DEPTH_TOLERANCE) + thickness
-        self.visible = inside & nearest & (alpha > _OPAQUE)  # [N]
+        found = found.before(drawn.depth.cpu().numpy(), _DEPTH_TOLERANCE, thickness)
+        self.visible = found.seen & (found.at(drawn.alpha.cpu().numpy()) > _OPAQUE)  # [N]
         self.restart(stamp_ns)
 
     def restart(self, stamp_ns: int) -> None:
@@ -101,17 +97,16 @@ class Tracks:
         return current, known, counts
 
 
-def moving(start: np.ndarray, current: np.ndarray, known: np.ndarray, least_px: float,
+def moving(start: np.ndarray, current: np.ndarray, known: np.ndarray, min_px: float,
            ) -> tuple[np.ndarray, np.ndarray]:
-    """Who moved and who stood still, by the vote of the views.
+    """Which Gaussians moved and which stood still, by the vote of the views.
 
     start, current: [V, N, 2] px; known: [V, N] bool, the views that vote. Returns moved [N] bool
-    (by more than `least_px` in two views, or in the only one, and in 40 % of those that vote)
-    and still [N] bool (not even half as far). Who is neither was seen by no view, or is in doubt.
+    (by more than `min_px` in two views, or in the only one, and in 40 % of those that vote)
+    and still [N] bool (not even half as far). What is neither was seen by no view, or is in doubt.
     """
     squared = np.square(current - start).sum(-1)
     votes = known.sum(0)
-    needed = np.maximum(np.minimum(2, votes), _AGREEING_SHARE * votes)
-    moved = (votes > 0) & (((squared > least_px ** 2) & known).sum(0) >= needed)
-    crept = ((squared > (least_px / 2) ** 2) & known).sum(0) >= needed
+    moved = majority(((squared > min_px ** 2) & known).sum(0), votes, _AGREEING_SHARE)
+    crept = majority(((squared > (min_px / 2) ** 2) & known).sum(0), votes, _AGREEING_SHARE)
     return moved, (votes > 0) & ~crept

@@ -16,12 +16,12 @@ from igs_ros.core.camera import pixel_grid
 from igs_ros.core.scene import GaussianScene, empty_scene
 from igs_ros.stages.bootstrap.coverage import covering_points
 from igs_ros.stages.bootstrap.seeds import scene_from_points
-from igs_ros.stages.refine.looks import Look
-from igs_ros.vision.changes import agreed
+from igs_ros.stages.refine.residuals import ViewResidual
 from igs_ros.vision.stereo import DepthMap, StereoSettings, plane_sweep
+from igs_ros.vision.visibility import Visibility, agreed, count_votes
 
 OPACITY = 0.3  # of the newborn
-_FADED = 0.2  # most opacity of what looks wrong wherever it is seen
+_FADED = 0.2  # maximum opacity of what residuals wrong wherever it is seen
 _SETTINGS = StereoSettings(scale=0.25, planes=64, window=7)
 _VIEWS = 8  # most that are swept, those with most wrong: twelve cost half as much again
 _WRONG_SHARE = 0.5  # of the views that see a newborn must be wrong there, and two of them
@@ -30,63 +30,55 @@ _HIDDEN = 0.05  # relative depth behind a view's stereo surface beyond which it 
 _LARGEST = 0.01  # largest scale of the newborn, in distances to the nearest camera
 
 
-def born(looks: Mapping[str, Look], scene: GaussianScene, most: int, seed: int, threads: int
-         ) -> GaussianScene:
-    """At most `most` Gaussians on surfaces that the new pictures show and `scene` does not.
+def spawn_from_stereo(residuals: Mapping[str, ViewResidual], scene: GaussianScene,
+                      max_count: int, seed: int, threads: int) -> GaussianScene:
+    """At most `max_count` Gaussians on surfaces that the new pictures show and `scene` does not.
 
     Empty where fewer than two views see something wrong.
     """
     none = empty_scene(scene.sh_degree, scene.device)
-    if most < 1 or sum(bool(one.wrong.any()) for one in looks.values()) < 2:
+    if max_count < 1 or sum(bool(one.wrong.any()) for one in residuals.values()) < 2:
         return none
-    looks = _most_wrong(looks)
-    images = {name: one.image for name, one in looks.items()}
-    cameras = {name: one.camera for name, one in looks.items()}
+    residuals = _most_wrong(residuals)
+    images = {name: one.image for name, one in residuals.items()}
+    cameras = {name: one.camera for name, one in residuals.items()}
     maps = plane_sweep(images, cameras, settings=_SETTINGS, threads=threads,
                        points=scene.means.cpu().numpy().astype(np.float64))
-    maps = {name: _only_wrong(found, looks, maps) for name, found in maps.items()}
-    points = covering_points(images, maps, most, seed)
+    maps = {name: _only_wrong(found, residuals, maps) for name, found in maps.items()}
+    points = covering_points(images, maps, max_count, seed)
     if not len(points.xyz):
         return none
     return scene_from_points(points, cameras, opacity=OPACITY, sh_degree=scene.sh_degree,
                              largest=_LARGEST).to(scene.device)
 
 
-def looking_wrong(looks: Mapping[str, Look]) -> np.ndarray:
+def inconsistent(residuals: Mapping[str, ViewResidual]) -> np.ndarray:
     """[N] bool: Gaussians that look wrong in nearly all of the views that see them."""
-    return agreed({name: one.wrong for name, one in looks.items()},
-                  {name: one.sight for name, one in looks.items()}, _FADE_SHARE)
+    return agreed({name: one.wrong for name, one in residuals.items()},
+                  {name: one.visibility for name, one in residuals.items()}, _FADE_SHARE)
 
 
-def dimmed(scene: GaussianScene, faded: np.ndarray) -> GaussianScene:
+def fade(scene: GaussianScene, faded: np.ndarray) -> GaussianScene:
     """`scene` with the opacities of `faded`, [N] bool, cut: they go at once, not step by step."""
     dim = torch.from_numpy(faded).to(scene.device)
     return scene.replaced(opacities=torch.where(dim, scene.opacities.clamp_max(_FADED),
                                                 scene.opacities))
 
 
-def _most_wrong(looks: Mapping[str, Look]) -> dict[str, Look]:
-    chosen = sorted(looks, key=lambda name: (-looks[name].wrong.sum(), name))[:_VIEWS]
-    return {name: one for name, one in looks.items() if name in chosen}
+def _most_wrong(residuals: Mapping[str, ViewResidual]) -> dict[str, ViewResidual]:
+    chosen = sorted(residuals, key=lambda name: (-residuals[name].wrong.sum(), name))[:_VIEWS]
+    return {name: one for name, one in residuals.items() if name in chosen}
 
 
-def _only_wrong(found: DepthMap, looks: Mapping[str, Look], maps: Mapping[str, DepthMap]
-                ) -> DepthMap:
+def _only_wrong(found: DepthMap, residuals: Mapping[str, ViewResidual],
+                maps: Mapping[str, DepthMap]) -> DepthMap:
     """The depth map with only the points where enough of the views that see them are wrong."""
     known = np.isfinite(found.depth)
     points = found.camera.unproject(pixel_grid(found.camera)[known], found.depth[known])
-    hits, votes = np.zeros(len(points), int), np.zeros(len(points), int)
-    for name, one in looks.items():
-        camera = one.camera
-        pixels, depth = camera.project(points)
-        seen = (depth > 0) & ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(1)
-        column, row = np.where(seen[:, None], pixels, 0).astype(int).T
-        there = maps[name].depth
-        small = (row * there.shape[0] // camera.height, column * there.shape[1] // camera.width)
-        seen &= ~(depth > (1 + _HIDDEN) * there[small])
-        hits += seen & one.wrong[row, column]
-        votes += seen
-    depth = found.depth.copy()
+    visible = {name: Visibility.of_points(points, one.camera).before(maps[name].depth, _HIDDEN)
+               for name, one in residuals.items()}
+    hits, votes = count_votes({name: one.wrong for name, one in residuals.items()}, visible)
     keep = (hits >= 2) & (hits >= _WRONG_SHARE * votes)
+    depth = found.depth.copy()
     depth[known] = np.where(keep, depth[known], np.float32(np.nan))
     return replace(found, depth=depth)

@@ -11,24 +11,24 @@ from igs_ros.core.scene import GaussianScene, concatenated
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class KeyDraft:
     """Gaussians on their way into a new key."""
 
     scene: GaussianScene  # N
     rows: np.ndarray  # [N] int64 row of the scene that was given, -1 = newborn
     free: np.ndarray  # [N] bool: to be optimized
 
-    def select(self, rows: np.ndarray) -> Draft:
+    def select(self, rows: np.ndarray) -> KeyDraft:
         """The Gaussians `rows` (index or boolean array)."""
         index = torch.from_numpy(rows).to(self.scene.device)
-        return Draft(self.scene.select(index), self.rows[rows], self.free[rows])
+        return KeyDraft(self.scene.select(index), self.rows[rows], self.free[rows])
 
-    def joined(self, newborn: GaussianScene) -> Draft:
+    def joined(self, newborn: GaussianScene) -> KeyDraft:
         """With some Gaussians more, all free, behind those that are there."""
         count = len(newborn)
         if not count:
             return self
         velocities = None if self.scene.velocities is None else torch.zeros_like(newborn.means)
-        return Draft(concatenated([self.scene, newborn.replaced(velocities=velocities)]),
-                     np.concatenate([self.rows, np.full(count, -1)]),
-                     np.concatenate([self.free, np.ones(count, bool)]))
+        return KeyDraft(concatenated([self.scene, newborn.replaced(velocities=velocities)]),
+                        np.concatenate([self.rows, np.full(count, -1)]),
+                        np.concatenate([self.free, np.ones(count, bool)]))

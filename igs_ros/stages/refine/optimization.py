@@ -16,7 +16,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.errors import Cancelled
 from igs_ros.core.scene import GaussianScene
 from igs_ros.render.loss import Target
-from igs_ros.render.optimize import Densify, LearningRates, Moments, Optimizer
+from igs_ros.render.optimize import Densify, LearningRates, Optimizer
 from igs_ros.render.rasterizer import Context, Rasterizer
 
 _LOSS_GROWTH = 2.0  # of the last pass through the cameras over the first that is no divergence
@@ -24,7 +24,7 @@ _LOSS_NOISE = 0.02  # growth that never is
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class ViewTask:
     """One view to be fitted."""
 
     camera: Camera
@@ -54,19 +54,16 @@ class Outcome:
     loss: float  # mean over the last pass through the cameras
     split: int
     pruned: int
-    moments: Moments | None  # None without a step
 
 
-def optimize(scene: GaussianScene, tasks: Mapping[str, Task], rasterizer: Rasterizer,
-             schedule: Schedule, *, moments: Moments | None = None,
+def optimize(scene: GaussianScene, tasks: Mapping[str, ViewTask], rasterizer: Rasterizer,
+             schedule: Schedule, *,
              cancelled: Callable[[], bool] = lambda: False) -> Outcome:
     """`scene`, the free Gaussians, fitted to `tasks` (by camera, at least one).
 
-    moments: to go on from, None = afresh. Raises `FloatingPointError` when it diverges,
-    `Cancelled` soon after `cancelled()` is true.
+    Raises `FloatingPointError` when it diverges, `Cancelled` soon after `cancelled()` is true.
     """
-    optimizer = Optimizer(scene, rasterizer, schedule.rates, dssim=schedule.dssim,
-                          moments=moments)
+    optimizer = Optimizer(scene, rasterizer, schedule.rates, dssim=schedule.dssim)
     order = camera_order(sorted(tasks), (schedule.seed, schedule.number))
     generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + schedule.number)
     losses, split, pruned = [], 0, 0
@@ -89,11 +86,11 @@ def optimize(scene: GaussianScene, tasks: Mapping[str, Task], rasterizer: Raster
     first, last = values[:len(tasks)].mean(), values[-len(tasks):].mean()
     if last > _LOSS_GROWTH * first + _LOSS_NOISE:
         raise FloatingPointError(f'the loss rose from {first:.3f} to {last:.3f}')
-    return Outcome(refined, float(last), split, pruned, optimizer.moments())
+    return Outcome(refined, float(last), split, pruned)
 
 
 def camera_order(names: list[str], seed):
-    """Names for ever: each pass is a random permutation of all of them."""
+    """Infinite iterator of names: each pass is a random permutation of all of them."""
     rng = np.random.default_rng(seed)
     while True:
         for index in rng.permutation(len(names)):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
-import torch
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import RefineConfig
@@ -19,15 +18,22 @@ from igs_ros.core.scene import GaussianScene, concatenated
 from igs_ros.core.timing import span
 from igs_ros.render.importance import importance
 from igs_ros.render.loss import Target
-from igs_ros.render.optimize import Densify, LearningRates, Moments
+from igs_ros.render.optimize import Densify, LearningRates
 from igs_ros.render.rasterizer import Rasterizer
-from igs_ros.stages.refine.births import born, dimmed, looking_wrong
-from igs_ros.stages.refine.draft import Draft
-from igs_ros.stages.refine.fitted import Fitted
-from igs_ros.stages.refine.looks import Look, look
-from igs_ros.stages.refine.optimization import Outcome, Schedule, Task, optimize
-from igs_ros.stages.refine.selection import fitted_area, freed, highest, shown, strongest, tiles_at
-from igs_ros.vision.changes import Sight
+from igs_ros.stages.refine.births import fade, inconsistent, spawn_from_stereo
+from igs_ros.stages.refine.draft import KeyDraft
+from igs_ros.stages.refine.optimization import Schedule, ViewTask, optimize
+from igs_ros.stages.refine.reference import ReferenceImages
+from igs_ros.stages.refine.residuals import ViewResidual, compare_views
+from igs_ros.stages.refine.selection import (
+    cap_by_change,
+    center_mask,
+    fitting_area,
+    select_changed,
+    tiles_at,
+    top_k,
+)
+from igs_ros.vision.visibility import Visibility
 
 log = logging.getLogger(__name__)
 _BIRTH_SHARE = 0.1  # of the limit: most births per key
@@ -62,7 +68,7 @@ class Refined:
     # [len(scene)] int64 row of the given scene that a Gaussian is, bit for bit; -1 = optimized.
     # None: none was optimized
     seconds: Mapping[str, float] = field(default_factory=dict)  # CPU: stereo, select, optimize
-    fitted: Fitted | None = None  # what the scene is fitted to; None = the same as before
+    reference: ReferenceImages | None = None  # what the scene is fitted to; None = as before
 
 
 class Refiner:
@@ -82,18 +88,26 @@ class Refiner:
         self._threads = threads
 
     def refine(self, scene: GaussianScene, frame_set: FrameSet, key_number: int,
-               cancelled: Callable[[], bool] = lambda: False, *, fitted: Fitted | None = None,
-               moved: np.ndarray | None = None, effort: RefineEffort | None = None,
-               catch_up: bool = False) -> Refined:
-        """`scene` (which is left as it is) fitted to the pictures of `frame_set` (prepared).
+               cancelled: Callable[[], bool] = lambda: False, *,
+               reference: ReferenceImages | None = None, moved: np.ndarray | None = None,
+               effort: RefineEffort | None = None, catch_up: bool = False) -> Refined:
+        """`scene` (which is left as it is) fitted to the images of `frame_set`.
 
-        key_number: counts the keys of a run; with the seed it fixes everything random. fitted:
-        what the key was fitted to; None = nothing is known, then all is free. moved: rows of
-        `scene` that motion moved. effort: None = that of the settings,
-        and three times the iterations if the key is to `catch_up` with sets that were held.
-        Cameras without a picture are left out.
-        Raises `FloatingPointError` when the optimization diverges: the caller keeps the scene it
-        has; `Cancelled` soon after `cancelled()` is true.
+        Cameras without an image are left out.
+
+        Args:
+            scene: the moved key, N Gaussians.
+            frame_set: what `scene` shows.
+            key_number: counts the keys of a run; with the seed it fixes everything random.
+            cancelled: asked now and then; once it is true, `Cancelled` is raised.
+            reference: what the key was fitted to; None = nothing is known, then all is free.
+            moved: [M] rows of `scene` that motion moved.
+            effort: None = that of the settings.
+            catch_up: three times the iterations of the settings, after sets that were held.
+
+        Raises:
+            FloatingPointError: the optimization diverges; the caller keeps the scene it has.
+            Cancelled: soon after `cancelled()` is true.
         """
         effort = effort or RefineEffort(self._config.iterations * (_CATCH_UP if catch_up else 1),
                                         1.0, self._max_gaussians)
@@ -101,24 +115,26 @@ class Refiner:
         draft, spent = self._bounded(scene), _Spent()
         if not images or not effort.iterations:
             return Refined(draft.scene, 0, float('nan'), pruned=len(scene) - len(draft.scene))
-        fitted = fitted or Fitted()
-        if not self._config.selective:
-            fitted = Fitted(moments=fitted.moments)
+        if reference is None or not self._config.selective:
+            reference = ReferenceImages()
         with spent.on('select'):
-            looks = look(draft.scene, images, self._cameras, self._rasterizer, fitted)
+            residuals = compare_views(draft.scene, images, self._cameras, self._rasterizer,
+                                      reference)
         newborn = draft.scene.select(slice(0))
         if self._config.births:
             with spent.on('stereo'):
-                most = min(round(_BIRTH_SHARE * self._max_gaussians), effort.max_free)
-                newborn = born(looks, draft.scene, most, self._seed, self._threads)
+                max_newborn = min(round(_BIRTH_SHARE * self._max_gaussians), effort.max_free)
+                newborn = spawn_from_stereo(residuals, draft.scene, max_newborn, self._seed,
+                                            self._threads)
         with spent.on('select'):
             bright = draft.scene.opacities
-            draft = self._freed(draft, looks, _marked(moved, len(scene))[draft.rows],
-                                effort.max_free - len(newborn))
+            draft = self._select(draft, residuals, _marked(moved, len(scene))[draft.rows],
+                                 effort.max_free - len(newborn))
             dimming = (draft.scene.opacities / bright.clamp_min(1e-9)).cpu().numpy()
-            draft = self._with_newborn(draft, newborn, looks, dimming)
+            draft = self._with_newborn(draft, newborn, residuals, dimming)
         with spent.on('optimize'):
-            refined = self._optimized(draft, looks, fitted, key_number, effort, cancelled)
+            refined = self._optimized(draft, residuals, reference, key_number, effort,
+                                      cancelled)
         if len(refined.scene) < (1 - _COLLAPSE) * min(len(scene), self._max_gaussians):
             raise FloatingPointError(f'{len(scene)} Gaussians collapsed to {len(refined.scene)}')
         gone = len(scene) + len(newborn) + refined.split - len(refined.scene)
@@ -133,7 +149,7 @@ class Refiner:
         `refine` does.
         """
         spent = _Spent()
-        tasks = {name: Task(self._cameras[name], Target(image, self._rasterizer.device))
+        tasks = {name: ViewTask(self._cameras[name], Target(image, self._rasterizer.device))
                  for name, image in self._images(frame_set).items()}
         if not tasks or not iterations or not len(scene):
             return Refined(scene, 0, float('nan'))
@@ -150,9 +166,9 @@ class Refiner:
         return {name: image for name, image in sorted(frame_set.images.items())
                 if name in self._cameras}
 
-    def _bounded(self, scene: GaussianScene) -> Draft:
+    def _bounded(self, scene: GaussianScene) -> KeyDraft:
         """All that the limit allows, those that matter most; none is free yet."""
-        draft = Draft(scene, np.arange(len(scene)), np.zeros(len(scene), bool))
+        draft = KeyDraft(scene, np.arange(len(scene)), np.zeros(len(scene), bool))
         if len(scene) <= self._max_gaussians:
             return draft
         log.warning('scene of %d Gaussians is above the limit of %d: keeping those that the '
@@ -163,46 +179,45 @@ class Refiner:
         """Rows [count] ascending of the Gaussians that matter most; small pictures will do."""
         small = {name: camera.resized(max(1, camera.width // 2))
                  for name, camera in self._cameras.items()}
-        return highest(importance(scene, self._rasterizer, small).cpu().numpy(), count)
+        return top_k(importance(scene, self._rasterizer, small).cpu().numpy(), count)
 
-    def _freed(self, draft: Draft, looks: Mapping[str, Look], moved: np.ndarray, most: int
-               ) -> Draft:
-        """With at most `most` free: what changed, moved (bool, of the draft) or looks wrong."""
+    def _select(self, draft: KeyDraft, residuals: Mapping[str, ViewResidual], moved: np.ndarray,
+                max_free: int) -> KeyDraft:
+        """With at most `max_free` free: what changed, moved (bool, of the draft) or is wrong."""
         faded = np.zeros(len(moved), bool)
         if self._config.births:
-            faded = looking_wrong(looks)
-        free = strongest(freed(looks) | moved | faded, looks, most)
-        return replace(draft, free=free, scene=dimmed(draft.scene, faded & free))
+            faded = inconsistent(residuals)
+        free = cap_by_change(select_changed(residuals) | moved | faded, residuals,
+                             max_free)
+        return replace(draft, free=free, scene=fade(draft.scene, faded & free))
 
-    def _with_newborn(self, draft: Draft, newborn: GaussianScene, looks: Mapping[str, Look],
-                      dimming: np.ndarray) -> Draft:
+    def _with_newborn(self, draft: KeyDraft, newborn: GaussianScene,
+                      residuals: Mapping[str, ViewResidual], dimming: np.ndarray) -> KeyDraft:
         """What matters least gives way to the newborn. dimming: [N] of the opacities, 0..1."""
         room = self._max_gaussians - len(newborn)
         if len(newborn) and len(draft.scene) > room:
             room -= round(_SPLIT_SHARE * self._max_gaussians)
-            if len(looks) < len(self._cameras):  # what only the absent see matters, too
+            if len(residuals) < len(self._cameras):  # what only the absent see matters, too
                 rows = self._most_important(draft.scene, room)
             else:
-                weights = sum(one.weight.astype(np.float64) for one in looks.values())
-                rows = highest(weights * dimming, room)
+                weights = sum(one.weight.astype(np.float64) for one in residuals.values())
+                rows = top_k(weights * dimming, room)
             draft = draft.select(rows)
         return draft.joined(newborn)
 
-    def _optimized(self, draft: Draft, looks, fitted: Fitted, key_number: int,
+    def _optimized(self, draft: KeyDraft, residuals, reference: ReferenceImages, key_number: int,
                    effort: RefineEffort, cancelled) -> Refined:
         free, frozen = draft.select(draft.free), draft.select(~draft.free)
-        sights = {name: Sight.of(draft.scene, one.camera) for name, one in looks.items()}
-        centers = {name: shown(sights[name], draft.free, one.wrong.shape)
-                   for name, one in looks.items()}
-        tasks = self._tasks(looks, centers, frozen.scene, effort.scale)
+        centers = {name: center_mask(Visibility.of(draft.scene, one.camera), draft.free,
+                                     one.wrong.shape) for name, one in residuals.items()}
+        tasks = self._tasks(residuals, centers, frozen.scene, effort.scale)
         if not tasks or not len(free.scene):
             return Refined(draft.scene, 0, float('nan'), rows=draft.rows)
         how = Densify(self._config.densify_threshold, self._max_gaussians - len(frozen.scene),
                       self._config.prune_opacity)
         schedule = Schedule(effort.iterations, self._rates(), self._config.dssim, self._seed,
                             key_number, how, self._config.densify_every)
-        outcome = optimize(free.scene, tasks, self._rasterizer, schedule, cancelled=cancelled,
-                           moments=self._kept_moments(fitted, free.rows))
+        outcome = optimize(free.scene, tasks, self._rasterizer, schedule, cancelled=cancelled)
         share = np.mean([1.0 if task.tiles is None else task.tiles.mean()
                          for task in tasks.values()])
         scene = concatenated([frozen.scene, outcome.scene])
@@ -210,29 +225,13 @@ class Refiner:
                        outcome.loss, outcome.split, free=len(free.scene),
                        tiles_share=float(share),
                        rows=np.concatenate([frozen.rows, np.full(len(outcome.scene), -1)]),
-                       fitted=self._refitted(fitted, looks, centers, frozen.rows, outcome))
+                       reference=_updated(reference, residuals, centers))
 
-    def _kept_moments(self, fitted: Fitted, rows: np.ndarray) -> Moments | None:
-        """Of the Gaussians `rows` of the scene before, if they are kept from key to key."""
-        if not self._config.keep_moments or fitted.moments is None:
-            return None
-        return fitted.moments.select(torch.from_numpy(rows))
-
-    def _refitted(self, fitted: Fitted, looks: Mapping[str, Look], centers, frozen: np.ndarray,
-                  outcome: Outcome) -> Fitted:
-        """What the new key is fitted to. frozen: rows of the scene before that stay."""
-        moments = None
-        if self._config.keep_moments and outcome.moments is not None:
-            still = outcome.moments.select(torch.full((len(frozen),), -1))  # zeros
-            moments = still.joined(outcome.moments)
-        areas = {name: fitted_area(one, centers[name]) for name, one in looks.items()}
-        return fitted.refitted({name: one.image for name, one in looks.items()}, areas, moments)
-
-    def _tasks(self, looks: Mapping[str, Look], centers: Mapping[str, np.ndarray],
-               frozen: GaussianScene, scale: float) -> dict[str, Task]:
+    def _tasks(self, residuals: Mapping[str, ViewResidual], centers: Mapping[str, np.ndarray],
+               frozen: GaussianScene, scale: float) -> dict[str, ViewTask]:
         """The views to fit, without those that show nothing free."""
         tasks = {}
-        for name, one in looks.items():
+        for name, one in residuals.items():
             camera, image, tiles = one.camera, one.image, None
             if scale < 1:
                 camera = camera.resized(max(1, round(camera.width * scale)))
@@ -241,8 +240,8 @@ class Refiner:
             if len(frozen):
                 tiles = tiles_at(centers[name], camera)
             if tiles is None or tiles.any():
-                tasks[name] = Task(camera, Target(image, self._rasterizer.device), tiles,
-                                   self._rasterizer.context(frozen, camera, tiles=tiles))
+                tasks[name] = ViewTask(camera, Target(image, self._rasterizer.device), tiles,
+                                       self._rasterizer.context(frozen, camera, tiles=tiles))
         return tasks
 
     def _rates(self, share: float = 1.0) -> LearningRates:
@@ -250,6 +249,13 @@ class Refiner:
         return LearningRates(means=share * c.lr_means, quats=share * c.lr_quats,
                              log_scales=share * c.lr_scales, logits=share * c.lr_opacities,
                              sh_dc=share * c.lr_sh_dc, sh_rest=share * c.lr_sh)
+
+
+def _updated(reference: ReferenceImages, residuals: Mapping[str, ViewResidual], centers
+             ) -> ReferenceImages:
+    """What the new key is fitted to."""
+    areas = {name: fitting_area(one, centers[name]) for name, one in residuals.items()}
+    return reference.updated({name: one.image for name, one in residuals.items()}, areas)
 
 
 class _Spent:

@@ -8,54 +8,55 @@ import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.render.tiles import TILE, tile_grid
-from igs_ros.stages.refine.looks import Look
-from igs_ros.vision.changes import Sight, agreed, grown
+from igs_ros.stages.refine.residuals import ViewResidual
+from igs_ros.vision.changes import grown
+from igs_ros.vision.visibility import Visibility, agreed
 
 _SHARE = 0.6  # of the views that see a Gaussian, and two where two do, must see it change; at 0.4
 # static Gaussians before moving things shimmer, and quality is the same
 
 
-def freed(looks: Mapping[str, Look]) -> np.ndarray:
+def select_changed(residuals: Mapping[str, ViewResidual]) -> np.ndarray:
     """[N] bool: Gaussians that several views see changed.
 
     All of them where no view knows what was fitted.
     """
-    known = {name: one for name, one in looks.items() if one.changed is not None}
+    known = {name: one for name, one in residuals.items() if one.changed is not None}
     if not known:
-        return np.ones(len(next(iter(looks.values())).sight.seen), bool)
+        return np.ones(len(next(iter(residuals.values())).visibility.seen), bool)
     return agreed({name: one.changed for name, one in known.items()},
-                  {name: one.sight for name, one in known.items()}, _SHARE)
+                  {name: one.visibility for name, one in known.items()}, _SHARE)
 
 
-def highest(scores: np.ndarray, count: int) -> np.ndarray:
+def top_k(scores: np.ndarray, count: int) -> np.ndarray:
     """Rows, ascending, of the `count` highest of `scores` [N]; the first ones of equals."""
     return np.sort(np.argsort(-scores, kind='stable')[:max(0, count)])
 
 
-def strongest(free: np.ndarray, looks: Mapping[str, Look], most: int) -> np.ndarray:
-    """`free` [N] bool with at most `most` True: those whose pixels changed most, over all views.
-    """
+def cap_by_change(free: np.ndarray, residuals: Mapping[str, ViewResidual], max_free: int
+                  ) -> np.ndarray:
+    """`free` [N] bool with at most `max_free` True: whose pixels changed most, over all views."""
     rows = np.flatnonzero(free)
-    if len(rows) <= most:
+    if len(rows) <= max_free:
         return free
-    change = sum(one.sight.at(one.change).astype(np.float64) for one in looks.values())
+    change = sum(one.visibility.at(one.change).astype(np.float64) for one in residuals.values())
     chosen = np.zeros_like(free)
-    chosen[rows[np.argsort(-change[rows], kind='stable')[:most]]] = True
+    chosen[rows[np.argsort(-change[rows], kind='stable')[:max_free]]] = True
     return chosen
 
 
-def shown(sight: Sight, free: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def center_mask(visibility: Visibility, free: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """[H, W] bool: pixels with the center of a free Gaussian. free: [N] bool; shape: H, W."""
     pixels = np.zeros(shape, bool)
-    use = free & sight.seen
-    pixels[sight.rows[use], sight.columns[use]] = True
+    use = free & visibility.seen
+    pixels[visibility.rows[use], visibility.columns[use]] = True
     return pixels
 
 
-def fitted_area(one: Look, centers: np.ndarray) -> np.ndarray:
+def fitting_area(one: ViewResidual, centers: np.ndarray) -> np.ndarray:
     """[H, W] bool: what refinement fits of a view: changed or wrong, and near free Gaussians.
 
-    centers: [H, W] bool as from `shown`. Where it is not known what changed, all near them.
+    centers: [H, W] bool as from `center_mask`. Where it is not known what changed, all near them.
     """
     near = grown(centers)
     return near if one.changed is None else near & (one.changed | grown(one.wrong))

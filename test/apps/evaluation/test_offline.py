@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from igs_ros.apps.cli.main import main
-from igs_ros.apps.evaluation.offline import Judge, Request, run
+from igs_ros.apps.evaluation.offline import Evaluator, Request, run
 from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
 from igs_ros.core.errors import InputError
 from igs_ros.io.codec.ply import read_scene
@@ -89,7 +89,7 @@ def test_live_run_accounts_for_every_frame(workbench, tmp_path):
 
 
 def test_live_run_ends_its_threads_when_something_breaks(workbench, monkeypatch):
-    monkeypatch.setattr('igs_ros.apps.evaluation.offline.Judge.first', lambda *_: 1 / 0)
+    monkeypatch.setattr('igs_ros.apps.evaluation.offline.Evaluator.first', lambda *_: 1 / 0)
     before = threading.active_count()
     with pytest.raises(ZeroDivisionError):
         run(Request(workbench, None, replace(SMALL, threads=1), last=4, live=True))
@@ -146,13 +146,13 @@ def test_the_trace_of_a_run_that_fails_is_kept(finished, workbench, tmp_path, mo
 @pytest.mark.parametrize('stop', [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_so_and_leaves_nothing_half_done(
         finished, workbench, tmp_path, monkeypatch, capsys, stop):
-    frame = Judge.frame
+    frame = Evaluator.frame
 
     def stopping(self, shown):
         if shown.index == 3:
             os.kill(os.getpid(), stop)
         return frame(self, shown)
-    monkeypatch.setattr('igs_ros.apps.evaluation.offline.Judge.frame', stopping)
+    monkeypatch.setattr('igs_ros.apps.evaluation.offline.Evaluator.frame', stopping)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert ended(workbench, tmp_path, '--profile', str(tmp_path / 'trace.json')) == 130
     assert capsys.readouterr().err.strip().splitlines()[-1] == 'igs: interrupted'

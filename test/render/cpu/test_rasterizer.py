@@ -18,7 +18,7 @@ from igs_ros.render.constants import RasterConstants
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.rasterizer import render_view
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import oracle  # noqa: E402
 
 

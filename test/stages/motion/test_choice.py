@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which motion model is taken, and what is said about it."""
 import logging
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import pytest
@@ -12,13 +11,14 @@ from igs_ros.apps.cli.options import SceneOptions
 from igs_ros.core.config import Config, MotionConfig
 from igs_ros.core.errors import InputError
 from igs_ros.node import params
-from igs_ros.stages.motion import make_motion as motion
+from igs_ros.stages.motion import choose as motion
+from igs_ros.stages.motion.agm_small import weights
 from igs_ros.stages.motion.choose import check_motion, make_motion
 
 
 @pytest.fixture(autouse=True)
 def fresh():
-    motion._tell_once.cache_clear()
+    motion._log_once.cache_clear()
     motion.agm_net.cache_clear()
     yield
     motion.agm_net.cache_clear()
@@ -31,12 +31,8 @@ def loaded(monkeypatch):
 
 
 def with_small(monkeypatch, there):
-    """A package igs_ros.stages.motion.models.agm_small that has its weights, or has not."""
-    module = ModuleType('igs_ros.stages.motion.models.agm_small')
-    module.available = lambda: there
-    module.AgmSmallMotion = lambda cameras, rasterizer, config: SimpleNamespace(name='agm_small')
-    module.__spec__ = SimpleNamespace()
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    """The weights of the small network ship, or do not."""
+    monkeypatch.setattr(weights, 'available', lambda: there)
 
 
 def test_every_list_of_names_is_the_same():

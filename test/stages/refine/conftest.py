@@ -10,7 +10,7 @@ from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene, concatenated
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.rasterizer import render_view
-from igs_ros.stages.refine.fitted import Fitted
+from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.refiner import Refiner
 from igs_ros.vision.changes import changed_pixels
 
@@ -56,14 +56,14 @@ class World:
         return FrameSet(stamp_ns, {name: np.uint8(np.clip(255 * rgb + light, 0, 255))
                                    for name, rgb in views.items()})
 
-    def refine(self, start: GaussianScene, wanted: FrameSet, fitted: Fitted | None, *,
+    def refine(self, start: GaussianScene, wanted: FrameSet, reference: ReferenceImages | None, *,
                limit: int = 5000, threads: int = 1, cameras=None, effort=None, moved=None,
                seed: int = 0, **config):
         """One key; without splits, which are for pictures of the usual size."""
         config = {'iterations': 40, 'lr_means': 4e-4, 'densify_threshold': 1e9} | config
         refiner = Refiner(CpuRasterizer(threads), cameras or self.cameras,
                           RefineConfig(**config), limit, seed, threads)
-        return refiner.refine(start, wanted, 1, fitted=fitted, effort=effort, moved=moved)
+        return refiner.refine(start, wanted, 1, reference=reference, effort=effort, moved=moved)
 
     def error(self, scene: GaussianScene, wanted: FrameSet, before: FrameSet) -> float:
         """Mean absolute error over all views, 0..1, of pixels that changed since `before`."""

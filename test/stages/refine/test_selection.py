@@ -8,7 +8,7 @@ from igs_ros.core.config import RefineConfig
 from igs_ros.core.scene import ATTRIBUTES, concatenated
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.importance import importance
-from igs_ros.stages.refine.fitted import Fitted
+from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.refiner import RefineEffort, Refiner
 
 
@@ -16,7 +16,7 @@ from igs_ros.stages.refine.refiner import RefineEffort, Refiner
 def appeared(world):
     """A board stands before the wall now; start, pictures before and after, and the result."""
     before, after = world.pictures(world.wall), world.pictures(world.both, 1)
-    return before, after, world.refine(world.wall, after, Fitted.to(before))
+    return before, after, world.refine(world.wall, after, ReferenceImages.of(before))
 
 
 def same(one, other) -> list[bool]:
@@ -44,7 +44,7 @@ def test_births_stand_where_the_new_thing_is(world, appeared):
 
 def test_births_are_worth_it(world, appeared):
     before, after, refined = appeared
-    without = world.refine(world.wall, after, Fitted.to(before), births=False)
+    without = world.refine(world.wall, after, ReferenceImages.of(before), births=False)
     assert without.born == 0
     assert world.error(refined.scene, after, before) \
         < 0.8 * world.error(without.scene, after, before)
@@ -52,7 +52,7 @@ def test_births_are_worth_it(world, appeared):
 
 def test_a_thing_that_vanishes_is_removed(world):
     before, after = world.pictures(world.both), world.pictures(world.wall, 1)
-    refined = world.refine(world.both, after, Fitted.to(before), iterations=100)
+    refined = world.refine(world.both, after, ReferenceImages.of(before), iterations=100)
     left = (refined.scene.means[:, 2] - 2.5).abs() < 0.3
     weight = float(refined.scene.opacities[left].sum())
     assert weight < 0.15 * float(world.board.opacities.sum())
@@ -60,48 +60,48 @@ def test_a_thing_that_vanishes_is_removed(world):
 
 def test_nothing_changed_costs_nothing_and_changes_nothing(world):
     seen = world.pictures(world.both)
-    refined = world.refine(world.both, seen, Fitted.to(seen))
+    refined = world.refine(world.both, seen, ReferenceImages.of(seen))
     assert refined.iterations == refined.free == refined.born == 0
-    assert all(same(refined.scene, world.both)) and refined.fitted is None
+    assert all(same(refined.scene, world.both)) and refined.reference is None
 
 
 def test_what_moved_is_free_wherever_it_is(world):
     seen = world.pictures(world.both)
     rows = np.arange(600, 620, dtype=np.uint32)
-    refined = world.refine(world.both, seen, Fitted.to(seen), moved=rows, iterations=5)
+    refined = world.refine(world.both, seen, ReferenceImages.of(seen), moved=rows, iterations=5)
     assert refined.free == 20 and refined.iterations == 5
     assert sorted(set(range(len(world.both))) - set(refined.rows)) == rows.tolist()
 
 
 def test_slow_light_piles_up_until_it_counts(world):
     """Three levels per key are below the threshold of eight: the third key follows."""
-    fitted, scene, freed = Fitted.to(world.pictures(world.wall)), world.wall, []
+    fitted, scene, select_changed = ReferenceImages.of(world.pictures(world.wall)), world.wall, []
     for key in range(1, 5):
         refined = world.refine(scene, world.pictures(world.wall, key, light=3 * key), fitted,
                                births=False, iterations=2)
-        freed.append(refined.free > 0.9 * len(world.wall))
-        scene, fitted = refined.scene, refined.fitted or fitted
-    assert freed == [False, False, True, False]
+        select_changed.append(refined.free > 0.9 * len(world.wall))
+        scene, fitted = refined.scene, refined.reference or fitted
+    assert select_changed == [False, False, True, False]
 
 
 def test_change_that_one_view_alone_sees_frees_nothing_and_is_not_forgotten(world):
     before = world.pictures(world.wall)
     images = dict(before.images)
     images['a'] = np.clip(images['a'].astype(int) + 20, 0, 255).astype(np.uint8)
-    fitted = Fitted.to(before)
+    fitted = ReferenceImages.of(before)
     after = type(before)(1, images)
     refined = world.refine(world.wall, after, fitted, births=False, iterations=2)
     # only what no other view sees is free
     assert refined.free < 0.2 * len(world.wall)
     middle = (slice(30, 60), slice(50, 80))
-    kept = (refined.fitted or fitted).pictures['a']
+    kept = (refined.reference or fitted).images['a']
     assert (kept[middle] == before.images['a'][middle]).all()
 
 
 @pytest.mark.parametrize('limit', [900, 1300])
 def test_the_limit_holds_while_things_are_born(world, limit):
     before, after = world.pictures(world.wall), world.pictures(world.both, 1)
-    refined = world.refine(world.wall, after, Fitted.to(before), limit=limit,
+    refined = world.refine(world.wall, after, ReferenceImages.of(before), limit=limit,
                            densify_threshold=0.0)
     assert refined.born > 50 and len(refined.scene) <= limit
 
@@ -111,11 +111,12 @@ def test_births_replace_what_matters_least(world):
     behind = world.wall.replaced(means=world.wall.means + torch.tensor([0.0, 0, 0.5]))
     start = concatenated([world.wall, behind])
     before, after = world.pictures(start), world.pictures(concatenated([start, world.board]), 1)
-    refined = world.refine(start, after, Fitted.to(before), limit=len(start), iterations=2)
+    refined = world.refine(start, after, ReferenceImages.of(before), limit=len(start),
+                           iterations=2)
     assert refined.born > 20 and len(refined.scene) <= len(start)
     gone = np.ones(len(start), bool)
     gone[refined.rows[refined.rows >= 0]] = False
-    # away from the board, where nothing looks wrong, so nothing was dimmed or optimized
+    # away from the board, where nothing residuals wrong, so nothing was dimmed or optimized
     away = np.abs(start.means[:, :2].numpy()).max(1) > 1.3
     matters = importance(start, CpuRasterizer(1), world.cameras).numpy()
     assert gone[away].sum() > 20
@@ -124,16 +125,17 @@ def test_births_replace_what_matters_least(world):
 
 def test_the_same_bytes_again_and_for_any_number_of_threads(world, appeared):
     before, after, refined = appeared
-    again = world.refine(world.wall, after, Fitted.to(before), threads=3)
+    again = world.refine(world.wall, after, ReferenceImages.of(before), threads=3)
     assert all(same(refined.scene, again.scene)) and (refined.rows == again.rows).all()
-    other = world.refine(world.wall, after, Fitted.to(before), seed=1)
+    other = world.refine(world.wall, after, ReferenceImages.of(before), seed=1)
     assert len(other.scene) != len(refined.scene) or not all(same(refined.scene, other.scene))
 
 
 def test_one_camera_refines_what_it_sees_change_without_births(world):
     before, after = world.pictures(world.wall), world.pictures(world.both, 1)
     alone = {'b': world.cameras['b']}
-    refined = world.refine(world.wall, after, Fitted.to(before.only(['b'])), cameras=alone)
+    refined = world.refine(world.wall, after, ReferenceImages.of(before.only(['b'])),
+                           cameras=alone)
     assert refined.born == 0 and 0 < refined.free < 0.5 * len(world.wall)
     assert refined.iterations == 40
 
@@ -142,49 +144,37 @@ def test_cameras_come_and_go(world):
     """A camera that was never seen before does not vote, and counts from then on."""
     before, after = world.pictures(world.wall), world.pictures(world.both, 1)
     refined = world.refine(world.wall, after.only(['a', 'b', 'd']),
-                           Fitted.to(before.only(['a', 'b', 'c'])))
+                           ReferenceImages.of(before.only(['a', 'b', 'c'])))
     assert refined.born > 20 and 0 < refined.free < 0.5 * len(world.wall)
-    assert (refined.fitted.pictures['c'] == before.images['c']).all()
-    assert (refined.fitted.pictures['d'] == after.images['d']).all()
+    assert (refined.reference.images['c'] == before.images['c']).all()
+    assert (refined.reference.images['d'] == after.images['d']).all()
 
 
 def test_effort_bounds_iterations_free_gaussians_and_pictures(world, appeared):
     before, after, whole = appeared
     effort = RefineEffort(iterations=4, scale=0.5, max_free=100)
-    refined = world.refine(world.wall, after, Fitted.to(before), effort=effort)
+    refined = world.refine(world.wall, after, ReferenceImages.of(before), effort=effort)
     assert refined.iterations == 4 and 0 < refined.free <= 100 < whole.free
     # those that changed most come first: on the board, not at its border
     effort = RefineEffort(iterations=1, scale=1.0, max_free=40)
-    fewest = world.refine(world.wall, after, Fitted.to(before), effort=effort, births=False)
+    fewest = world.refine(world.wall, after, ReferenceImages.of(before), effort=effort,
+                          births=False)
     freed = np.setdiff1d(np.arange(len(world.wall)), fewest.rows)
     assert (world.wall.means[freed][:, :2].abs() < 0.85).all()
 
 
 def test_whole_refinement_frees_everything(world, appeared):
     before, after, selective = appeared
-    refined = world.refine(world.wall, after, Fitted.to(before), selective=False)
+    refined = world.refine(world.wall, after, ReferenceImages.of(before), selective=False)
     assert refined.born == selective.born and refined.tiles_share == 1
     assert (refined.rows == -1).all()
-    assert all((refined.fitted.pictures[name] == image).all()
+    assert all((refined.reference.images[name] == image).all()
                for name, image in after.images.items())
-
-
-def test_moments_may_be_kept_from_key_to_key(world, appeared):
-    before, after, _ = appeared
-    first = world.refine(world.wall, after, Fitted.to(before), keep_moments=True)
-    moments = first.fitted.moments
-    assert len(moments.values['means'][0]) == len(first.scene) and moments.steps > 0
-    frozen = torch.from_numpy(first.rows >= 0)
-    assert not moments.values['means'][0][frozen].any() and moments.values['means'][0].any()
-    gone = world.pictures(world.wall, 2)
-    kept = world.refine(first.scene, gone, first.fitted, keep_moments=True)
-    fresh = world.refine(first.scene, gone, Fitted(first.fitted.pictures))
-    assert not torch.equal(kept.scene.means[-50:], fresh.scene.means[-50:])
 
 
 def test_polish_keeps_rows_and_comes_closer(world):
     before, wanted = world.pictures(world.wall), world.pictures(world.wall, light=10)
     refiner = Refiner(CpuRasterizer(1), world.cameras, RefineConfig(), 5000, 0)
     polished = refiner.polish(world.wall, wanted, 1, 20)
-    assert len(polished.scene) == len(world.wall) and polished.fitted is None
+    assert len(polished.scene) == len(world.wall) and polished.reference is None
     assert world.error(polished.scene, wanted, before) < world.error(world.wall, wanted, before)

@@ -61,7 +61,7 @@ class Forward:
         try:
             # one and two targets; another number of anchors and Gaussians leaves these open
             for targets, anchors in ((1, sizes.anchors), (2, max(1, sizes.anchors // 2))):
-                self(*made_up(self.net, views, anchors, 4 * anchors, targets, sizes))
+                self(*dummy_inputs(self.net, views, anchors, 4 * anchors, targets, sizes))
         except Exception as error:  # of many kinds: no compiler, an unknown device, a bug of torch
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             _LOG.warning('agm: torch.compile failed, the network runs uncompiled: %s', reason)
@@ -118,8 +118,8 @@ def _thread_with(threads: int) -> ThreadPoolExecutor:
 
 
 @torch.no_grad()
-def made_up(net: AgmNet, views: int, anchors: int, gaussians: int, targets: int,
-            sizes: AgmSizes) -> tuple[Key, Tensor]:
+def dummy_inputs(net: AgmNet, views: int, anchors: int, gaussians: int, targets: int,
+                 sizes: AgmSizes) -> tuple[Key, Tensor]:
     """A key and pictures [targets, views, 3, S, S] of noise, for timing and compiling; seeded.
 
     The views stand side by side and look along +z at points 2 to 4 m away.

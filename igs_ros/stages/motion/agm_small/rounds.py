@@ -16,8 +16,8 @@ from torch.nn.functional import normalize
 from igs_ros.core.scene import SH_C0, GaussianScene
 from igs_ros.stages.motion.agm_small.evidence import Evidence, Slopes
 from igs_ros.stages.motion.agm_small.net import CorrectionNet, Neighborhood
-from igs_ros.vision.changes import changed_gaussians
 from igs_ros.vision.neighbors import fps, knn
+from igs_ros.vision.visibility import changed_gaussians
 
 _ANCHORS, _NEIGHBORS = 1024, 8
 _LEAST_WEIGHT = 0.3  # px: Gaussians that are blended into less stay as they are
@@ -131,7 +131,7 @@ def _fixed(scene, rows, anchors, evidence, weights, moved) -> _Fixed:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ways:
+class _Directions:
     """Directions in which the M Gaussians can go; lengths say how much it would help."""
 
     own: Tensor  # [M, 3] m
@@ -142,18 +142,18 @@ class _Ways:
     quats: Tensor  # [M, 4]
 
 
-def _ways(slopes: Slopes, fixed: _Fixed, memory: Tensor) -> _Ways:
+def _ways(slopes: Slopes, fixed: _Fixed, memory: Tensor) -> _Directions:
     total = (fixed.total + 0.5)[:, None]
     own = slopes.means.sum(0) / fixed.scale[:, None] / total
     area = fixed.neighborhood
     around = area.mean(own, fixed.total)
     around = around + around[area.neighbors].mean(1)
-    return _Ways(own, _MEMORY * memory + own, around[area.anchor],
-                 slopes.log_scales.sum(0) / total, slopes.logits.sum(0) / total[:, 0],
-                 slopes.quats.sum(0) / total)
+    return _Directions(own, _MEMORY * memory + own, around[area.anchor],
+                       slopes.log_scales.sum(0) / total, slopes.logits.sum(0) / total[:, 0],
+                       slopes.quats.sum(0) / total)
 
 
-def _features(slopes: Slopes, fixed: _Fixed, ways: _Ways, part: GaussianScene, number: int,
+def _features(slopes: Slopes, fixed: _Fixed, ways: _Directions, part: GaussianScene, number: int,
               ) -> tuple[Tensor, Tensor]:
     """[V, M, VIEW_FEATURES] and [M, FEATURES], most of them within -2..2."""
     weights, total = fixed.weights, fixed.total
@@ -181,7 +181,7 @@ def _features(slopes: Slopes, fixed: _Fixed, ways: _Ways, part: GaussianScene, n
     return views, features
 
 
-def _stepped(scene: GaussianScene, part: GaussianScene, fixed: _Fixed, ways: _Ways,
+def _stepped(scene: GaussianScene, part: GaussianScene, fixed: _Fixed, ways: _Directions,
              colors: Tensor, steps: Tensor) -> GaussianScene:
     paces = _MOST_PX * torch.tanh(steps[:, 1:4] / _MOST_PX)  # px
     shift = paces[:, :1] * _unit(ways.own) + paces[:, 1:2] * _unit(ways.remembered) \

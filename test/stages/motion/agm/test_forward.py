@@ -9,7 +9,7 @@ import torch
 from golden import Golden, error, formula_net
 
 from igs_ros.stages.motion.agm import forward
-from igs_ros.stages.motion.agm.forward import Forward, made_up, shared_forward
+from igs_ros.stages.motion.agm.forward import Forward, dummy_inputs, shared_forward
 from igs_ros.stages.motion.agm.inputs import AgmSizes
 
 SIZES = AgmSizes(picture=64, anchors=48)
@@ -66,7 +66,7 @@ def test_the_pass_alone_runs_on_the_threads_given(monkeypatch):
         newcomer.join()
         return type(net).lift(net, key, maps)
     monkeypatch.setattr(net, 'lift', lift)
-    key, pictures = made_up(net, 2, 16, 30, 1, SIZES)
+    key, pictures = dummy_inputs(net, 2, 16, 30, 1, SIZES)
     for _ in range(2):
         assert not run(key, pictures)[0].requires_grad
     assert seen == [before + 2] * 2 and others == [before] * 2 and work() == before
@@ -75,7 +75,7 @@ def test_the_pass_alone_runs_on_the_threads_given(monkeypatch):
 def test_an_error_in_the_pass_is_raised_and_the_next_one_runs(monkeypatch):
     net = formula_net(torch.float32)
     run = Forward(net, threads=torch.get_num_threads() + 1)
-    key, pictures = made_up(net, 2, 16, 30, 1, SIZES)
+    key, pictures = dummy_inputs(net, 2, 16, 30, 1, SIZES)
     with monkeypatch.context() as context:
         context.setattr(net, 'lift', lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -89,7 +89,7 @@ def compiled_like_eager(sizes_of_later_keys):
     fast.compile_for(2, SIZES)
     assert fast.compiled and not plain.compiled
     for anchors, gaussians, targets in sizes_of_later_keys:
-        key, pictures = made_up(net, 2, anchors, gaussians, targets, SIZES)
+        key, pictures = dummy_inputs(net, 2, anchors, gaussians, targets, SIZES)
         for found, exact in zip(fast(key, pictures), plain(key, pictures), strict=True):
             assert (found - exact).norm() < 1e-3 * exact.norm()
 
@@ -119,7 +119,7 @@ def test_where_compiling_fails_the_network_runs_as_it_is(monkeypatch, caplog):
     assert not run.compiled and len(caplog.records) == 1
     assert 'runs uncompiled: no C++ compiler' in caplog.text
     assert 'long story' not in caplog.text
-    key, pictures = made_up(net, 2, 16, 30, 1, SIZES)
+    key, pictures = dummy_inputs(net, 2, 16, 30, 1, SIZES)
     assert torch.isfinite(run(key, pictures)[0]).all()
 
 
@@ -129,10 +129,10 @@ def test_where_compiling_fails_the_network_runs_as_it_is(monkeypatch, caplog):
 def test_on_a_gpu_it_stays_near(golden, full, precision, bound):
     """float32 with the short products (TF32) that torch's convolutions use there."""
     net = formula_net(torch.float32).cuda()
-    key, pictures = made_up(net, 4, 512, 4000, 2, AgmSizes(picture=128, anchors=512))
+    key, pictures = dummy_inputs(net, 4, 512, 4000, 2, AgmSizes(picture=128, anchors=512))
     found = Forward(net, precision)(key, pictures)
     net = formula_net(torch.float32)
-    key, pictures = made_up(net, 4, 512, 4000, 2, AgmSizes(picture=128, anchors=512))
+    key, pictures = dummy_inputs(net, 4, 512, 4000, 2, AgmSizes(picture=128, anchors=512))
     for one, other in zip(found, Forward(net)(key, pictures), strict=True):
         assert (one.cpu() - other).norm() < bound * other.norm()
 

@@ -43,7 +43,7 @@ def test_a_change_is_felt_around_its_anchor_and_the_next_one_only(arbitrary):
     _, after = arbitrary(views, features, errors, weights, neighborhood)
     felt = (before != after).any(1)
     at = int(neighborhood.anchor[0])
-    # anchor a looks at a + 1 and a + 2, so `at` is seen from itself and two before
+    # anchor a residuals at a + 1 and a + 2, so `at` is seen from itself and two before
     near = torch.isin(neighborhood.anchor, torch.tensor([at, at - 1, at - 2]) % ANCHORS)
     assert felt[near].all() and not felt[~near].any()
 

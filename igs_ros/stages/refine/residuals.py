@@ -12,19 +12,20 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene
 from igs_ros.render.gather import gathered
 from igs_ros.render.rasterizer import Rasterizer
-from igs_ros.stages.refine.fitted import Fitted
-from igs_ros.vision.changes import CHANGE, Sight, difference, grown
+from igs_ros.stages.refine.reference import ReferenceImages
+from igs_ros.vision.changes import CHANGE, difference, grown
+from igs_ros.vision.visibility import Visibility
 
 WRONG = 0.12  # blurred difference of rendering and picture above which a pixel is wrong
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class ViewResidual:
     """One view of a scene with N Gaussians; maps are [H, W]."""
 
     camera: Camera
     image: np.ndarray  # uint8 [H, W, 3], what the scene should show
-    sight: Sight  # where the Gaussians are
+    visibility: Visibility  # where the Gaussians are
     wrong: np.ndarray  # bool: the rendering is far from the picture
     weight: np.ndarray  # [N] float32: blending weight of each Gaussian, summed over the pixels
     change: np.ndarray  # float32 0..1, blurred difference to what was fitted; 0 = unknown
@@ -32,19 +33,21 @@ class Look:
 
 
 @torch.no_grad()
-def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
-         rasterizer: Rasterizer, fitted: Fitted) -> dict[str, Look]:
+def compare_views(scene: GaussianScene, images: Mapping[str, np.ndarray],
+                  cameras: Mapping[str, Camera], rasterizer: Rasterizer,
+                  reference: ReferenceImages) -> dict[str, ViewResidual]:
     """All views that have a picture in `images` (uint8 RGB [H, W, 3]); `scene` is rendered."""
-    looks = {}
+    residuals = {}
     for name, image in images.items():
         camera = cameras[name]
         wrong, weight = _compared(scene, camera, image, rasterizer)
         change, changed = np.zeros(image.shape[:2], np.float32), None
-        if name in fitted.pictures:
-            change = difference(image, fitted.pictures[name])
+        if name in reference.images:
+            change = difference(image, reference.images[name])
             changed = grown(change > CHANGE)
-        looks[name] = Look(camera, image, Sight.of(scene, camera), wrong, weight, change, changed)
-    return looks
+        residuals[name] = ViewResidual(camera, image, Visibility.of(scene, camera), wrong, weight,
+                                       change, changed)
+    return residuals
 
 
 def _compared(scene, camera: Camera, image: np.ndarray, rasterizer
