@@ -1,41 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main path: frame sets in, a live Gaussian scene out.
+"""The main path: frame sets in, a moving Gaussian scene out.
 
-    first frame set  -> bootstrap                        -> the first key scene
-    every frame set  -> plausibility: pictures that cannot be are left out, or the scene is held
-                     -> motion: the key scene, moved to it
-    every k-th       -> refine: the moved scene becomes the next key scene
+    prepare   raw pictures -> working images
+    update    are they plausible? -> does much change at once? -> motion moves the key to them
+              -> is a key due?
+    refine    the moved scene -> the next key
+    take_key  it is moved to the newest frame set, and shown
 
-`Pipeline` walks that line in lockstep, one frame set after the other: it never looks at a clock,
-so the same recording and seed give the same scenes. `igs_ros.live.LivePipeline` runs the same
-stages at their own pace. Both hand out `Snapshot`s.
+That is one step, whoever takes it. `Pipeline.step` takes it in lockstep, in one thread and
+without a clock, so that the same recording and seed give the same scenes.
+`live.pipeline.LivePipeline`, which the node runs, only decides when and in which thread these
+four are called. What comes out are `Snapshot`s.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import torch
+import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
 from igs_ros.core.frames import FrameSet, RawFrameSet
+from igs_ros.core.points import Points
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Moved, Snapshot
 from igs_ros.core.timing import Spent, span, spending
-from igs_ros.render.choose import make_rasterizer
-from igs_ros.stages.bootstrap import first_scene as bootstrap
 from igs_ros.stages.bootstrap.first_scene import FirstScene
-from igs_ros.stages.motion import choose as motion
-from igs_ros.stages.motion.models import MotionModel
+from igs_ros.stages.motion.models import Follower, MotionEffort, MotionModel
 from igs_ros.stages.plausibility import Change, Checked, PlausibilityCheck
-from igs_ros.stages.refine.refiner import Refined, Refiner
+from igs_ros.stages.refine.reference import ReferenceImages
+from igs_ros.stages.refine.refiner import Refined, RefineEffort
 from igs_ros.stages.schedule import KeySchedule
+from igs_ros.stages.stages import Stages
 from igs_ros.stages.timeline import Timeline
-from igs_ros.stages.warm_up import Progress, warm_up
-from igs_ros.vision.preparer import Preparer
 
 _NOTHING_SPENT = Spent(0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """What one frame set did to the scene."""
+
+    checked: Checked  # the frame set without what is implausible, and why
+    moved: Moved | None = None  # None: the scene is held as it was
+    key_wanted: bool = False  # due by the schedule, or owed since something sudden
+    jumped: bool = False  # the stamps went back
+    spent: Spent = _NOTHING_SPENT  # by motion
+
+
+@dataclass(frozen=True, eq=False)
+class KeyJob:
+    """A moved scene that is to become a key."""
+
+    number: int  # of the key; with the seed it fixes everything random
+    epoch: int  # of the scene; keys from before a reset or a jump in time are of no use
+    scene: GaussianScene
+    moved: np.ndarray  # [M] uint32: rows that motion moved since the key
+    reference: ReferenceImages  # what the key was fitted to
+    frame_set: FrameSet  # what `scene` shows
+    follow: Callable[[GaussianScene, FrameSet], Follower]  # makes what will move the key
+    catch_up: bool = False  # the first after frame sets that were held
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """A refined scene, ready to be taken."""
+
+    job: KeyJob
+    refined: Refined
+    follower: Follower  # of the refined scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,129 +86,194 @@ class Step:
     held: str = ''  # why nothing was made of the frame set and the scene stays; '' = it moved
 
 
-class Stages:
-    """The stages of the line for one rig, made once.
+class Pipeline:
+    """One scene that follows frame sets.
 
-    config: settings; cameras: calibrated cameras (raw, maybe distorted) that feed the scene.
+    `refine` and `polish` may run in another thread than the rest; they change nothing here.
+
+    Args:
+        config: all settings.
+        cameras: calibrated cameras of the raw pictures, by name, distorted or not.
+
+    Raises:
+        InputError: the settings ask for something that is not there.
     """
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
-        # small tensors: more torch threads only fight with the rasterizer's own pool
-        torch.set_num_threads(1)
-        motion.check_motion(config.motion, config.motion_model)  # before a first scene is made
-        self.config = config
-        self.preparer = Preparer(cameras, config.width or None)
-        self.cameras = self.preparer.cameras
-        self.rasterizer = make_rasterizer(config.device, config.threads)
-        # with threads of its own: live, they yield to those of motion and views
-        self.refiner = Refiner(make_rasterizer(config.device, config.threads), self.cameras,
-                               config.refine, config.max_gaussians, config.seed, config.threads)
-
-    def new_motion(self) -> MotionModel:
-        """A motion model that has seen nothing yet."""
-        return motion.make_motion(self.config.motion, self.cameras, self.rasterizer,
-                             self.config.motion_model, self.config.threads)
-
-    def warm_up(self, progress: Progress = lambda stage, done: None) -> None:
-        """Load or compile what frames would wait for; see `igs_ros.stages.warm_up`."""
-        with span('warm_up'):
-            warm_up(self.rasterizer, progress)
-
-    def first_scene(self, frame_set: FrameSet, points=None, progress=None) -> FirstScene:
-        """The first key scene from a prepared frame set (see `stages.bootstrap`)."""
-        return bootstrap.first_scene(self.config.bootstrap.method, frame_set, self.cameras,
-                                     points, self.rasterizer, self.config, progress)
-
-
-class Pipeline:
-    """The line in lockstep: `start` once, then `step` for every frame set, in time order."""
-
-    def __init__(self, config: Config, cameras: Mapping[str, Camera]):
         self.stages = Stages(config, cameras)
-        self._schedule = KeySchedule(config.key_interval, config.key_frames,
-                                     config.early_key)
+        self.epoch = 0
+        self._schedule = KeySchedule(config.key_interval, config.key_frames, config.early_key)
         self._plausibility = PlausibilityCheck(config.hold_s)
-        self._steps = 0  # frame sets that moved the scene
-        self._keys = 0
         self._timeline: Timeline | None = None
+        self._model: MotionModel | None = None  # of the timeline
+        self._effort: MotionEffort | None = None
+        self._updates = self._keys = self._polishes = 0
+        self._key_owed = False  # something sudden happened, and no key has been begun since
+
+    # -- the four of a step ----------------------------------------
+
+    def prepare(self, frame_set: RawFrameSet) -> FrameSet:
+        """Working images of the pictures that can be used."""
+        with span('decode'):
+            return self.stages.preparer.prepare(frame_set)
+
+    def update(self, frame_set: FrameSet) -> Update:
+        """Move the scene to a frame set, in time order; implausible images are left out.
+
+        Where too few are left, the scene stays as it is.
+        """
+        timeline = self.timeline
+        with span('plausibility'):
+            checked = self._plausibility.check(frame_set)
+        if checked.held:
+            return Update(checked)
+        frame_set, change = checked.frame_set, checked.change
+        jumped = frame_set.stamp_ns < timeline.newest.stamp_ns
+        if jumped or change is Change.BACK:
+            self.epoch += 1
+        self._key_owed |= self._schedule.sudden(frame_set, timeline.newest, change)
+        with spending() as spent, span('motion'):
+            moved = timeline.advance(frame_set, change)
+        self._updates += 1
+        due = self._schedule.due(self._updates)
+        return Update(checked, moved, due or self._key_owed, jumped, spent())
+
+    def refine(self, job: KeyJob, cancelled: Callable[[], bool] = lambda: False,
+               effort: RefineEffort | None = None) -> Key:
+        """The key of a job.
+
+        Raises `FloatingPointError` when it diverges, and `Cancelled` soon after `cancelled()`.
+        """
+        with span('refine'):
+            refined = self.stages.refiner.refine(
+                job.scene, job.frame_set, job.number, cancelled, reference=job.reference,
+                moved=job.moved, effort=effort, catch_up=job.catch_up)
+            return Key(job, refined, job.follow(refined.scene, job.frame_set))
+
+    def take_key(self, key: Key) -> None:
+        """Show a key from now on, moved to the newest frame set."""
+        with span('swap'):
+            self.timeline.take_key(key.refined.scene, key.job.frame_set, key.refined.reference,
+                                   key.follower)
+
+    # -- what comes before and between ----------------------------------------
+
+    def begin(self, frame_set: FrameSet, points: Points | None = None,
+              progress: Callable[[str, float], None] | None = None, scene_id: int = 1
+              ) -> FirstScene:
+        """Make the first scene.
+
+        Args:
+            frame_set: what it shows.
+            points: sparse points of the recording, if it has some.
+            progress: gets a stage and which share of it is done, 0..1; what it raises ends it.
+            scene_id: of all snapshots.
+
+        Raises:
+            InputError: nothing can be made of these images.
+        """
+        self.stages.warm_up(*([progress] if progress else []))
+        with span('bootstrap'):
+            first = self.stages.first_scene(frame_set, points, progress)
+        self._plausibility = PlausibilityCheck(self.stages.config.hold_s)
+        self._plausibility.check(frame_set)  # what comes next is compared with it
+        self._timeline = Timeline(self._new_motion, first.scene, frame_set, scene_id)
+        return first
+
+    def new_job(self, update: Update, polish: bool = False) -> KeyJob:
+        """The job of the key that `update` wants, which is owed no more; or of a polish."""
+        if not polish:
+            self._key_owed = False
+            self._keys += 1
+        moved, timeline = update.moved, self.timeline
+        return KeyJob(self._keys, self.epoch, moved.scene, moved.rows, timeline.reference,
+                      update.checked.frame_set, timeline.follow,
+                      update.checked.change is not Change.NONE)
+
+    def polish(self, job: KeyJob, cancelled: Callable[[], bool] = lambda: False) -> Key:
+        """All of a scene fitted a little better, at low rates; raises as `refine` does."""
+        self._polishes += 1
+        with span('polish'):
+            refined = self.stages.refiner.polish(job.scene, job.frame_set, self._polishes,
+                                                 self.stages.config.refine.polish_iterations,
+                                                 cancelled)
+            return Key(job, refined, job.follow(refined.scene, job.frame_set))
+
+    def is_current(self, job: KeyJob) -> bool:
+        """Whether the key of a job can still be taken."""
+        return job.epoch == self.epoch
+
+    def forget(self) -> None:
+        """Drop the scene: the next thing is `begin`."""
+        self._timeline = None
+        self._key_owed = False
+        self.epoch += 1
+
+    def set_motion_effort(self, effort: MotionEffort) -> None:
+        """What motion may cost per frame set from now on."""
+        self._effort = effort
+        if self._model is not None:
+            self._model.set_effort(effort)
+
+    def _new_motion(self) -> MotionModel:
+        self._model = self.stages.new_motion()
+        if self._effort is not None:
+            self._model.set_effort(self._effort)
+        return self._model
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a scene."""
+        return self._timeline is not None
+
+    @property
+    def timeline(self) -> Timeline:
+        """The scene over time; raises `RuntimeError` before `begin`."""
+        if self._timeline is None:
+            raise RuntimeError('there is no scene yet: call begin (or start) first')
+        return self._timeline
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The newest scene, None before `start`."""
+        """The newest scene, None before there is one."""
         return None if self._timeline is None else self._timeline.snapshot
 
-    def start(self, frame_set: RawFrameSet, points=None,
-              progress: Callable[[str, float], None] | None = None) -> FirstScene:
-        """Make the first scene. points: sparse `Points` of the recording, if it has some.
+    # -- lockstep ----------------------------------------
 
-        Raises `InputError` when nothing can be made of these pictures.
-        """
-        with span('decode'):
-            prepared = self.stages.preparer.prepare(frame_set)
-        self.stages.warm_up(*([progress] if progress else []))
-        with span('bootstrap'):
-            first = self.stages.first_scene(prepared, points, progress)
-        self._plausibility.check(prepared)  # what comes next is compared with it
-        self._timeline = Timeline(self.stages.new_motion, first.scene, prepared)
-        return first
+    def start(self, frame_set: RawFrameSet, points: Points | None = None,
+              progress: Callable[[str, float], None] | None = None) -> FirstScene:
+        """`prepare` and `begin`."""
+        return self.begin(self.prepare(frame_set), points, progress)
 
     def step(self, frame_set: RawFrameSet) -> Step:
-        """Bring the scene to `frame_set`; when it is due, it is refined, too.
-
-        Implausible pictures are left out; where too few are left, the scene stays as it is.
-        """
+        """Bring the scene to `frame_set`; a key that is wanted is refined and taken at once."""
         with span('update'):
-            with span('decode'):
-                prepared = self.stages.preparer.prepare(frame_set)
-            with span('plausibility'):
-                checked = self._plausibility.check(prepared)
-            problems = [*(problem.text for problem in prepared.problems), *checked.notes]
-            if checked.held:
-                return self._step('candidate', checked, problems)
-            prepared = checked.frame_set
-            early = self._schedule.sudden(prepared, self._timeline.newest, checked.change)
-            with spending() as motion_spent, span('motion'):
-                moved = self._timeline.advance(prepared, checked.change)
-        self._steps += 1
-        is_key = self._schedule.due(self._steps) or early
+            prepared = self.prepare(frame_set)
+            update = self.update(prepared)
+        checked = update.checked
+        problems = [*(problem.text for problem in prepared.problems), *checked.notes]
         refined = None
-        with spending() as refine_spent:
-            if is_key:
-                refined = self._refine(moved, prepared, checked.change, problems)
-        return self._step('key' if is_key else 'candidate', checked, problems, motion_spent(),
-                          refine_spent() if is_key else _NOTHING_SPENT, refined)
+        with spending() as refinement:
+            if update.key_wanted:
+                refined = self._refine_now(self.new_job(update), problems)
+        return Step('key' if update.key_wanted else 'candidate', self.timeline.snapshot,
+                    update.spent, refinement() if update.key_wanted else _NOTHING_SPENT, refined,
+                    tuple(problems), checked.implausible, checked.held)
 
-    def _step(self, kind: str, checked: Checked, problems: list[str],
-              motion: Spent = _NOTHING_SPENT, refinement: Spent = _NOTHING_SPENT,
-              refined: Refined | None = None) -> Step:
-        return Step(kind, self.snapshot, motion, refinement, refined, tuple(problems),
-                    checked.implausible, checked.held)
-
-    def _refine(self, moved: Moved, frame_set: FrameSet, change: Change, problems: list[str]
-                ) -> Refined | None:
-        self._keys += 1
+    def _refine_now(self, job: KeyJob, problems: list[str]) -> Refined | None:
+        """Refine, polish if the settings say so, and take the key."""
         try:
-            with span('refine'):
-                refined = self.stages.refiner.refine(
-                    moved.scene, frame_set, self._keys, reference=self._timeline.reference,
-                    moved=moved.rows, catch_up=change is not Change.NONE)
+            key = self.refine(job)
         except FloatingPointError as error:
             problems.append(f'refinement discarded: {error}')
             return None
-        key = self._polished(refined.scene, frame_set, problems)
-        with span('swap'):
-            self._timeline.take_key(key, frame_set, refined.reference)
+        refined = key.refined
+        if self.stages.config.refine.polish_iterations:
+            try:
+                polished = self.polish(replace(job, scene=refined.scene))
+                key = replace(polished, refined=replace(polished.refined,
+                                                        reference=refined.reference))
+            except FloatingPointError as error:
+                problems.append(f'polish discarded: {error}')
+        self.take_key(key)
         return refined
-
-    def _polished(self, key: GaussianScene, frame_set: FrameSet, problems: list[str]
-                  ) -> GaussianScene:
-        """The key after its polish, if there is one."""
-        iterations = self.stages.config.refine.polish_iterations
-        if not iterations:
-            return key
-        try:
-            with span('polish'):
-                return self.stages.refiner.polish(key, frame_set, self._keys, iterations).scene
-        except FloatingPointError as error:
-            problems.append(f'polish discarded: {error}')
-            return key

@@ -30,7 +30,7 @@ def recording(workbench):
 @pytest.fixture(scope='module')
 def frames(recording):
     """Forth and back, of all cameras."""
-    sets = [{name: picture.decode() for name, picture in one.images.items()}
+    sets = [{name: picture.decode() for name, picture in one.pictures.items()}
             for one in recording.frame_sets(0, 12)]
     return (sets + sets[-2:0:-1])[:COUNT]
 

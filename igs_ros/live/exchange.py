@@ -6,74 +6,71 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from igs_ros.core.frames import FrameSet, PictureProblem, RawFrameSet
-from igs_ros.core.scene import GaussianScene
-from igs_ros.core.snapshot import Moved, Snapshot
+from igs_ros.core.frames import PictureProblem, RawFrameSet
+from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import Decoding, State, Status
 from igs_ros.core.timing import Drops, Timings
 from igs_ros.live.health import Facts
-from igs_ros.stages.motion.models import Follower
-from igs_ros.stages.refine.reference import ReferenceImages
-from igs_ros.stages.refine.refiner import Refined
+from igs_ros.pipeline import Key, KeyJob
 
 log = logging.getLogger(__name__)
 _WARN_EVERY_S = 10.0
-Follow = Callable[[GaussianScene, FrameSet], Follower]
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """A moved scene on its way through the refine clock."""
+class Refinement:
+    """Work for the refine worker."""
 
-    epoch: int  # of the scene; a result from before a reset or a jump in time is void
-    number: int  # of the key; for a polish, of all polishes
-    scene: GaussianScene
-    moved: np.ndarray  # [M] uint32: rows that motion moved since the key
-    reference: ReferenceImages | None  # what the key was fitted to
-    frame_set: FrameSet  # prepared; what `scene` shows
-    follow: Follow  # makes what will move the result
-    polish: bool = False  # of the static part, in spare time
-    catch_up: bool = False  # the first after frame sets that were held
+    job: KeyJob
+    polish: bool = False  # of what stands still, in spare time
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
-    """What came of a job, ready to be swapped in."""
+class Finished:
+    """What came of a refinement, ready to be taken."""
 
-    job: Job
-    refined: Refined
-    follower: Follower  # of the refined scene
+    work: Refinement
+    key: Key
 
 
 @dataclass(frozen=True, eq=False)
 class ForMotion:
-    """What the motion clock finds at the beginning of a turn."""
+    """What the motion worker finds at the beginning of a round."""
 
     reset: bool
-    result: Result | None
+    refined: Finished | None
     frame_set: RawFrameSet | None
 
 
 class Exchange:
     """Boxes of one for frame sets, jobs and results: newer ones replace older ones.
 
-    Also holds what is shown, the status, drops and times. Safe to use from any thread.
-    now: a steady clock, s.
+    Also holds what is shown, which it hands to `listeners`, the status, drops and times. Safe to
+    use from any thread.
+
+    Args:
+        cameras_expected: how many cameras the rig has.
+        is_current: whether a job is still of the scene that is followed.
+        listeners: called with every new snapshot in the motion thread; must not block.
+        now: a steady clock, s.
     """
 
-    def __init__(self, cameras_expected: int, now: Callable[[], float] = time.monotonic):
+    def __init__(self, cameras_expected: int,
+                 is_current: Callable[[KeyJob], bool] = lambda job: True,
+                 listeners: Sequence[Callable[[Snapshot], None]] = (),
+                 now: Callable[[], float] = time.monotonic):
         self._now = now
+        self._is_current = is_current
+        self.listeners = list(listeners)
         self.timings, self.drops = Timings(), Drops()
         self._changed = threading.Condition()
         self._frame_set: RawFrameSet | None = None
-        self._job: Job | None = None
-        self._spare: Job | None = None  # may be polished
-        self._result: Result | None = None
+        self._job: KeyJob | None = None
+        self._spare: KeyJob | None = None  # may be polished
+        self._finished: Finished | None = None
         self._moving = False  # motion is at work
         self._refining = False  # a key, not a polish
         self._reset_wanted = False
@@ -85,7 +82,6 @@ class Exchange:
         self._owed_s: float | None = None  # the first one since the scene last followed one
         self._owed, self._lost, self._reason = 0, Counter(), ''
         self.stopping = False  # read anywhere, written by `stop`
-        self.epoch = 0  # read anywhere, written by the motion clock
 
     # -- from outside ----------------------------------------
 
@@ -105,26 +101,27 @@ class Exchange:
             self._changed.notify_all()
 
     def ask_for_reset(self) -> None:
-        """Have the motion clock forget the scene."""
+        """Have the motion worker forget the scene."""
         with self._changed:
             self._reset_wanted = True
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Have both clocks end after, or within, the work in hand."""
+        """Have both workers end after, or within, the work in hand."""
         with self._changed:
             self.stopping = True
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """After both clocks have ended: count what nobody will take any more."""
+        """After both workers have ended: count what nobody will take any more."""
         with self._changed:
             if self._frame_set is not None:
                 self.drops.add('called_off')
-            jobs = [self._job, self._result and self._result.job]
-            self._frame_set = self._job = self._result = self._spare = None
-        for job in filter(None, jobs):
-            self.discard(job, 'key_void')
+            waiting = [Refinement(self._job)] if self._job is not None else []
+            waiting += [self._finished.work] if self._finished is not None else []
+            self._frame_set = self._job = self._finished = self._spare = None
+        for work in waiting:
+            self.discard(work, 'key_void')
 
     @property
     def reset_wanted(self) -> bool:
@@ -138,17 +135,17 @@ class Exchange:
             return self._snapshot
 
     def status(self) -> Status:
-        """What the clocks have noted, with times, drops and queues."""
+        """What the workers have noted, with times, drops and queues."""
         with self._changed:
             status = self._status
             queues = {'frame_sets': int(self._frame_set is not None),
                       'keys': int(self._job is not None),
-                      'refined': int(self._result is not None)}
+                      'refined': int(self._finished is not None)}
         return replace(status, queues=queues, stages=self.timings.snapshot(),
                        drops=self.drops.snapshot())
 
     def facts(self) -> Facts:
-        """What the clocks have noted of their progress."""
+        """What the workers have noted of their progress."""
         with self._changed:
             now, status = self._now(), self._status
             return Facts(status.state, status.message, status.progress, now - self._changed_s,
@@ -159,83 +156,83 @@ class Exchange:
     def idle(self) -> bool:
         """Whether nothing waits, motion rests and no key is being refined."""
         with self._changed:
-            return not self._moving and self._frame_set is None and self._result is None \
+            return not self._moving and self._frame_set is None and self._finished is None \
                 and not self._busy_with_key()
 
-    # -- for the motion clock ----------------------------------------
+    # -- for the motion worker ----------------------------------------
 
     def wait_for_motion(self) -> ForMotion | None:
         """Wait for something to do; None at the end."""
         with self._changed:
             self._moving = False
             self._changed.wait_for(lambda: self.stopping or self._reset_wanted
-                                   or self._frame_set is not None or self._result is not None)
+                                   or self._frame_set is not None or self._finished is not None)
             if self.stopping:
                 return None
-            found = ForMotion(self._reset_wanted, self._result, self._frame_set)
-            self._frame_set, self._result, self._reset_wanted = None, None, False
+            found = ForMotion(self._reset_wanted, self._finished, self._frame_set)
+            self._frame_set, self._finished, self._reset_wanted = None, None, False
             self._moving = True
             return found
 
     def show(self, snapshot: Snapshot | None) -> None:
-        """Show this from now on."""
+        """Show this from now on, and hand it to the listeners."""
         with self._changed:
             self._snapshot = snapshot
+        if snapshot is not None:
+            for listener in self.listeners:
+                listener(snapshot)
 
-    def ask_for_key(self, moved: Moved, reference: ReferenceImages | None, frame_set: FrameSet,
-                    follow: Follow, catch_up: bool = False) -> bool:
-        """Have a moved scene refined, unless the last key is not done yet; whether it will be.
-
-        The arguments are fields of `Job`.
-        """
+    @property
+    def takes_key(self) -> bool:
+        """Whether the last key is done, so that another can be refined."""
         with self._changed:
-            busy = self._busy_with_key()
-            if not busy:
-                number = self._count(keys_asked=1).keys_asked
-                self._job = Job(self.epoch, number, moved.scene, moved.rows, reference, frame_set,
-                                follow, catch_up=catch_up)
-                self._changed.notify_all()
-        if busy:
-            self.drops.add('key_while_refining')
-        return not busy
+            return not self._busy_with_key()
 
-    def offer_spare(self, moved: Moved, reference: ReferenceImages | None, frame_set: FrameSet,
-                    follow: Follow) -> None:
+    def refine(self, job: KeyJob) -> None:
+        """Have a moved scene refined."""
+        with self._changed:
+            self._count(keys_asked=1)
+            self._job = job
+            self._changed.notify_all()
+
+    def offer_spare(self, job: KeyJob) -> None:
         """Have a moved scene polished when there is nothing better to do."""
         with self._changed:
-            self._spare = Job(self.epoch, 0, moved.scene, moved.rows, reference, frame_set, follow,
-                              polish=True)
+            self._spare = job
             self._changed.notify_all()
 
     def _busy_with_key(self) -> bool:
-        waiting = self._result is not None and not self._result.job.polish
+        waiting = self._finished is not None and not self._finished.work.polish
         return self._refining or self._job is not None or waiting
 
-    # -- for the refine clock ----------------------------------------
+    # -- for the refine worker ----------------------------------------
 
-    def wait_for_refining(self) -> Job | None:
+    def wait_for_refining(self) -> Refinement | None:
         """Wait for a key, or without one for a scene to polish; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self.stopping or self._job is not None
-                                   or self._spare is not None and self._result is None)
+                                   or self._spare is not None and self._finished is None)
             if self.stopping:
                 return None
-            job, self._job = self._job, None
-            if job is None:
-                job, self._spare = self._spare, None
-            self._refining = not job.polish
-            return job
+            if self._job is not None:
+                work, self._job = Refinement(self._job), None
+            else:
+                assert self._spare is not None  # what was waited for
+                work, self._spare = Refinement(self._spare, polish=True), None
+            self._refining = not work.polish
+            return work
 
-    def void(self, job: Job) -> bool:
-        """Whether nobody has any use for the result of `job`; a key calls off a polish."""
-        return self.stopping or job.epoch != self.epoch or (job.polish and self._job is not None)
+    def is_void(self, work: Refinement) -> bool:
+        """Whether nobody has any use for what comes of `work`; a key calls off a polish."""
+        return self.stopping or not self._is_current(work.job) \
+            or (work.polish and self._job is not None)
 
-    def finish(self, result: Result | None) -> None:
-        """Hand over the result of the job in hand, None if there is none."""
+    def finish(self, finished: Finished | None) -> None:
+        """Hand over what came of the work in hand, None if there is nothing."""
         with self._changed:
             self._refining = False
-            if result is not None:
-                self._result = result
+            if finished is not None:
+                self._finished = finished
                 self._changed.notify_all()
 
     # -- what is told ----------------------------------------
@@ -295,9 +292,9 @@ class Exchange:
             self.lose(cause, problem.text)
             self.warn(problem.text, cause)
 
-    def discard(self, job: Job, cause: str) -> None:
+    def discard(self, work: Refinement, cause: str) -> None:
         """Count a refinement that was thrown away for `cause` (key_*), or a polish."""
-        if job.polish:
+        if work.polish:
             self.drops.add('polish_discarded')
             return
         self.drops.add(cause)

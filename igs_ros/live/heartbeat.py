@@ -10,31 +10,31 @@ from collections.abc import Callable
 
 from igs_ros.core.machine import trim_heap
 from igs_ros.core.status import State, Status
-from igs_ros.live.loop import Loop
+from igs_ros.live.threads import PeriodicThread
 
 log = logging.getLogger(__name__)
 EVERY_S = 10.0
-TURNS_PER_TRIM = 6
+ROUNDS_PER_TRIM = 6
 
 
 class Heartbeat:
     """Logs what happened since the last line, while the scene streams, and trims the heap.
 
-    `loop` is its thread.
+    `thread` is its thread.
     """
 
     def __init__(self, status: Callable[[], Status]):
         self._status = status
         self._before, self._before_s = Status(), time.monotonic()
-        self._turns = 0
-        self.loop = Loop('heartbeat', self._turn,
+        self._rounds = 0
+        self.thread = PeriodicThread('heartbeat', self._round,
                          lambda error: log.error('no figures to log: %r', error))
 
-    def _turn(self) -> float:
-        self._turns += 1
-        if self._turns == 1:  # a loop begins at once; there is nothing to say yet
+    def _round(self) -> float:
+        self._rounds += 1
+        if self._rounds == 1:  # a loop begins at once; there is nothing to say yet
             return EVERY_S
-        if self._turns % TURNS_PER_TRIM == 0:
+        if self._rounds % ROUNDS_PER_TRIM == 0:
             trim_heap()
         status, now_s = self._status(), time.monotonic()
         if status.state == State.STREAMING:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,57 +21,63 @@ from igs_ros.live.budget import Budget
 from igs_ros.live.exchange import Exchange
 from igs_ros.live.health import STALL_AFTER_S, Facts, judge
 from igs_ros.live.heartbeat import Heartbeat
-from igs_ros.live.motion_clock import MotionClock, Start
-from igs_ros.live.refine_clock import RefineClock
+from igs_ros.live.motion_worker import MotionWorker
+from igs_ros.live.refine_worker import RefineWorker
 from igs_ros.live.streams import Stream
+from igs_ros.live.threads import WatchedThread
 from igs_ros.live.views import draw
-from igs_ros.live.worker import Worker
-from igs_ros.pipeline import Stages
+from igs_ros.pipeline import Pipeline
 from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.bootstrap.first_scene import BootstrapReport
 
 log = logging.getLogger(__name__)
-_SWITCH_S = 5e-4
 
 
 class LivePipeline:
     """A reconstruction that never blocks its callers.
 
-    config: settings; cameras: calibrated raw cameras that feed the scene; points: sparse `Points`
-    for the first scene; now_ns: clock of the stamps; on_snapshot: called in the motion thread
-    with every new snapshot, must not block; complete_wait_s: how long the first scene waits for a
-    frame set of all cameras before it is made from what there is; stall_after_s: how long the
-    scene may not follow the frame sets before the status says so (health.py); trace: takes what
-    every thread does, None = nobody wants to know.
+    Args:
+        config: all settings.
+        cameras: calibrated cameras of the raw pictures, by name, distorted or not.
+        points: sparse points for the first scene.
+        now_ns: clock of the stamps.
+        listeners: called in the motion thread with every new snapshot; must not block.
+        complete_wait_s: how long the first scene waits for a frame set of all cameras before it
+            is made from what there is.
+        stall_after_s: how long the scene may not follow the frame sets before the status says so
+            (health.py).
+        trace: takes what every thread does.
+
+    Raises:
+        InputError: the settings ask for something that is not there.
     """
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera], *,
                  points: Points | None = None, now_ns: Callable[[], int] = time.time_ns,
-                 on_snapshot: Callable[[Snapshot], None] | None = None,
+                 listeners: Sequence[Callable[[Snapshot], None]] = (),
                  complete_wait_s: float = 5.0, stall_after_s: float = STALL_AFTER_S,
                  trace: Trace | None = None):
-        self._stages = Stages(config, cameras)
+        self._pipeline = Pipeline(config, cameras)
         # its own threads: views must not queue behind the work of refinement
         self._view_rasterizer = make_rasterizer(config.device, config.threads)
         self._now_ns = now_ns
-        self._on_snapshot = on_snapshot
         self._trace = trace
         self._stall_after_s = stall_after_s
-        self._exchange = Exchange(len(cameras))
+        self._exchange = Exchange(len(cameras), self._pipeline.is_current,
+                                  [self._note, *listeners])
         self._sinks = (self._exchange.timings, *([trace] if trace else ()))
         self._budget = Budget(config)
         device = self._view_rasterizer.device
         streams = {'motion': Stream(device, urgent=True), 'refine': Stream(device, urgent=False)}
         self._view_stream = Stream(device, urgent=True)
-        self._motion_clock = MotionClock(self._stages, self._exchange, self._budget,
-                                         streams['motion'],
-                                         Start(points, complete_wait_s, self._note))
-        self._refine_clock = RefineClock(self._stages.refiner, self._exchange, self._budget,
-                                         streams['refine'], config.refine.polish_iterations)
-        turns = {'motion': self._motion_clock.turn, 'refine': self._refine_clock.turn}
-        self._threads = [Worker(name, partial(self._run, name, turn, streams[name]))
-                         for name, turn in turns.items()]
+        self._motion_worker = MotionWorker(self._pipeline, self._exchange, self._budget,
+                                           streams['motion'], points, complete_wait_s)
+        self._refine_worker = RefineWorker(self._pipeline, self._exchange, self._budget,
+                                           streams['refine'])
+        rounds = {'motion': self._motion_worker.run_once, 'refine': self._refine_worker.run_once}
+        self._threads = [WatchedThread(name, partial(self._run, name, run_once, streams[name]))
+                         for name, run_once in rounds.items()]
         self._motion_recorder: Recorder | None = None
         self._heartbeat = Heartbeat(self.status)
 
@@ -84,12 +89,12 @@ class LivePipeline:
     @property
     def working_cameras(self) -> dict[str, Camera]:
         """The cameras of the undistorted, resized pictures."""
-        return self._stages.cameras
+        return self._pipeline.stages.cameras
 
     @property
     def first_report(self) -> BootstrapReport | None:
         """How the newest first scene was made."""
-        return self._motion_clock.first_report
+        return self._motion_worker.first_report
 
     @property
     def idle(self) -> bool:
@@ -98,16 +103,14 @@ class LivePipeline:
 
     def start(self) -> None:
         """Start the threads."""
-        # of the whole process: views wait for Python's lock 0.5 ms at a time, not 5
-        sys.setswitchinterval(_SWITCH_S)
         for thread in self._threads:
             thread.start()
-        self._heartbeat.loop.start()
+        self._heartbeat.thread.start()
 
     def stop(self) -> None:
         """Call off the work in hand and end the threads; the newest snapshot stays readable."""
         self._exchange.stop()
-        self._heartbeat.loop.stop()
+        self._heartbeat.thread.stop()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -148,7 +151,7 @@ class LivePipeline:
     def facts(self) -> Facts:
         """What is known of its progress, for `igs_ros.live.health.judge`."""
         stage, stage_s = self._motion_recorder.inside() if self._motion_recorder else ('', 0.0)
-        died = {worker.name: worker.died_of for worker in (*self._threads, self._heartbeat.loop)
+        died = {worker.name: worker.died_of for worker in (*self._threads, self._heartbeat.thread)
                 if worker.died_of}
         return replace(self._exchange.facts(), stage=stage, stage_s=stage_s, dead=died)
 
@@ -176,11 +179,9 @@ class LivePipeline:
             self._trace.gauge('scene age', {'ms': 1000 * age_s})
             self._trace.gauge('Gaussians', {'count': len(snapshot.scene)})
             self._trace.gauge('rungs below full effort', self._budget.levels)
-        if self._on_snapshot is not None:
-            self._on_snapshot(snapshot)
 
-    def _run(self, name: str, turn: Callable[[], bool], stream: Stream) -> None:
-        """Take turns until the end; an `Exception` costs one turn, never the thread."""
+    def _run(self, name: str, run_once: Callable[[], bool], stream: Stream) -> None:
+        """Work until the end; an `Exception` costs one round, never the thread."""
         if name == 'refine':
             yield_to_others()
         with spans_to(*self._sinks) as recorder, stream.current():
@@ -188,7 +189,7 @@ class LivePipeline:
                 self._motion_recorder = recorder
             while True:
                 try:
-                    if not turn():
+                    if not run_once():
                         return
                 except Exception as error:
                     self._exchange.warn(f'internal error in the {name} thread; the scene is kept: '

@@ -18,8 +18,8 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.snapshot import Snapshot, View
 from igs_ros.io.codec.state import key_arrays, update_arrays
-from igs_ros.live.loop import Loop
 from igs_ros.live.pipeline import LivePipeline
+from igs_ros.live.threads import PeriodicThread
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node import convert, convert_scene
 from igs_ros.node.logs import ThrottledWarnings, with_traceback
@@ -87,7 +87,7 @@ class ViewOutput:
         node.create_subscription(PoseStamped, '~/view/pose', self._on_pose, 1)
         self._shown: tuple[Snapshot, Camera, _Pictures] | None = None
         log = node.get_logger()
-        self.loop = Loop('view', self._turn,
+        self.loop = PeriodicThread('view', self._turn,
                          lambda error: log.error(with_traceback('view not rendered', error)))
 
     def begin(self, pipeline: LivePipeline) -> None:
@@ -148,7 +148,7 @@ class StateOutput:
         self._points_s = self._status_s = float('-inf')
         self._status_of = None
         log = node.get_logger()
-        self.loop = Loop('state', self._turn,
+        self.loop = PeriodicThread('state', self._turn,
                          lambda error: log.error(with_traceback('state not published', error)))
 
     def begin(self, pipeline: LivePipeline) -> None:

@@ -26,7 +26,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import RawFrameSet
-from igs_ros.core.machine import steady_heap
+from igs_ros.core.machine import tune_process
 from igs_ros.core.signals import ShutdownFlag
 from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import Status
@@ -123,7 +123,7 @@ class ReconstructNode(Node):
             return
         self._starter.cancel()
         pipeline = LivePipeline(self.config, cameras, points=self._points(), now_ns=self._now_ns,
-                                on_snapshot=self._on_snapshot,
+                                listeners=[self._on_snapshot],
                                 stall_after_s=self.settings.stall_after_s)
         pipeline.start()
         self._pipeline = pipeline
@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     The work in hand is called off, which takes an optimization step or so; a second signal, a
     second later, ends the process at once.
     """
-    steady_heap()
+    tune_process()
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stop = ShutdownFlag()
     node = None

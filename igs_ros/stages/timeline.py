@@ -66,7 +66,7 @@ class Timeline:
         jumped = frame_set.stamp_ns < self._newest.stamp_ns
         if jumped:
             self._jump_before(frame_set.stamp_ns)
-        shown = self.snapshot.scene.replaced(velocities=None)
+        shown = self.snapshot.scene
         self._motion.observe(frame_set)
         moved = self._follower.move_to(frame_set)
         if jumped or change is not Change.NONE:
@@ -74,7 +74,8 @@ class Timeline:
         self._period_ns = max(1, frame_set.stamp_ns - self._newest.stamp_ns)
         self._newest = frame_set
         self.snapshot = advanced(self.snapshot, moved)
-        return moved if change is Change.NONE else replace(moved, scene=shown)
+        return moved if change is Change.NONE else replace(
+            moved, scene=shown.replaced(velocities=None))
 
     @property
     def follow(self) -> Callable[[GaussianScene, FrameSet], Follower]:

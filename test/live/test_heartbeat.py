@@ -40,18 +40,18 @@ def test_it_is_said_while_the_scene_streams_and_only_then(monkeypatch, caplog):
     state = [State.WAITING]
     held = Heartbeat(lambda: replace(NOW, state=state[0]))
     for _ in range(3):
-        held._turn()
+        held._round()
     assert caplog.text == ''
     state[0] = State.STREAMING
-    held._turn()
+    held._round()
     assert caplog.text.count('updates/s') == 1
 
 
 def test_memory_is_given_back_once_a_minute(monkeypatch):
     """Whether the scene streams or not; EVERY_S and the turns make a minute."""
     trims = []
-    monkeypatch.setattr(heartbeat, 'trim_heap', lambda: trims.append(beat._turns))
+    monkeypatch.setattr(heartbeat, 'trim_heap', lambda: trims.append(beat._rounds))
     beat = Heartbeat(Status)
     for _ in range(20):
-        assert beat._turn() == heartbeat.EVERY_S
-    assert trims == [6, 12, 18] and heartbeat.EVERY_S * heartbeat.TURNS_PER_TRIM == 60
+        assert beat._round() == heartbeat.EVERY_S
+    assert trims == [6, 12, 18] and heartbeat.EVERY_S * heartbeat.ROUNDS_PER_TRIM == 60

@@ -11,7 +11,7 @@ from igs_ros.live.pipeline import LivePipeline
 
 def test_what_moves_a_new_key_is_made_beside_motion(live, sets):
     begin(live, sets)
-    model = live._motion_clock._timeline._motion
+    model = live._pipeline.timeline._motion
     follow_key, made_in = model.follow, []
 
     def noting(scene, frame_set):
@@ -33,12 +33,12 @@ def darkened(frame_set: RawFrameSet) -> RawFrameSet:
 def test_a_light_that_goes_out_makes_a_key_at_once_or_as_soon_as_it_can(rig, config, sets):
     live = LivePipeline(replace(config, key_interval=0, key_frames='2', early_key=0.5,
                                 hold_s=0.0), rig)
-    refine, proceed = live._stages.refiner.refine, threading.Event()
+    refine, proceed = live._pipeline.stages.refiner.refine, threading.Event()
 
     def slow(*arguments, **options):
         proceed.wait(PATIENCE_S)
         return refine(*arguments, **options)
-    live._stages.refiner.refine = slow
+    live._pipeline.stages.refiner.refine = slow
     live.start()
     try:
         begin(live, sets)

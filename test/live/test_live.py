@@ -45,14 +45,14 @@ def test_refined_key_is_moved_to_the_newest_frame_set_before_it_shows(rig, confi
     shown = []
     live = LivePipeline(replace(config, motion=motion),
                         rig,
-                        on_snapshot=shown.append)
-    refine = live._stages.refiner.refine
+                        listeners=[shown.append])
+    refine = live._pipeline.stages.refiner.refine
 
     def slow(scene, frame_set, *arguments, **options):
         refined = refine(scene, frame_set, *arguments, **options)
         until(lambda: live.snapshot().stamp_ns >= frame_set.stamp_ns + 3 * sets[1].stamp_ns)
         return refined
-    live._stages.refiner.refine = slow
+    live._pipeline.stages.refiner.refine = slow
     live.start()
     try:
         begin(live, sets)
@@ -106,7 +106,7 @@ def test_first_scene_waits_for_all_cameras_but_not_for_ever(rig, config, sets, c
 def test_unusable_pictures_cost_nothing_but_themselves(live, sets, caplog):
     begin(live, sets)
     broken = {name: EncodedPicture(b'not a picture', f'/{name}/image') for name in TRAIN}
-    live.offer(replace(sets[1], images=broken))
+    live.offer(replace(sets[1], pictures=broken))
     until(lambda: live.status().drops.get('no_picture'))
     drops = live.status().drops
     assert [drops[f'unusable_picture:{name}'] for name in TRAIN] == [1, 1, 1]
@@ -123,7 +123,7 @@ def test_a_diverged_refinement_is_counted_and_the_key_stays(live, sets):
 
     def diverge(*_, **__):
         raise FloatingPointError('test')
-    live._stages.refiner.refine = diverge
+    live._pipeline.stages.refiner.refine = diverge
     for frame_set in sets[1:4]:
         follow(live, frame_set)
     until(lambda: live.status().refinements_discarded)
@@ -132,7 +132,7 @@ def test_a_diverged_refinement_is_counted_and_the_key_stays(live, sets):
 
 def test_an_error_inside_costs_one_turn(live, sets, caplog):
     begin(live, sets)
-    motion = live._motion_clock._timeline._motion
+    motion = live._pipeline.timeline._motion
     observe, motion.observe = motion.observe, lambda _: 1 / 0
     live.offer(sets[1])
     until(lambda: live.status().drops.get('internal_error'))
@@ -145,12 +145,13 @@ def test_an_error_inside_costs_one_turn(live, sets, caplog):
 
 def test_an_error_in_refinement_costs_one_key(live, sets, caplog):
     begin(live, sets)
-    refine, live._stages.refiner.refine = live._stages.refiner.refine, lambda *_, **__: 1 / 0
+    refiner = live._pipeline.stages.refiner
+    refine, refiner.refine = refiner.refine, lambda *_, **__: 1 / 0
     for frame_set in sets[1:3]:
         follow(live, frame_set)
     until(lambda: live.status().drops.get('key_error'))
     assert 'ZeroDivisionError' in caplog.text and live.status().refinements_discarded == 1
-    live._stages.refiner.refine = refine
+    live._pipeline.stages.refiner.refine = refine
     for frame_set in sets[3:5]:
         follow(live, frame_set)
     until(lambda: live.status().keys_refined)
@@ -161,7 +162,7 @@ def test_an_error_of_a_listener_loses_no_count(rig, config, sets):
         if snapshot.is_new_key and snapshot.key_sequence > 1 or snapshot.stamp_ns in broken:
             raise RuntimeError('listener')
     broken = {sets[2].stamp_ns}
-    live = LivePipeline(config, rig, on_snapshot=listen)
+    live = LivePipeline(config, rig, listeners=[listen])
     live.start()
     try:
         begin(live, sets)
@@ -177,13 +178,13 @@ def test_an_error_of_a_listener_loses_no_count(rig, config, sets):
 
 def test_a_key_from_before_a_jump_is_void(live, sets):
     begin(live, sets)
-    refine = live._stages.refiner.refine
+    refine = live._pipeline.stages.refiner.refine
 
     def late(scene, frame_set, *arguments, **options):
         refined = refine(scene, frame_set, *arguments, **options)
         until(lambda: live.status().drops.get('time_jump'))
         return refined
-    live._stages.refiner.refine = late
+    live._pipeline.stages.refiner.refine = late
     for frame_set in (*sets[1:5], sets[1]):
         follow(live, frame_set)
     settle(live)
@@ -225,12 +226,12 @@ def test_a_late_clock_does_less_and_says_so(rig, config, sets, monkeypatch):
             follow(live, frame_set)
             settle(live)  # or keys would be skipped
             live.view(live.working_cameras['cam01'])
-        effort = live._motion_clock._model.inner.effort
+        effort = live._pipeline._model.inner.effort
         assert effort == live._budget.motion and effort.flow_scale < 1
         status = live.status()
         assert all(level > 0 for level in status.levels.values())
         assert status.reduced == live._budget.reduced() != ''
-        coarse = live.view(live.working_cameras['cam01'], live._motion_clock._timeline.snapshot)
+        coarse = live.view(live.working_cameras['cam01'], live._pipeline.timeline.snapshot)
         assert coarse.rgb.shape == sharp.rgb.shape and coarse.depth.shape == sharp.depth.shape
     finally:
         live.stop()
@@ -240,15 +241,15 @@ def test_without_a_budget_all_is_at_full_effort(live, sets):
     begin(live, sets)
     for frame_set in sets[1:6]:
         follow(live, frame_set)
-    model = live._motion_clock._model.inner
-    assert model.effort == MotionEffort(live._stages.config.motion_model.anchors, 1.0)
+    model = live._pipeline._model.inner
+    assert model.effort == MotionEffort(live._pipeline.stages.config.motion_model.anchors, 1.0)
     assert live.status().reduced == ''
 
 
 def test_spare_time_is_used_for_polishing_and_a_key_calls_it_off(rig, config, sets):
     polished = replace(config, refine=replace(config.refine, polish_iterations=5))
     live = LivePipeline(polished, rig)
-    called_off, polish = [], live._stages.refiner.polish
+    called_off, polish = [], live._pipeline.stages.refiner.polish
 
     def patient(*arguments):
         cancelled = arguments[-1]
@@ -257,7 +258,7 @@ def test_spare_time_is_used_for_polishing_and_a_key_calls_it_off(rig, config, se
             called_off.append(True)
             raise Cancelled
         return polish(*arguments)
-    live._stages.refiner.polish = patient
+    live._pipeline.stages.refiner.polish = patient
     live.start()
     try:
         begin(live, sets)
@@ -278,7 +279,7 @@ def test_spare_time_is_used_for_polishing_and_a_key_calls_it_off(rig, config, se
 def test_motion_that_fails_costs_one_frame_and_is_counted(live, sets):
     begin(live, sets)
     follow(live, sets[1])
-    follower = live._motion_clock._timeline._follower
+    follower = live._pipeline.timeline._follower
     move_to, follower.move_to = follower.move_to, lambda _: 1 / 0
     shown = live.snapshot()
     live.offer(sets[2])
@@ -292,7 +293,7 @@ def test_motion_that_fails_costs_one_frame_and_is_counted(live, sets):
 
 def test_motion_that_fails_on_a_new_key_keeps_the_last_one(live, sets):
     begin(live, sets)
-    timeline = live._motion_clock._timeline
+    timeline = live._pipeline.timeline
     key, follow_key = timeline._follower.scene, timeline._motion.follow
 
     def failing(scene, frame_set):
@@ -335,12 +336,12 @@ def test_no_first_scene_is_a_state_not_a_death(rig, config, sets, tmp_path):
 
 
 def test_an_unexpected_error_in_the_first_scene_is_said_and_tried_again(live, sets, monkeypatch):
-    first_scene = live._stages.first_scene
-    monkeypatch.setattr(live._stages, 'first_scene', lambda *_: 1 / 0)
+    first_scene = live._pipeline.stages.first_scene
+    monkeypatch.setattr(live._pipeline.stages, 'first_scene', lambda *_: 1 / 0)
     live.offer(sets[0])
     until(lambda: live.status().state == State.FAILED)
     assert 'division' in live.status().message
-    monkeypatch.setattr(live._stages, 'first_scene', first_scene)
+    monkeypatch.setattr(live._pipeline.stages, 'first_scene', first_scene)
     begin(live, sets)
 
 
@@ -361,7 +362,7 @@ def test_stopping_calls_off_the_first_scene_and_refinement(rig, config, sets, li
     slow.stop()
     assert slow.snapshot() is None
     begin(live, sets)
-    live._stages.refiner._config = RefineConfig(iterations=10 ** 6)
+    live._pipeline.stages.refiner._config = RefineConfig(iterations=10 ** 6)
     follow(live, sets[1])
     follow(live, sets[2])
     until(lambda: live._exchange._refining)

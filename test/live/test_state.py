@@ -44,7 +44,7 @@ def stalled(live):
 
 def test_motion_that_fails_at_every_set_stalls_with_its_error(live, sets):
     begin(live, sets)
-    motion = live._motion_clock._timeline._motion
+    motion = live._pipeline.timeline._motion
     observe, motion.observe = motion.observe, lambda _: {}['lens']
     offer_until(live, sets[1:], stalled(live))
     message = live.status().message
@@ -56,7 +56,7 @@ def test_motion_that_fails_at_every_set_stalls_with_its_error(live, sets):
 
 def test_pictures_that_cannot_be_decoded_stall_and_name_the_camera(live, sets):
     begin(live, sets)
-    broken = [replace(one, images={name: EncodedPicture(b'broken', f'/{name}/image')
+    broken = [replace(one, pictures={name: EncodedPicture(b'broken', f'/{name}/image')
                                    for name in TRAIN}) for one in sets[1:]]
     offer_until(live, broken, stalled(live))
     status = live.status()
@@ -70,7 +70,7 @@ def test_pictures_that_cannot_be_decoded_stall_and_name_the_camera(live, sets):
 
 
 def test_undecodable_from_the_start_it_waits_and_says_why(live, sets):
-    broken = [replace(sets[0], images={'cam00': EncodedPicture(b'broken', '/cam00/image')})]
+    broken = [replace(sets[0], pictures={'cam00': EncodedPicture(b'broken', '/cam00/image')})]
     offer_until(live, broken, lambda: 'no_picture' in live.status().message)
     assert live.status().state == State.WAITING and '/cam00/image: 6' in live.status().message
 
@@ -78,7 +78,7 @@ def test_undecodable_from_the_start_it_waits_and_says_why(live, sets):
 def test_a_stage_that_hangs_is_named(live, sets):
     begin(live, sets)
     release = threading.Event()
-    motion = live._motion_clock._timeline._motion
+    motion = live._pipeline.timeline._motion
     observe, motion.observe = motion.observe, lambda one: release.wait() and observe(one)
     try:
         offer_until(live, sets[1:], lambda: live.status().message.startswith(
@@ -95,7 +95,7 @@ def test_a_dead_motion_thread_is_a_failure(live, sets, error, caplog):
 
     def die(_):
         raise error
-    live._motion_clock._timeline._motion.observe = die
+    live._pipeline.timeline._motion.observe = die
     live.offer(sets[1])
     until(lambda: live.status().state == State.FAILED)
     message = live.status().message
@@ -114,7 +114,7 @@ def test_a_dead_refine_thread_is_a_failure(live, sets):
 
     def die(*_, **__):
         raise SystemExit
-    live._stages.refiner.refine = die
+    live._pipeline.stages.refiner.refine = die
     offer_until(live, sets[1:], lambda: live.status().state == State.FAILED)
     assert "'refine' has died of SystemExit()" in live.status().message
     status = live.status()
@@ -125,8 +125,8 @@ def test_a_dead_heartbeat_is_a_failure(live, sets, monkeypatch):
     def die():
         raise SystemExit
     begin(live, sets)
-    monkeypatch.setattr(live._heartbeat.loop, '_turn', die)
-    live._heartbeat.loop.wake()
+    monkeypatch.setattr(live._heartbeat.thread, '_run_once', die)
+    live._heartbeat.thread.wake()
     until(lambda: live.status().state == State.FAILED)
     assert "'heartbeat'" in live.status().message
 
@@ -137,7 +137,7 @@ def test_a_dead_heartbeat_is_a_failure(live, sets, monkeypatch):
 class Noted:
     def __init__(self, sets):
         self.now, self.sets = 100.0, sets
-        self.exchange = Exchange(3, lambda: self.now)
+        self.exchange = Exchange(3, now=lambda: self.now)
         self.exchange.update(state=State.STREAMING)
 
     def offer(self, seconds=0.0):

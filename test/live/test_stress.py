@@ -11,8 +11,8 @@ from running import begin, follow
 from igs_ros.apps.bench.live import Loops, forth_and_back
 from igs_ros.core.config import BudgetConfig
 from igs_ros.core.machine import rss_mb
-from igs_ros.live.loop import Loop
 from igs_ros.live.pipeline import LivePipeline
+from igs_ros.live.threads import PeriodicThread
 
 LOOP_S = 3.0  # so that stamps jump back, too
 VIEW_HZ = 15.0
@@ -58,7 +58,7 @@ def test_twice_the_rate_that_the_machine_can_take(rig, config, sets, seconds):
     def note(snapshot):
         if snapshot.stamp_ns in offered_in and not snapshot.is_new_key:
             turns.append(live.status().frame_sets_processed - offered_in[snapshot.stamp_ns])
-    live = LivePipeline(config, rig, on_snapshot=note)
+    live = LivePipeline(config, rig, listeners=[note])
     loops = Loops(forth_and_back(sets, 1 / 30, LOOP_S), offer,
                   lambda: live.status().stages['update'].p50_s / 2)
     camera = live.working_cameras['cam01']
@@ -67,7 +67,7 @@ def test_twice_the_rate_that_the_machine_can_take(rig, config, sets, seconds):
         live.view(camera)
         return 1 / VIEW_HZ
     errors: list[Exception] = []
-    views = Loop('views', view, errors.append)
+    views = PeriodicThread('views', view, errors.append)
     live.start()
     try:
         begin(live, sets)

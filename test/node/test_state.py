@@ -152,7 +152,7 @@ def test_one_camera_falls_silent(rig):
 
 
 def test_motion_that_always_fails_stalls(rig, monkeypatch):
-    timeline = rig.node._pipeline._motion_clock._timeline
+    timeline = rig.node._pipeline._motion_worker._timeline
     with monkeypatch.context() as broken:
         broken.setattr(timeline._motion, 'observe', lambda _: {}['lens'])
         status = rig.until(lambda s: s.state == SceneStatus.STALLED)

@@ -20,7 +20,7 @@ BEGIN, LENGTH = 8, 6  # of a fault
 def pictures(workbench):
     """Forth and back, 24 frames of 240x180."""
     sets = [{name: cv2.resize(picture.decode(), (240, 180), interpolation=cv2.INTER_AREA)
-             for name, picture in one.images.items()}
+             for name, picture in one.pictures.items()}
             for one in open_recording(workbench).frame_sets(0, 13, cameras=TRAIN)]
     return sets + sets[-2:0:-1]
 

@@ -30,8 +30,8 @@ from igs_ros.core.status import State
 from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import test_view, train_views
-from igs_ros.live.loop import Loop
 from igs_ros.live.pipeline import LivePipeline
+from igs_ros.live.threads import PeriodicThread
 
 _JPEG_QUALITY = 95
 
@@ -147,13 +147,14 @@ def run(plan: Plan, say: Callable[[str], None] = lambda text: None,
             unseen.shown(snapshot)
     live = LivePipeline(plan.config, {name: recording.cameras[name] for name in train},
                         points=recording.points(), now_ns=lambda: loops.clock(),
-                        on_snapshot=on_snapshot)
+                        listeners=[on_snapshot])
     loops = Loops(sets, live.offer, lambda: period_s)
     watched = recording.cameras[test or train[0]].undistorted()
     camera = watched.resized(plan.config.width or watched.width)
     beside = [_views(live, camera, window, plan.config.budget.view_hz, say)]
     if unseen:
-        beside.append(Loop('unseen', unseen.turn, lambda error: say(f'no score: {error!r}')))
+        beside.append(PeriodicThread('unseen', unseen.turn,
+                                     lambda error: say(f'no score: {error!r}')))
     head = {'recording': recording.name, 'machine': machine(), 'rate_hz': 1 / period_s,
             'cameras': list(train), 'test_view': test, 'config': asdict(plan.config)}
     keep(head)
@@ -180,14 +181,15 @@ def run(plan: Plan, say: Callable[[str], None] = lambda text: None,
     return {**head, 'rows': rows, **done}
 
 
-def _views(live: LivePipeline, camera: Camera, window: Window, rate_hz: float, say) -> Loop:
+def _views(live: LivePipeline, camera: Camera, window: Window, rate_hz: float, say
+           ) -> PeriodicThread:
     """Draws views at a rate, and notes how long they take."""
     def view() -> float:
         begun_s = time.perf_counter()
         if live.view(camera) is not None:
             window.view(time.perf_counter() - begun_s)
         return 1 / rate_hz
-    return Loop('views', view, lambda error: say(f'no view: {error!r}'))
+    return PeriodicThread('views', view, lambda error: say(f'no view: {error!r}'))
 
 
 def _begin(live: LivePipeline, frame_set: RawFrameSet) -> None:

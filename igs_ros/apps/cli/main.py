@@ -40,7 +40,7 @@ from igs_ros.apps.cli.ros import Demo, Play
 from igs_ros.apps.cli.run import Run
 from igs_ros.apps.cli.train import Train
 from igs_ros.core.errors import InputError
-from igs_ros.core.machine import steady_heap
+from igs_ros.core.machine import tune_process
 from igs_ros.core.signals import interrupts
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
          'train': Train, 'check': Check},
         prog='igs', args=arguments,
         description=__doc__.replace('BENCHES', _wrapped(bench_names())))
-    steady_heap()
+    tune_process()
     before, threading.excepthook = threading.excepthook, _thread_failed
     try:
         with interrupts():

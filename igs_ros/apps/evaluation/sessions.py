@@ -190,7 +190,7 @@ class LiveSession:
         self._said = False  # that no more are kept
         self._clock = PlayClock(playlist.recording.stamp_ns(playlist.first))
         self._live = LivePipeline(config, playlist.cameras, points=playlist.points(config),
-                                  now_ns=self._clock, on_snapshot=self._note, trace=trace)
+                                  now_ns=self._clock, listeners=[self._note], trace=trace)
 
     def __enter__(self) -> LiveSession:
         return self

@@ -31,8 +31,8 @@ from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.io.codec.ply import read_scene, write_scene
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import Recording, test_view, train_views
-from igs_ros.pipeline import Stages
 from igs_ros.render.rasterizer import render_view
+from igs_ros.stages.stages import Stages
 from igs_ros.vision.metrics import psnr
 from igs_ros.vision.preparer import Preparer
 

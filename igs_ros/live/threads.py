@@ -1,32 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that does something regularly, or at once when told."""
+"""Threads whose death is noticed: one for long work, one that does something regularly."""
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
-from igs_ros.live.worker import Worker
-
+log = logging.getLogger(__name__)
 _AFTER_ERROR_S = 1.0
 
 
-class Loop:
-    """Calls `turn` in a thread of its own, until stopped.
+class WatchedThread(threading.Thread):
+    """Runs `work`; whatever ends it, SystemExit included, is logged with its traceback."""
 
-    `turn` returns the period in s: from when it was due until it is due again, however long it
+    def __init__(self, name: str, work: Callable[[], None]):
+        super().__init__(name=name)
+        self._work = work
+        self.died_of = ''  # '' = it has not died
+
+    def run(self) -> None:
+        """Called in the thread."""
+        try:
+            self._work()
+        except BaseException as error:
+            self.died_of = repr(error)
+            log.critical("thread '%s' has died, restart the node: %r", self.name, error,
+                         exc_info=True)
+
+
+class PeriodicThread:
+    """Calls `run_once` in a thread of its own, until stopped.
+
+    `run_once` returns the period in s: from when it was due until it is due again, however long it
     took (at once if it took longer). `wake` makes it come now. An unexpected error is handed to
-    `on_error` and costs one turn, never the thread. What is no `Exception` (SystemExit, say) ends
+    `on_error` and costs one round, never the thread. What is no `Exception` (SystemExit, say) ends
     it all the same: `died_of` then says so.
     """
 
-    def __init__(self, name: str, turn: Callable[[], float],
+    def __init__(self, name: str, run_once: Callable[[], float],
                  on_error: Callable[[Exception], None]):
-        self._turn = turn
+        self._run_once = run_once
         self._on_error = on_error
         self._wanted = threading.Event()
         self._stopping = False
-        self._thread = Worker(name, self._run)
+        self._thread = WatchedThread(name, self._run)
 
     @property
     def name(self) -> str:
@@ -43,11 +61,11 @@ class Loop:
         self._thread.start()
 
     def wake(self) -> None:
-        """Take the next turn now; never blocks."""
+        """Take the next round now; never blocks."""
         self._wanted.set()
 
     def stop(self) -> None:
-        """Stop after the turn in hand and wait for it."""
+        """Stop after the round in hand and wait for it."""
         self._stopping = True
         self._wanted.set()
         if self._thread.ident is not None:
@@ -62,7 +80,7 @@ class Loop:
                 return
             begun_s = min(due_s, time.monotonic())  # earlier than due when woken
             try:
-                period_s = self._turn()
+                period_s = self._run_once()
             except Exception as error:
                 self._on_error(error)
                 period_s = _AFTER_ERROR_S
@@ -70,9 +88,9 @@ class Loop:
 
 
 def next_due_s(begun_s: float, period_s: float, now_s: float) -> float:
-    """When the next turn is due; begun_s: when this one was due, or came if it was woken.
+    """When the next round is due; begun_s: when this one was due, or came if it was woken.
 
-    The period counts from turn to turn, not from the end of one; turns that were missed are not
+    The period counts from round to round, not from the end of one; rounds that were missed are not
     made up for.
     """
     return max(begun_s + period_s, now_s)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of a reconstruction, made once for one rig."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.config import Config
+from igs_ros.core.frames import FrameSet
+from igs_ros.core.points import Points
+from igs_ros.core.timing import span
+from igs_ros.render.choose import make_rasterizer
+from igs_ros.stages.bootstrap.first_scene import FirstScene, first_scene
+from igs_ros.stages.motion.choose import check_motion, make_motion
+from igs_ros.stages.motion.models import MotionModel
+from igs_ros.stages.refine.refiner import Refiner
+from igs_ros.stages.warm_up import Progress, warm_up
+from igs_ros.vision.preparer import Preparer
+
+
+class Stages:
+    """The stages of the line for one rig, made once.
+
+    config: settings; cameras: calibrated cameras (raw, maybe distorted) that feed the scene.
+    """
+
+    def __init__(self, config: Config, cameras: Mapping[str, Camera]):
+        check_motion(config.motion, config.motion_model)  # before a first scene is made
+        self.config = config
+        self.preparer = Preparer(cameras, config.width or None)
+        self.cameras = self.preparer.cameras
+        self.rasterizer = make_rasterizer(config.device, config.threads)
+        # with threads of its own: live, they yield to those of motion and views
+        self.refiner = Refiner(make_rasterizer(config.device, config.threads), self.cameras,
+                               config.refine, config.max_gaussians, config.seed, config.threads)
+
+    def new_motion(self) -> MotionModel:
+        """A motion model that has seen nothing yet."""
+        return make_motion(self.config.motion, self.cameras, self.rasterizer,
+                           self.config.motion_model, self.config.threads)
+
+    def warm_up(self, progress: Progress = lambda stage, done: None) -> None:
+        """Load or compile what frames would wait for; see warm_up.py."""
+        with span('warm_up'):
+            warm_up(self.rasterizer, progress)
+
+    def first_scene(self, frame_set: FrameSet, points: Points | None = None,
+                    progress: Progress | None = None) -> FirstScene:
+        """The first key scene from a prepared frame set (see `stages.bootstrap`)."""
+        return first_scene(self.config.bootstrap.method, frame_set, self.cameras, points,
+                           self.rasterizer, self.config, progress)
