@@ -69,7 +69,7 @@ class PictureProblem:
 
     camera: str
     cause: str  # of the drop, as docs/topics.md lists them
-    text: str  # for people: from where, what came, what was expected, what to do
+    text: str  # human-readable: from where, what came, what was expected, what to do
 
     @classmethod
     def of(cls, camera: str, error: Exception) -> PictureProblem:

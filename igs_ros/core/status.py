@@ -35,7 +35,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a live pipeline, for people and monitors.
+    """The state of a live pipeline, for humans and monitors.
 
     Every frame set that was offered is in one of five places: processed by motion, made the first
     scene, lost for one of `LOST_SETS`, waiting (`queues`), or in the hands of the motion thread.
@@ -64,7 +64,7 @@ class Status:
     decoding: dict[str, Decoding] = field(default_factory=dict)  # by camera that had a bad picture
     implausible: dict[str, str] = field(default_factory=dict)  # why, by camera not believed now
     held: str = ''  # why the scene is held, '' = it follows the cameras
-    levels: dict[str, int] = field(default_factory=dict)  # rungs below full effort, by clock
+    levels: dict[str, int] = field(default_factory=dict)  # rungs below full effort, by stage
     reduced: str = ''  # what the budget reduces now, '' = nothing
     rss_mb: float = 0.0  # resident memory of the process
     gpu_mb: float = 0.0  # GPU memory that torch holds, 0 without a GPU

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves for people: a video, a contact sheet and a plot.
+"""What a run leaves to look at: a video, a contact sheet and a plot.
 
 results.json is checked and written by `igs_ros.io.results`.
 """

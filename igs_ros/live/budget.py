@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The budget of a live run: how much work each clock may do per turn, so that it keeps its time.
+"""The budget of a live run: how much work each stage may do at a time, so that it keeps up.
 
-Motion, refinement and views each have a deadline and a ladder of efforts. A clock that is late
-again and again goes down a rung; one with room to spare climbs back. Each clock has a ladder of
+Motion, refinement and views each have a deadline and a ladder of efforts. A stage that is late
+again and again goes down a rung; one with room to spare climbs back. Each stage has a ladder of
 its own, because only its own work makes it late: the threads of refinement yield to the others
-(`igs_ros.live.priority`).
+(core.machine.yield_to_others).
 
-Nothing here looks at a clock: durations are told, so that the same ones give the same efforts.
+Nothing here reads a clock: durations are given, so that the same ones give the same efforts.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from igs_ros.core.config import Config
 from igs_ros.stages.motion.models import MotionEffort
 from igs_ros.stages.refine.refiner import RefineEffort
 
-ROOM = 0.7  # share of the deadline below which a turn had room: most rungs save some 30 %
+ROOM = 0.7  # share of the deadline below which a round had room: most rungs save some 30 %
 LONGEST_PATIENCE = 32  # times the patience at first: how rarely a climb that fails is tried again
 Effort = TypeVar('Effort')
 
@@ -27,11 +27,11 @@ class Ladder(Generic[Effort]):
     """Holds a deadline by the choice of a rung; `level` 0 is full effort.
 
     rungs: efforts, dearest first, each about `ROOM` times as dear as the one before or dearer;
-    deadline_s: of one turn, 0 = none; misses: late turns in a row before it goes down; patience:
-    turns with room before it climbs.
+    deadline_s: of one round, 0 = none; misses: late rounds in a row before it goes down; patience:
+    rounds with room before it climbs.
 
     Goes down as well when more than a third are late for longer; by as many rungs as the least
-    late of these turns is sure to need. Climbs, by one, when for `patience` turns, all in all,
+    late of these rounds is sure to need. Climbs, by one, when for `patience` rounds, all in all,
     three of four had room. A climb that does not last (four times the patience, or until the next
     climb) doubles the patience, up to `LONGEST_PATIENCE` times the first one; one that lasts
     halves it again. So a machine that is just between two rungs is asked ever more rarely, and
@@ -45,18 +45,18 @@ class Ladder(Generic[Effort]):
         self.deadline_s = deadline_s
         self._misses = misses
         self._shortest_patience = self._patience = patience
-        self._lateness = 0  # 2 for a late turn, -1 for one in time, never below 0
-        self._least_s = math.inf  # the shortest of these late turns
-        self._room = 0  # 1 for a turn with room, -3 for one without, never below 0
-        self._on_trial: int | None = None  # turns since a climb that may still fail
+        self._lateness = 0  # 2 for a late round, -1 for one in time, never below 0
+        self._least_s = math.inf  # the shortest of these late rounds
+        self._room = 0  # 1 for a round with room, -3 for one without, never below 0
+        self._on_trial: int | None = None  # rounds since a climb that may still fail
 
     @property
     def effort(self) -> Effort:
-        """What the next turn may spend."""
+        """What the next round may spend."""
         return self._rungs[self.level]
 
     def note(self, seconds: float) -> bool:
-        """One more turn took so long; whether the effort changes."""
+        """One more round took so long; whether the effort changes."""
         if not self.deadline_s:
             return False
         if self._on_trial is not None:
@@ -117,7 +117,7 @@ _VIEW = (1.0, 0.71, 0.5)  # scale
 
 
 class Budget:
-    """The ladders of one run, by clock; thread-safe where each is noted by one thread only.
+    """The ladders of one run, by stage; thread-safe where each is noted by one thread only.
 
     config: full effort and the deadlines; without `budget.update_hz` everything stays at full
     effort, and `motion` and `refine` ask for nothing.
@@ -140,14 +140,14 @@ class Budget:
         self._view = Ladder(_VIEW, 1 / budget.view_hz if self.on else 0.0, 3, 30)
         self._ladders = {'motion': self._motion, 'refine': self._refine, 'view': self._view}
 
-    def note(self, clock: str, seconds: float) -> bool:
-        """One turn of 'motion', 'refine' or 'view' took so long; whether its effort changes."""
-        return self._ladders[clock].note(seconds)
+    def note(self, stage: str, seconds: float) -> bool:
+        """One round of 'motion', 'refine' or 'view' took so long; whether its effort changes."""
+        return self._ladders[stage].note(seconds)
 
-    def note_unfinished(self, clock: str, seconds: float) -> None:
-        """A turn was called off after so long; it counts if it was late by then."""
-        if seconds > self._ladders[clock].deadline_s > 0:
-            self.note(clock, seconds)
+    def note_unfinished(self, stage: str, seconds: float) -> None:
+        """A round was called off after so long; it counts if it was late by then."""
+        if seconds > self._ladders[stage].deadline_s > 0:
+            self.note(stage, seconds)
 
     @property
     def motion(self) -> MotionEffort:
@@ -166,8 +166,8 @@ class Budget:
 
     @property
     def levels(self) -> dict[str, int]:
-        """Rungs below full effort, by clock."""
-        return {clock: ladder.level for clock, ladder in self._ladders.items()}
+        """Rungs below full effort, by stage."""
+        return {stage: ladder.level for stage, ladder in self._ladders.items()}
 
     def reduced(self) -> str:
         """What is reduced, in one phrase; '' at full effort in time."""
@@ -178,6 +178,6 @@ class Budget:
             'refine': (f'{refine.iterations} iterations', f'pictures at {refine.scale:.2f}',
                        f'{refine.max_free} free'),
             'view': (f'drawn at {self.view_scale:.2f}',)}
-        return '; '.join(f'{clock}: {", ".join(details[clock])}'
+        return '; '.join(f'{stage}: {", ".join(details[stage])}'
                          + (', still late' if ladder.late else '')
-                         for clock, ladder in self._ladders.items() if ladder.level)
+                         for stage, ladder in self._ladders.items() if ladder.level)

@@ -268,7 +268,7 @@ class Exchange:
     def lose(self, cause: str, reason: str = '') -> None:
         """Count a frame set, or a picture ('cause:camera'), that is lost for `cause`.
 
-        reason: for people, '' = the cause says it all.
+        reason: human-readable, '' = the cause says it all.
         """
         self.drops.add(cause)
         with self._changed:

@@ -21,14 +21,14 @@ _MOST_CAUSES = 4  # named in one message
 class Facts:
     """What is known; durations are seconds of a steady clock, never of ROS time."""
 
-    state: State = State.WAITING  # as the motion clock noted it
-    message: str = ''  # of the motion clock, for people
+    state: State = State.WAITING  # as the motion worker noted it
+    message: str = ''  # of the motion worker, human-readable
     progress: float = 0.0  # of the first scene, 0..1
     still_s: float = 0.0  # since state, message or progress changed
     owed: int = 0  # frame sets that came since the scene last followed one
     owed_s: float = 0.0  # since the first of them
     lost: Mapping[str, int] = field(default_factory=dict)  # what became of them, by cause
-    reason: str = ''  # what the last of them failed for, for people
+    reason: str = ''  # what the last of them failed for, human-readable
     stage: str = ''  # where the motion thread is, as a path; '' = it waits for work
     stage_s: float = 0.0  # for how long it has been at this piece of work
     held: str = ''  # why the scene is held

@@ -49,7 +49,7 @@ def steady_clock() -> Clock:
 def topic_of(pattern: str, camera: str, setting: str) -> str:
     """A topic pattern with the name of a camera put in.
 
-    setting: where the pattern comes from, for people. Raises `InputError` for a pattern without
+    setting: where the pattern comes from, for messages. Raises `InputError` for a pattern without
     {camera}, and where the result is no name of a ROS topic.
     """
     if '{camera}' not in pattern:

@@ -19,7 +19,7 @@ from igs_ros.vision.preparer import Preparer
 
 
 class Stages:
-    """The stages of the line for one rig, made once.
+    """The stages for one rig, made once.
 
     config: settings; cameras: calibrated cameras (raw, maybe distorted) that feed the scene.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every compiled kernel of the line, before a frame waits for one.
+"""Every compiled kernel of the pipeline, before a frame waits for one.
 
 `python -m igs_ros.stages.warm_up` compiles them; the set-up calls it.
 """

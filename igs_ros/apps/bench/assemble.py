@@ -118,7 +118,7 @@ def _scores(made, arrivals: np.ndarray, possible: np.ndarray, scored: np.ndarray
 
 
 def print_table(results: dict) -> None:
-    """The figures of `run`, for people."""
+    """The figures of `run` as a readable table."""
     plan = results['plan']
     table = Table(title=f"Frame sets at {1 / plan['period_s']:.0f} Hz, {plan['instants']} "
                         f"instants, max_wait_s {plan['max_wait_s']}; {results['machine']}")

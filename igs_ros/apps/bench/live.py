@@ -153,7 +153,7 @@ def run(plan: Plan, say: Callable[[str], None] = lambda text: None,
     camera = watched.resized(plan.config.width or watched.width)
     beside = [_views(live, camera, window, plan.config.budget.view_hz, say)]
     if unseen:
-        beside.append(PeriodicThread('unseen', unseen.turn,
+        beside.append(PeriodicThread('unseen', unseen.run_once,
                                      lambda error: say(f'no score: {error!r}')))
     head = {'recording': recording.name, 'machine': machine(), 'rate_hz': 1 / period_s,
             'cameras': list(train), 'test_view': test, 'config': asdict(plan.config)}

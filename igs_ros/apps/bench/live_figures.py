@@ -109,7 +109,7 @@ def summary(rows: list[dict], status: Status) -> dict:
 
 
 def print_table(results: dict) -> None:
-    """The figures of `run`, for people."""
+    """The figures of `run` as a readable table."""
     summary = results['summary']
     table = Table(title=escape(f"{results['recording']} looped at {results['rate_hz']:.0f} Hz, "
                                f"{results['machine']}"))

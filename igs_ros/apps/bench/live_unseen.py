@@ -22,7 +22,7 @@ UNSCORED = {'psnr': None, 'psnr_frames': {}}
 
 
 class UnseenView:
-    """Compares some scenes with the pictures of camera `test`; its thread calls `turn`.
+    """Compares some scenes with the pictures of camera `test`; its thread calls `run_once`.
 
     frames: frame of the recording by stamp, ns, counted from `first`. The same few frames are
     looked at every minute, so that minutes can be compared, each when it is shown next after its
@@ -43,7 +43,7 @@ class UnseenView:
         self._rasterizer = make_rasterizer(config.device, 1)
         self._frames = frames
         self._lock = threading.Lock()
-        self._pending: dict[int, Snapshot] = {}  # by frame; taken by `turn`
+        self._pending: dict[int, Snapshot] = {}  # by frame; taken by `run_once`
         self.begin(60.0)
 
     def begin(self, period_s: float) -> None:
@@ -62,7 +62,7 @@ class UnseenView:
                 del self._due_s[frame]
                 self._pending[frame] = snapshot
 
-    def turn(self) -> float:
+    def run_once(self) -> float:
         """Score what is waiting; when to come again, s."""
         with self._lock:
             pending, self._pending = self._pending, {}

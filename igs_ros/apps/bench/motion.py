@@ -179,7 +179,7 @@ def _device_clock() -> float:
 
 
 def print_table(results: dict) -> None:
-    """The figures of `run`, for people."""
+    """The figures of `run` as a readable table."""
     table = Table(title=f'One candidate, {results["unit"]}; {results["views"]} views of '
                         f'{results["size"]} px, {results["gaussians"]:,} Gaussians; '
                         f'{results["device"]}, {results["machine"]}, torch {results["torch"]}')

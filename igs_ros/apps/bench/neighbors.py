@@ -101,7 +101,7 @@ def _device_clock() -> float:
 
 
 def print_table(results: dict) -> None:
-    """The figures of `run`, for people."""
+    """The figures of `run` as a readable table."""
     table = Table(title=f'Farthest points and {results["neighbors"]} nearest neighbors, ms (CPU '
                         f'time, one thread, on the CPU); {results["machine"]}'
                         + (f', {results["gpu"]}' if results['gpu'] else ''))

@@ -183,7 +183,7 @@ def contributing(scene: GaussianScene, camera: Camera) -> float:
 
 
 def print_table(results: dict) -> None:
-    """The figures of `run`, for people."""
+    """The figures of `run` as a readable table."""
     table = Table(title=f'CPU rasterizer, CPU-ms, one thread, {results["machine"]}')
     for heading in ('Gaussians', 'picture', 'forward', 'forward + backward'):
         table.add_column(heading, justify='right')

@@ -207,7 +207,7 @@ def _interleaved(tasks: dict[tuple, Callable], repeats: int,
 
 
 def print_table(results: dict) -> None:
-    """The figures of `run`, for people."""
+    """The figures of `run` as a readable table."""
     column = 'wall' if results['device'] != 'cpu' else 'cpu'
     parts = list(results['rows'][0]['parts'])
     table = Table(title=f'One refine iteration, {column} ms, {results["gaussians"]:,} Gaussians, '

@@ -279,7 +279,7 @@ class BenchAssemble:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure a part of the line on this machine."""
+    """Measure a part of the pipeline on this machine."""
 
     what: tyro.conf.OmitArgPrefixes[
         Annotated[BenchRaster, tyro.conf.subcommand('raster', prefix_name=False)]

@@ -39,7 +39,7 @@ _KEPT_PRIORS = 400  # samples
 class _Prior:
     """What geometry alone does to a key in one frame."""
 
-    rows: np.ndarray  # [M] who moved
+    rows: np.ndarray  # [M] rows that moved
     means: Tensor  # [M, 3]
     quats: Tensor  # [M, 4]
 

@@ -112,7 +112,7 @@ class Recording:
 def checked(recording: Recording) -> Recording:
     """`recording`, if the first picture of every camera decodes and fits the calibration.
 
-    Raises `InputError` naming the file else.
+    Otherwise raises `InputError` naming the file.
     """
     unknown = [name for name in recording.held_out if name not in recording.cameras]
     if unknown:

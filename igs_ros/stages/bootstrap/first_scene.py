@@ -73,7 +73,7 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
     method: auto (the first of the following that the recording has), depth (pictures of depth
     cameras, with the points if there are some), points, images, or the path of a 3DGS PLY, which
     is taken as it is unless `config.bootstrap.optimize_ply`. frame_set: prepared;
-    cameras: working cameras that train. progress: called with a stage for people and its share
+    cameras: working cameras that train. progress: called with a readable stage and its share
     done, 0..1. watch: looks at the scene while it is optimized; clock: s, of the cap of time.
     The same input, seed and iterations give the same bytes for any number of threads.
     Raises `InputError`: unknown method, points asked for but not given, no picture, a bad PLY, an

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Motion without learned weights: optical flow of several views, lifted to 3-D.
 
-    flow between processed pictures -> 2-D tracks of the key's Gaussians -> who moved?
+    flow between processed pictures -> 2-D tracks of the key's Gaussians -> which of them moved?
     anchors among them -> 3-D motion by robust least squares -> motion of every free Gaussian
 
 Only Gaussians that moved are touched: the others stay equal bit for bit, so that what stands
@@ -85,7 +85,7 @@ class _Motion:
     """Of a key with N Gaussians, to the frame set `stamp_ns`."""
 
     stamp_ns: int
-    rows: np.ndarray  # [M] int64 ascending: who moved
+    rows: np.ndarray  # [M] int64 ascending: rows that moved
     displacements: np.ndarray  # [N, 3] float64 m
     turns: np.ndarray  # [M, 3, 3] float64 rotations of the rows
 

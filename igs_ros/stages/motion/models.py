@@ -52,7 +52,7 @@ class MotionModel(Protocol):
         ...
 
     def observe(self, frame_set: FrameSet) -> None:
-        """Note that the motion clock has processed `frame_set` (prepared), in time order."""
+        """Note that motion has processed `frame_set` (prepared), in time order."""
         ...
 
     def follow(self, scene: GaussianScene, frame_set: FrameSet) -> Follower:

@@ -75,8 +75,8 @@ class Tracks:
 
         images: its pictures, for direct flow from the key where the chain is broken, at the share
         `flow_scale` of their size; None where they are not at hand. Returns pixels [V, N, 2]
-        float32 (of the key where not known), who is known [V, N] bool, and counts of what went
-        wrong.
+        float32 (of the key where not known), which of them are known [V, N] bool, and counts of
+        what went wrong.
         """
         current, known = self.start.copy(), np.zeros_like(self.visible)
         counts = {'views_missing': 0, 'chain_breaks': 0}

@@ -219,9 +219,9 @@ def test_scenes_are_scored_once_a_minute_when_their_frame_is_shown(workbench):
     unseen.begin(0.0)  # all are due
     for frame in (3, 3, 4):
         unseen.shown(first_snapshot(scene, stamps[frame]))
-    unseen.turn()
+    unseen.run_once()
     unseen.shown(first_snapshot(scene, stamps[4]))
-    unseen.turn()
+    unseen.run_once()
     row = unseen.minute(1e9)
     assert set(row['psnr_frames']) == {3, 4}
     camera = recording.cameras['cam02'].resized(96)
@@ -231,5 +231,5 @@ def test_scenes_are_scored_once_a_minute_when_their_frame_is_shown(workbench):
     wanted = -10 * np.log10(np.mean((truth / 255 - np.clip(drawn, 0, 1)) ** 2))
     assert row['psnr_frames'][3] == pytest.approx(wanted, abs=1e-3)
     unseen.shown(first_snapshot(scene, stamps[5]))  # not due for long
-    unseen.turn()
+    unseen.run_once()
     assert unseen.minute(1.0) == {'psnr': None, 'psnr_frames': {}}
