@@ -3,6 +3,7 @@
 # make test    the whole test suite
 # make test-jazzy   the node with the OpenCV and numpy of Ubuntu 24.04 (Python 3.10 to 3.12)
 # make fuzz    every fuzzer with 10,000 cases; SEED=... repeats a run, CASES=... for more or fewer
+# make architecture   the picture of docs/architecture.md, from the imports
 # make venv    only the virtual environment; make lint; make clean
 # Another Python: make PYTHON=python3.12; other folders: VENV=/path (no spaces), OUT=/path
 VENV := .venv
@@ -18,7 +19,7 @@ DEPENDENCIES := pyproject.toml setup.py $(wildcard constraints/*) tools/setup.sh
 PACKAGED := CMakeLists.txt package.xml $(addprefix tools/,backend.py build_tools.py ros_wheels.cmake) $(shell find \
   msg igs_ros scripts launch config recordings -type f ! -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: demo test test-jazzy fuzz venv lint clean
+.PHONY: demo test test-jazzy fuzz architecture venv lint clean
 
 demo: venv
 	$(CHECKOUT) $(BIN)/python -m igs_ros.apps.cli.main demo --out "$(OUT)"
@@ -36,6 +37,9 @@ test-jazzy:
 	$(MAKE) venv VENV=.venv-jazzy
 	.venv-jazzy/bin/python -I -m pip --disable-pip-version-check install -q -r constraints/jazzy.txt
 	$(CHECKOUT) .venv-jazzy/bin/python -m pytest test/node test/io test/vision/test_preparer.py
+
+architecture:
+	python3 tools/architecture.py
 
 lint: venv
 	$(BIN)/ruff check .

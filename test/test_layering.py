@@ -79,6 +79,21 @@ def test_no_circle():
     assert circles(FILES) == []
 
 
+def test_the_picture_shows_the_rooms_as_they_are():
+    assert architecture.PICTURE.read_text() == architecture.drawing(FILES), 'run make architecture'
+
+
+def test_the_picture_has_a_dot_for_every_room_that_imports_another(tmp_path):
+    package = tmp_path / 'igs_ros'
+    for name, source in {'core/a': '', 'live/b': 'from igs_ros.core.a import x',
+                         'node/c': 'import igs_ros.live.b'}.items():
+        (package / name).parent.mkdir(parents=True)
+        (package / f'{name}.py').write_text(source)
+    files = modules(package)
+    assert architecture.between_rooms(files) == {('live', 'core'): 1, ('node', 'live'): 1}
+    assert architecture.drawing(files).count('<circle') == 2
+
+
 BLOCKED = """
 import importlib, sys
 

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'igs_ros'
@@ -110,3 +112,67 @@ def between_rooms(files: Mapping[str, Path]) -> Counter[tuple[str, str]]:
                    for other in imports_of(path, name)
                    if other in files and room(name) and room(other)
                    and room(name) != room(other))
+
+
+_ROW, _BOX, _LANE, _LEFT = 76, 640, 26, 12  # px
+_COLORS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#666666', '#8c564b')
+
+
+def drawing(files: Mapping[str, Path]) -> str:
+    """The rooms, top down, as SVG: what stands at each door, its files, and who imports whom.
+
+    Every room but the highest has a line to its right, which ends in it; a dot on that line is a
+    room that imports it.
+    """
+    order = ROOMS[::-1]
+    used = between_rooms(files)
+    width = _LEFT + _BOX + (len(order) + 1) * _LANE
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} '
+             f'{len(order) * _ROW + 8}" font-family="sans-serif" font-size="12">',
+             '<rect width="100%" height="100%" fill="white"/>']
+    middle = {name: 8 + row * _ROW + (_ROW - 12) / 2 for row, name in enumerate(order)}
+    for name in order:
+        parts += _room_box(name, middle[name], files)
+    for lane, name in enumerate(order[1:]):
+        users = [other for other in order if used[other, name]]
+        if users:
+            x = _LEFT + _BOX + (lane + 1) * _LANE
+            parts += _lane(x, middle[name], [middle[user] for user in users],
+                           _COLORS[lane % len(_COLORS)])
+    return '\n'.join([*parts, '</svg>', ''])
+
+
+def _room_box(name: str, y: float, files: Mapping[str, Path]) -> list[str]:
+    top = y - (_ROW - 12) / 2
+    title = 'pipeline.py' if name == 'pipeline' else f'{name}/'
+    own = [module for module in files if room(module) == name]
+    inside = sorted({module.split('.')[2] + ('/' if module.count('.') > 2 else '')
+                     for module in own if module.count('.') > 1} - {''})
+    folders = {entry[:-1] for entry in inside if entry.endswith('/')}
+    listed = ', '.join(entry for entry in inside if entry not in folders)
+    lines = textwrap.wrap(listed, 112)[:2]
+    text = [f'<text x="{_LEFT + 10}" y="{top + 18}" font-weight="bold">{title}</text>',
+            f'<text x="{_LEFT + 100}" y="{top + 18}">{escape(sentence(name))}</text>',
+            *(f'<text x="{_LEFT + 10}" y="{top + 37 + 15 * row}" font-size="10.5" fill="#555">'
+              f'{escape(line)}</text>' for row, line in enumerate(lines))]
+    return [f'<rect x="{_LEFT}" y="{top}" width="{_BOX}" height="{_ROW - 12}" rx="6" '
+            f'fill="#f4f6f8" stroke="#8896a5"/>', *text]
+
+
+def _lane(x: float, target: float, users: list[float], color: str) -> list[str]:
+    edge = _LEFT + _BOX
+    return [f'<path d="M {x} {min(users)} V {target + 6} H {edge + 7}" fill="none" '
+            f'stroke="{color}" stroke-width="1.5"/>',
+            f'<path d="M {edge + 1} {target + 6} l 8 -4 v 8 z" fill="{color}"/>',
+            *(f'<path d="M {edge} {user - 6} H {x}" stroke="{color}" stroke-width="1" '
+              f'stroke-dasharray="2 3" fill="none"/><circle cx="{x}" cy="{user - 6}" r="4" '
+              f'fill="{color}"/>' for user in users)]
+
+
+def main() -> None:
+    """Write the picture."""
+    PICTURE.write_text(drawing(modules(PACKAGE)))
+
+
+if __name__ == '__main__':
+    main()

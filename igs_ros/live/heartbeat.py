@@ -28,7 +28,7 @@ class Heartbeat:
         self._before, self._before_s = Status(), time.monotonic()
         self._rounds = 0
         self.thread = PeriodicThread('heartbeat', self._round,
-                         lambda error: log.error('no figures to log: %r', error))
+                                     lambda error: log.error('no figures to log: %r', error))
 
     def _round(self) -> float:
         self._rounds += 1

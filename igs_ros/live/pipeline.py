@@ -155,10 +155,10 @@ class LivePipeline:
                 if worker.died_of}
         return replace(self._exchange.facts(), stage=stage, stage_s=stage_s, dead=died)
 
-    def status(self) -> Status:
-        """How things stand now."""
+    def status(self, facts: Facts | None = None) -> Status:
+        """How things stand now; facts: where the caller knows more than `facts` does."""
         shown = self.snapshot()
-        state, message = judge(self.facts(), self._stall_after_s)
+        state, message = judge(facts or self.facts(), self._stall_after_s)
         status = replace(
             self._exchange.status(), state=state, message=message, levels=self._budget.levels,
             reduced=self._budget.reduced(), rss_mb=rss_mb(), gpu_mb=gpu_mb())

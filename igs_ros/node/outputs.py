@@ -87,8 +87,8 @@ class ViewOutput:
         node.create_subscription(PoseStamped, '~/view/pose', self._on_pose, 1)
         self._shown: tuple[Snapshot, Camera, _Pictures] | None = None
         log = node.get_logger()
-        self.loop = PeriodicThread('view', self._turn,
-                         lambda error: log.error(with_traceback('view not rendered', error)))
+        self.thread = PeriodicThread('view', self._run_once, lambda error: log.error(
+            with_traceback('view not rendered', error)))
 
     def begin(self, pipeline: LivePipeline) -> None:
         """Render from `pipeline`."""
@@ -107,7 +107,7 @@ class ViewOutput:
             return
         self._camera = self._camera.placed(pose)
 
-    def _turn(self) -> float:
+    def _run_once(self) -> float:
         wanted = [name for name, publisher in self._publishers.items()
                   if publisher.get_subscription_count()]
         snapshot = self._pipeline.snapshot() if self._pipeline and wanted else None
@@ -148,14 +148,14 @@ class StateOutput:
         self._points_s = self._status_s = float('-inf')
         self._status_of = None
         log = node.get_logger()
-        self.loop = PeriodicThread('state', self._turn,
-                         lambda error: log.error(with_traceback('state not published', error)))
+        self.thread = PeriodicThread('state', self._run_once, lambda error: log.error(
+            with_traceback('state not published', error)))
 
     def begin(self, pipeline: LivePipeline) -> None:
         """Publish the states of `pipeline`."""
         self._pipeline = pipeline
 
-    def _turn(self) -> float:
+    def _run_once(self) -> float:
         snapshot = self._pipeline.snapshot() if self._pipeline else None
         self._publish_status()
         if snapshot is not None:

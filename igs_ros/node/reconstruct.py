@@ -85,16 +85,16 @@ class ReconstructNode(Node):
         core_log.setLevel(logging.INFO)
         core_log.addHandler(self._handler)
         core_log.propagate = False  # or Python prints the lines a second time
-        self._views.loop.start()
-        self._states.loop.start()
+        self._views.thread.start()
+        self._states.thread.start()
         self.get_logger().info(
             f'waiting for {self._expected} cameras on {self.settings.image_topic} '
             f'({self.settings.transport}, {self.settings.input_reliability})')
 
     def close(self) -> None:
         """Stop all threads."""
-        self._views.loop.stop()
-        self._states.loop.stop()
+        self._views.thread.stop()
+        self._states.thread.stop()
         if self._pipeline is not None:
             self._pipeline.stop()
         core_log = logging.getLogger('igs_ros')
@@ -162,8 +162,8 @@ class ReconstructNode(Node):
             self._pipeline.offer(frame_set)
 
     def _on_snapshot(self, _: Snapshot) -> None:
-        self._views.loop.wake()
-        self._states.loop.wake()
+        self._views.thread.wake()
+        self._states.thread.wake()
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._pipeline is not None
@@ -187,23 +187,23 @@ class ReconstructNode(Node):
         self._watchdog.look(self._inputs.reports(self._core_status()))
         self._states.publish_overdue_status()
 
-    def _core_status(self) -> Status:
-        return Status(cameras_expected=self._expected) if self._pipeline is None \
-            else self._pipeline.status()
+    def _core_status(self, facts: Facts | None = None) -> Status:
+        if self._pipeline is not None:
+            return self._pipeline.status(facts)
+        state, message = judge(facts or Facts(), self.settings.stall_after_s)
+        return Status(state, message, cameras_expected=self._expected)
 
     def _facts(self) -> Facts:
         facts = Facts(message='waiting for calibrations') if self._pipeline is None \
             else self._pipeline.facts()
-        dead = {loop.name: loop.died_of for loop in (self._views.loop, self._states.loop)
-                if loop.died_of}
+        dead = {one.name: one.died_of for one in (self._views.thread, self._states.thread)
+                if one.died_of}
         return replace(facts, dead={**facts.dead, **dead}, missing=self._watchdog.missing,
                        clock=self._watchdog.clock)
 
     def _status(self) -> SceneStatus:
-        state, message = judge(self._facts(), self.settings.stall_after_s)
-        status = self._core_status()
-        status = replace(status, state=state, message=message,
-                         queues={'pictures': self._inputs.waiting(), **status.queues})
+        status = self._core_status(self._facts())
+        status = replace(status, queues={'pictures': self._inputs.waiting(), **status.queues})
         drops = {**self._inputs.drops(), **self._drops.snapshot()}
         return convert_scene.status_message(
             status, drops, self._inputs.reports(status),

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three steps of a reconstruction (first scene, motion, refinement) and what joins them."""
+"""The steps of a reconstruction: first scene, motion, refinement, and what joins them."""

@@ -71,9 +71,9 @@ def views(node):
     made = outputs.ViewOutput(node, NodeConfig(), 20.0, CAMERA, ThrottledWarnings(print, Drops()))
     held = Held()
     made.begin(held)
-    made.loop.start()
+    made.thread.start()
     yield held, made
-    made.loop.stop()
+    made.thread.stop()
 
 
 @pytest.fixture
@@ -82,9 +82,9 @@ def states(node):
                                SceneStatus)
     held = Held()
     made.begin(held)
-    made.loop.start()
+    made.thread.start()
     yield held, made
-    made.loop.stop()
+    made.thread.stop()
 
 
 def test_views_are_rendered_for_subscribers_only_and_once(views, listener):
@@ -95,7 +95,7 @@ def test_views_are_rendered_for_subscribers_only_and_once(views, listener):
     assert listener.until(lambda: len(images) >= 5)
     assert held.rendered == 1  # shown again and again, rendered once
     held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
-    made.loop.wake()
+    made.thread.wake()
     assert listener.until(lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
     assert held.rendered == 2
 
@@ -138,7 +138,7 @@ def test_states_are_packed_for_subscribers_only(states, listener, monkeypatch):
         monkeypatch.setattr(outputs, name, lambda *a, _real=real, _name=name, **k: (
             packed.append(_name), _real(*a, **k))[1])
     held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
-    made.loop.wake()
+    made.thread.wake()
     time.sleep(0.6)
     assert packed == []
 
@@ -163,7 +163,7 @@ def test_states_are_packed_for_subscribers_only(states, listener, monkeypatch):
     # a new key
     held.newest = with_new_key(held.newest, held.newest.scene, 20,
                                moved(held.newest.scene, [], 20))
-    made.loop.wake()
+    made.thread.wake()
     assert listener.until(lambda: keys[-1].sequence == held.newest.key_sequence)
 
 

@@ -170,7 +170,7 @@ def test_a_callback_that_fails_costs_one_message(rig):
 def test_a_dead_thread_is_a_failure_and_the_status_goes_on(rig, monkeypatch, loop):
     def die():
         raise SystemExit(3)
-    dying = {'view': rig.node._views, 'state': rig.node._states}[loop].loop
+    dying = {'view': rig.node._views, 'state': rig.node._states}[loop].thread
     monkeypatch.setattr(dying, '_turn', die)
     dying.wake()
     for _ in range(2):  # and goes on

@@ -38,7 +38,7 @@ def test_a_loop_goes_forth_and_back_with_rising_stamps(seconds, count):
     loop = forth_and_back(SETS, 0.1, seconds)
     assert [frame_set.stamp_ns for frame_set in loop] == [
         round(number * 1e8) for number in range(count)]
-    assert [int(frame_set.pictures['cam'][0, 0, 0]) for frame_set in loop] == [
+    assert [int(frame_set.pictures['cam'].decode()[0, 0, 0]) for frame_set in loop] == [
         0, 1, 2, 3, 2, 1, 0, 1, 2][:count]
 
 
