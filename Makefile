@@ -3,6 +3,8 @@
 # make test    the whole test suite
 # make test-jazzy   the node with the OpenCV and numpy of Ubuntu 24.04 (Python 3.10 to 3.12)
 # make fuzz    every fuzzer with 10,000 cases; SEED=... repeats a run, CASES=... for more or fewer
+# make mutants which changed thresholds and guards no test notices; COUNT=... per file, SEED=...,
+#              FILES='live/budget.py ...'
 # make architecture   the picture of docs/architecture.md, from the imports
 # make venv    only the virtual environment; make lint; make clean
 # Another Python: make PYTHON=python3.12; other folders: VENV=/path (no spaces), OUT=/path
@@ -19,7 +21,7 @@ DEPENDENCIES := pyproject.toml setup.py $(wildcard constraints/*) tools/setup.sh
 PACKAGED := CMakeLists.txt package.xml $(addprefix tools/,backend.py build_tools.py ros_wheels.cmake) $(shell find \
   msg igs_ros scripts launch config recordings -type f ! -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: demo test test-jazzy fuzz architecture venv lint clean
+.PHONY: demo test test-jazzy fuzz mutants architecture venv lint clean
 
 demo: venv
 	$(CHECKOUT) $(BIN)/python -m igs_ros.apps.cli.main demo --out "$(OUT)"
@@ -31,6 +33,10 @@ test: venv
 # Prints its seed, and per fuzzer: cases, tracebacks, slowest case (CPU s), largest growth of memory.
 fuzz: venv
 	IGS_FUZZ_CASES=$(or $(CASES),10000) IGS_FUZZ_SEED=$(SEED) $(CHECKOUT) $(BIN)/python -m pytest -q test/fuzz
+
+# A sample of one-token changes per file that decides quality, and which of them no test notices.
+mutants: venv
+	$(BIN)/python tools/mutants.py $(FILES) --count $(or $(COUNT),15) --seed $(or $(SEED),0)
 
 # The node with Ubuntu 24.04's OpenCV 4.6 and numpy 1, on a Python that they know: 3.10 to 3.12.
 test-jazzy:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small world: a textured wall, a textured board that may stand before it, four cameras."""
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,8 @@ from igs_ros.render.rasterizer import render_view
 from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.refiner import Refiner
 from igs_ros.vision.changes import changed_pixels
+
+sys.path.insert(0, str(Path(__file__).parent))  # for views_of.py
 
 WALL, BOARD = 4.0, 2.5  # m, depth of what there is
 

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selective refinement in a small world whose truth is known: births, fading, what stays."""
+"""What is free and where it is fitted; and whole runs of it in a small world.
+
+The world's truth is known: births, fading, what stays.
+"""
 import numpy as np
 import pytest
 import torch
+from views_of import EVERYWHERE, HEIGHT, NOTHING, WIDTH, camera, residual, votes
 
 from igs_ros.core.config import RefineConfig
 from igs_ros.core.scene import ATTRIBUTES, concatenated
@@ -10,6 +14,87 @@ from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.importance import importance
 from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.refiner import RefineEffort, Refiner
+from igs_ros.stages.refine.selection import (
+    cap_by_change,
+    center_mask,
+    fitting_area,
+    select_changed,
+    tiles_at,
+    top_k,
+)
+from igs_ros.vision.visibility import Visibility
+
+
+@pytest.mark.parametrize('count, changed, expected', [
+    (5, 3, True), (5, 2, False), (10, 6, True), (10, 5, False),  # six of ten, exactly and not
+    (2, 2, True), (3, 1, False), (2, 1, False),  # two views where two see it
+    (1, 1, True), (1, 0, False)])
+def test_six_of_ten_views_that_see_a_gaussian_must_see_it_change(count, changed, expected):
+    assert select_changed(votes(count, changed, 'changed')).tolist() == [expected]
+
+
+def test_views_that_do_not_know_what_changed_have_no_say():
+    strangers = {f'new{v}': residual(camera(f'new{v}'), [[0.0, 0, 2]]) for v in range(3)}
+    assert select_changed(votes(3, 2, 'changed') | strangers).tolist() == [True]
+    assert select_changed(votes(3, 1, 'changed') | strangers).tolist() == [False]
+    assert select_changed(strangers).tolist() == [True]  # where none knows, all is free
+
+
+def test_the_highest_are_taken_and_the_first_of_equals():
+    scores = np.array([1.0, 3, 0, 3, 2, 2])
+    assert [top_k(scores, count).tolist() for count in (-1, 0, 1, 3, 9)] == [
+        [], [], [1], [1, 3, 4], [0, 1, 2, 3, 4, 5]]
+
+
+def changing(*shares):
+    """A view that sees one Gaussian per share, side by side, whose pixels changed by that."""
+    change = np.zeros((HEIGHT, WIDTH), np.float32)
+    change[20, 30:30 + len(shares)] = shares
+    return residual(camera('a'), [[x / 15 + 0.01, 0, 2] for x in range(len(shares))],
+                    change=change)
+
+
+def test_where_too_many_are_free_those_that_changed_most_over_all_views_stay():
+    views = {'a': changing(0.2, 0.9, 0.5, 0.1), 'b': changing(0.4, 0.0, 0.0, 0.9)}
+    free = np.array([True, True, True, False])
+    assert cap_by_change(free, views, 3) is free
+    assert cap_by_change(free, views, 2).tolist() == [True, True, False, False]
+    assert cap_by_change(free, views, 1).tolist() == [False, True, False, False]
+    assert not cap_by_change(free, views, 0).any()
+
+
+def test_centers_are_those_of_free_gaussians_in_the_picture():
+    visibility = Visibility.of_points(
+        np.array([[0.0, 0, 2], [1.0, 0.5, 2], [0.5, 0, 2], [9.0, 0, 2]]), camera('a'))
+    mask = center_mask(visibility, np.array([True, True, False, True]), (HEIGHT, WIDTH))
+    assert np.argwhere(mask).tolist() == [[20, 30], [27, 45]]
+
+
+def test_fitted_is_what_changed_or_is_wrong_and_lies_near_a_free_gaussian():
+    centers, changed, wrong = NOTHING.copy(), NOTHING.copy(), NOTHING.copy()
+    centers[20, 30] = True  # near: rows 16 to 24, columns 26 to 34
+    changed[18, 20:32] = True  # as it is
+    wrong[28, 38] = True  # grown to rows 24 and columns 34
+    expected = NOTHING.copy()
+    expected[18, 26:32] = expected[24, 34] = True
+    area = fitting_area(residual(camera('a'), [], wrong=wrong, changed=changed), centers)
+    np.testing.assert_array_equal(area, expected)
+    near = fitting_area(residual(camera('a'), [], wrong=NOTHING), centers)
+    assert near.sum() == 81 and near[16, 26] and near[24, 34]  # where nothing is known, all
+    assert not fitting_area(residual(camera('a'), [], wrong=EVERYWHERE, changed=EVERYWHERE),
+                            NOTHING).any()
+
+
+@pytest.mark.parametrize('pixel, width, expected', [
+    ((0, 0), 60, (0, 0)), ((15, 15), 60, (0, 0)), ((16, 15), 60, (1, 0)), ((39, 59), 60, (2, 3)),
+    ((31, 31), 30, (0, 0)), ((32, 31), 30, (1, 0)), ((31, 32), 30, (0, 1)), ((39, 59), 30, (1, 1)),
+])
+def test_tiles_hold_the_pixels_also_of_smaller_pictures(pixel, width, expected):
+    mask = NOTHING.copy()
+    mask[pixel] = True
+    tiles = tiles_at(mask, camera('a').resized(width))
+    assert tiles.shape == ((3, 4) if width == 60 else (2, 2))
+    assert [tuple(tile) for tile in np.argwhere(tiles)] == [expected]
 
 
 @pytest.fixture(scope='module')
