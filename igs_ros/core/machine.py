@@ -12,8 +12,6 @@ import threading
 from functools import cache
 from pathlib import Path
 
-import torch
-
 log = logging.getLogger(__name__)
 _M_ARENA_MAX = -8  # of malloc.h
 _ARENAS = 2
@@ -82,6 +80,7 @@ def tune_process() -> None:
     own pool; scenes depend on it in their last bits. Python's lock changes hands after 0.5 ms
     instead of 5: views need not wait for motion. Few heaps, see `steady_heap`.
     """
+    import torch  # seconds to load: not for `igs --help`
     torch.set_num_threads(1)
     sys.setswitchinterval(_SWITCH_S)
     steady_heap()
@@ -105,6 +104,7 @@ def trim_heap() -> None:
 
 def gpu_mb() -> float:
     """GPU memory that torch holds for this process, MB; 0 where it uses none."""
+    import torch
     if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
         return 0.0
     return torch.cuda.memory_reserved() / 2 ** 20

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 
 from igs_ros.core.errors import InputError, error_line
@@ -71,6 +70,7 @@ def read_tensors(path: Path, expected: str, device='cpu'):
 
     Raises `InputError` that says what was `expected`, also when sizes in the file lie.
     """
+    import torch  # seconds to load: `igs --help` reads no tensors, but presets with `parsed_yaml`
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -89,6 +89,7 @@ def unusable_tensor(tree) -> str:
     """The name of a tensor in nested dicts and lists that holds NaN or infinite values, or claims
     more values than it has; '' where there is none.
     """
+    import torch
     seen, waiting = set(), [('', tree)]
     while waiting:
         name, value = waiting.pop()

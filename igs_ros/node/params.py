@@ -10,29 +10,14 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Annotated, Literal, get_args
 
-from igs_ros.core import config as config_module
-from igs_ros.core.config import Config
-from igs_ros.core.errors import InputError
-
-CHOICES = {
-    'transport': ('compressed', 'raw'),
-    'input_reliability': ('reliable', 'best_effort'),
-    'synchronizer': ('igs', 'approximate', 'exact'),
-    'motion': ('auto', 'agm', 'agm_small', 'geometric', 'static'),
-    'motion_model.precision': ('float32', 'bfloat16', 'float16'),
-    'device': ('auto', 'cpu', 'cuda'),
-}
-AT_LEAST = {
-    'queue_size': 1, 'max_spread_s': 0, 'max_wait_s': 0, 'min_cameras': 0, 'jump_s': 1e-3,
-    'calibration_wait_s': 0, 'stall_after_s': 0.1, 'view_width': 0, 'jpeg_quality': 1,
-    'points_rate_hz': 0.01, 'points_min_opacity': 0, 'status_rate_hz': 0.01,
-}
-AT_MOST = {'jpeg_quality': 100, 'points_min_opacity': 1}
+from igs_ros.core.config import MOST_INT, Bound, Choice, Config, allowed
+from igs_ros.core.errors import InputError, shown
+from igs_ros.stages.motion.choose import MotionName
 
 
 @dataclass(frozen=True)
@@ -47,26 +32,26 @@ class NodeConfig:
     """Image topic of a camera; with compressed transport, /compressed is appended."""
     camera_info_topic: str = '/{camera}/camera_info'
     """CameraInfo topic of a camera; its intrinsics win over those of the rig file."""
-    transport: str = 'compressed'
+    transport: Literal['compressed', 'raw'] = 'compressed'
     """compressed (CompressedImage, JPEG or PNG) or raw (Image: rgb8, bgr8, mono8)."""
-    input_reliability: str = 'reliable'
-    """reliable or best_effort; drivers that publish best effort need best_effort."""
-    synchronizer: str = 'igs'
+    input_reliability: Literal['reliable', 'best_effort'] = 'reliable'
+    """Drivers that publish best effort need best_effort."""
+    synchronizer: Literal['igs', 'approximate', 'exact'] = 'igs'
     """igs (partial sets), or message_filters' approximate or exact where that is installed."""
-    max_spread_s: float = 0.03
+    max_spread_s: Annotated[float, Bound(0)] = 0.03
     """Greatest difference of the stamps in a frame set, s; about one frame period."""
-    max_wait_s: float = 0.1
+    max_wait_s: Annotated[float, Bound(0)] = 0.1
     """How long the first picture of a frame set waits for the others, s; cameras that are away are
     not waited for."""
-    min_cameras: int = 0
+    min_cameras: Annotated[int, Bound(0)] = 0
     """Frame sets of fewer cameras are dropped; 0 = half of the cameras."""
-    queue_size: int = 4
+    queue_size: Annotated[int, Bound(1)] = 4
     """Pictures of each camera that may wait for the others."""
-    jump_s: float = 0.25
+    jump_s: Annotated[float, Bound(0.001)] = 0.25
     """A stamp this far behind its camera's newest one is a clock set back (a looping bag), s."""
-    calibration_wait_s: float = 3.0
+    calibration_wait_s: Annotated[float, Bound(0)] = 3.0
     """How long after the first picture the rig file's intrinsics stand in for CameraInfo, s."""
-    stall_after_s: float = 5.0
+    stall_after_s: Annotated[float, Bound(0.1)] = 5.0
     """Say so when a camera, the frame sets or updates of the scene stay away for so long, s."""
     world_frame: str = 'map'
     """Frame of the rig file's extrinsics and of all outputs but the view, which is in view_frame.
@@ -77,15 +62,15 @@ class NodeConfig:
     """Pose of the view in the world: 'x y z qx qy qz qw' (m, optical axes); '' = view_camera's."""
     view_frame: str = 'igs_view_optical_frame'
     """frame_id of the view topics."""
-    view_width: int = 0
+    view_width: Annotated[int, Bound(0)] = 0
     """Width of the view in px; 0 = as the working images."""
-    jpeg_quality: int = 90
-    """Quality of view/image/compressed, 1..100."""
-    points_rate_hz: float = 2.0
+    jpeg_quality: Annotated[int, Bound(1, 100)] = 90
+    """Quality of view/image/compressed."""
+    points_rate_hz: Annotated[float, Bound(0.01)] = 2.0
     """Point clouds per second at most."""
-    points_min_opacity: float = 0.3
-    """Gaussians below this opacity are no points, 0..1; haze would become obstacles."""
-    status_rate_hz: float = 1.0
+    points_min_opacity: Annotated[float, Bound(0, 1)] = 0.3
+    """Gaussians below this opacity are no points; haze would become obstacles."""
+    status_rate_hz: Annotated[float, Bound(0.01)] = 1.0
     """Status messages per second; one more comes with every new scene."""
     points_file: str = ''
     """PLY with colored points of the first frame for the first scene; '' = images alone."""
@@ -98,21 +83,26 @@ class Parameter:
     name: str
     default: object
     description: str  # one line
+    allowed: Bound | Choice | None  # None: what its type allows
 
 
 def parameters() -> list[Parameter]:
     """All parameters, the node's first."""
-    return [*_parameters_of(NodeConfig()), *_parameters_of(Config())]
+    # core knows no motion model by name
+    rules = {**allowed(NodeConfig), **allowed(Config), 'motion': Choice(get_args(MotionName))}
+    return [*_parameters_of(NodeConfig(), rules), *_parameters_of(Config(), rules)]
 
 
-def _parameters_of(config, prefix: str = '') -> Iterator[Parameter]:
+def _parameters_of(config, rules: Mapping[str, Bound | Choice], prefix: str = ''
+                   ) -> Iterator[Parameter]:
     docs = field_docs(type(config))
     plain = [f.name for f in fields(config) if not is_dataclass(getattr(config, f.name))]
     nested = [f.name for f in fields(config) if is_dataclass(getattr(config, f.name))]
     for name in plain:
-        yield Parameter(prefix + name, getattr(config, name), docs[name])
+        yield Parameter(prefix + name, getattr(config, name), docs[name],
+                        rules.get(prefix + name))
     for name in nested:
-        yield from _parameters_of(getattr(config, name), f'{prefix}{name}.')
+        yield from _parameters_of(getattr(config, name), rules, f'{prefix}{name}.')
 
 
 def field_docs(cls: type) -> dict[str, str]:
@@ -131,8 +121,7 @@ def configs_from(values: Mapping[str, object]) -> tuple[NodeConfig, Config]:
     Raises `InputError` naming the parameter for a wrong type or a value that cannot work.
     """
     checked = {p.name: _checked(p, values.get(p.name, p.default)) for p in parameters()}
-    config = config_module.checked(_replaced(Config(), checked), 'parameter')
-    return _replaced(NodeConfig(), checked), config
+    return _replaced(NodeConfig(), checked), _replaced(Config(), checked)
 
 
 def _replaced(config, values: Mapping[str, object], prefix: str = ''):
@@ -151,40 +140,49 @@ def _checked(parameter: Parameter, value):
     if isinstance(default, float) and type(value) is int:
         value = float(value)  # `points_rate_hz: 2` is meant well
     if type(value) is not type(default):
-        raise InputError(f'parameter {name} is {value!r}; expected a value like {default!r}.')
-    if name in CHOICES and value not in CHOICES[name]:
-        raise InputError(f"parameter {name} is '{value}'; expected "
-                         f'{" or ".join(CHOICES[name])}.')
-    least, most = AT_LEAST.get(name, -math.inf), AT_MOST.get(name, math.inf)
-    if not isinstance(value, str) and not least <= value <= most:  # NaN, too
-        raise InputError(f'parameter {name} is {value}; expected {least} to {most}.')
+        raise InputError(f'parameter {name} is {shown(value)}; expected a value like {default!r}.')
+    if parameter.allowed and not parameter.allowed.allows(value):
+        raise InputError(f'parameter {name} is {shown(value)}; expected {parameter.allowed}.')
     return value
 
 
 def declare(node) -> tuple[NodeConfig, Config]:
     """Declare all parameters on `node` (read-only) and read them; raises `InputError`."""
-    from rcl_interfaces.msg import ParameterDescriptor
-    from rclpy.exceptions import InvalidParameterTypeException, ParameterException
+    from rclpy.exceptions import InvalidParameterValueException, ParameterException
 
     values = {}
     for parameter in parameters():
         default = parameter.default
-        descriptor = ParameterDescriptor(
-            description=parameter.description, read_only=True,
-            # numbers: a whole number for a float is accepted, `_checked` does the rest
-            dynamic_typing=isinstance(default, float),
-            additional_constraints=', '.join(CHOICES.get(parameter.name, ())))
         declared = list(default) or [''] if isinstance(default, tuple) else default
         try:
             values[parameter.name] = node.declare_parameter(parameter.name, declared,
-                                                            descriptor).value
-        except (InvalidParameterTypeException, ParameterException) as error:
+                                                            _descriptor(parameter)).value
+        except ParameterException as error:
+            if isinstance(error, InvalidParameterValueException):  # says it better than rclpy
+                _checked(parameter, node._parameter_overrides[parameter.name].value)
             raise InputError(f'parameter {parameter.name}: {error}; expected a value like '
                              f'{declared!r}.') from error
     for text in unknown(name for name in node._parameter_overrides
                         if not node.has_parameter(name)):
         node.get_logger().warning(text)
     return configs_from(values)
+
+
+def _descriptor(parameter: Parameter):
+    """The `ParameterDescriptor` of `parameter`, with the range of a number."""
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    rule, is_float = parameter.allowed, isinstance(parameter.default, float)
+    made = ParameterDescriptor(description=parameter.description, read_only=True,
+                               # a whole number for a float is accepted, `_checked` does the rest
+                               dynamic_typing=is_float,
+                               additional_constraints=str(rule) if rule else '')
+    if isinstance(rule, Bound) and is_float:
+        made.floating_point_range = [FloatingPointRange(from_value=float(rule.least),
+                                                        to_value=float(rule.most))]
+    elif isinstance(rule, Bound):
+        made.integer_range = [IntegerRange(from_value=rule.least, to_value=rule.most, step=1)]
+    return made
 
 
 def unknown(names: Iterable[str]) -> Iterator[str]:
@@ -214,9 +212,15 @@ def yaml_text() -> str:
             group = '.'.join(groups)
             lines.append(f'    {group}:')
         indent = ' ' * (6 if groups else 4)
-        lines += [f'{indent}# {parameter.description}',
+        lines += [f'{indent}# {parameter.description}{_yaml_rule(parameter.allowed)}',
                   f'{indent}{name}: {_yaml_value(parameter.default)}']
     return '\n'.join(lines) + '\n'
+
+
+def _yaml_rule(rule: Bound | Choice | None) -> str:
+    if isinstance(rule, Bound) and rule.most >= MOST_INT:
+        return f' [at least {rule.least}]'
+    return f' [{rule}]' if rule else ''
 
 
 def _yaml_value(value) -> str:

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from igs_ros.core.config import (
-    BOUNDS,
     BootstrapConfig,
+    Bound,
+    Choice,
     Config,
     MotionConfig,
     RefineConfig,
+    allowed,
     checked,
     numbers,
 )
@@ -17,7 +19,10 @@ from igs_ros.core.errors import InputError
 
 
 def test_every_number_has_bounds_and_a_default_within():
-    assert {name for name, _ in numbers(Config())} == set(BOUNDS)
+    rules = allowed(Config)
+    assert {name for name, _ in numbers(Config())} == {
+        name for name, rule in rules.items() if isinstance(rule, Bound)}
+    assert rules['device'] == Choice(('auto', 'cpu', 'cuda'))
     assert checked(Config()) == Config()
 
 
@@ -27,6 +32,8 @@ def test_every_number_has_bounds_and_a_default_within():
     (Config(motion_model=MotionConfig(cache_mb=-1)), 'motion_model.cache_mb'),
     (Config(refine=RefineConfig(densify_every=0)), 'refine.densify_every'),
     (Config(refine=RefineConfig(dssim=float('nan'))), 'refine.dssim'),
+    (Config(device='gpu'), 'device'),
+    (Config(motion_model=MotionConfig(precision='float8')), 'motion_model.precision'),
     (Config(bootstrap=BootstrapConfig(initial_opacity=5)), 'bootstrap.initial_opacity'),
 ])
 def test_what_is_outside_is_named(config, name):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from igs_ros.core.config import Choice
 from igs_ros.core.presets import names
 from igs_ros.node import params
 
@@ -72,9 +73,11 @@ def test_presets_are_those_that_ship():
 
 def test_launch_arguments_are_parameters():
     known = {p.name: p.default for p in params.parameters()}
+    named = {p.name: p.allowed.values for p in params.parameters()
+             if isinstance(p.allowed, Choice)}
     for name, kind, choices, description in overrides():
         assert kind == {tuple: 'list'}.get(type(known[name]), type(known[name]).__name__), name
-        assert sorted(choices or ()) == sorted(params.CHOICES.get(name, ())), name
+        assert sorted(choices or ()) == sorted(named.get(name, ())), name
         assert len(description) > 10, name
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from igs_ros.core.config import Config
+from igs_ros.core.config import Bound, Config
 from igs_ros.core.errors import InputError
 from igs_ros.node import params
 
@@ -43,9 +43,10 @@ def test_every_parameter_has_a_comment_of_one_line():
             assert re.match(r'\s+# \w', lines[number - 1]), line
 
 
-def test_choices_and_bounds_name_parameters_and_allow_the_defaults():
-    known = {p.name: p for p in params.parameters()}
-    assert {*params.CHOICES, *params.AT_LEAST, *params.AT_MOST} <= set(known)
+def test_every_number_has_a_range_and_every_default_is_allowed():
+    for p in params.parameters():
+        is_number = isinstance(p.default, int | float) and not isinstance(p.default, bool)
+        assert is_number == isinstance(p.allowed, Bound), p.name
     assert params.configs_from({}) == (params.NodeConfig(), Config())
 
 
@@ -59,8 +60,8 @@ def test_values_reach_their_fields():
 
 @pytest.mark.parametrize('name, value, words', [
     ('transport', 'theora', "transport is 'theora'; expected compressed or raw"),
-    ('synchronizer', 'best', 'igs or approximate or exact'),
-    ('points_rate_hz', 0.0, 'points_rate_hz is 0.0; expected 0.01 to'),
+    ('synchronizer', 'best', 'igs, approximate or exact'),
+    ('points_rate_hz', 0.0, 'points_rate_hz is 0.0; expected at least 0.01'),
     ('max_spread_s', math.nan, 'max_spread_s is nan'),
     ('jpeg_quality', 101, 'expected 1 to 100'),
     ('width', 'wide', "width is 'wide'; expected a value like 0"),
@@ -90,6 +91,37 @@ def test_declared_as_in_the_dataclasses(node_with):
     for parameter in params.parameters():
         descriptor = node.describe_parameter(parameter.name)
         assert descriptor.description == parameter.description and descriptor.read_only
+
+
+def test_descriptors_hold_ranges_and_choices(node_with):
+    node = node_with()
+    params.declare(node)
+
+    def span(name, kind):
+        one, = getattr(node.describe_parameter(name), kind)
+        return one.from_value, one.to_value
+    assert span('sh_degree', 'integer_range') == (0, 3)
+    assert span('key_interval', 'integer_range') == (0, 2 ** 31 - 1)
+    assert span('points_min_opacity', 'floating_point_range') == (0.0, 1.0)
+    assert span('hold_s', 'floating_point_range') == (0.0, math.inf)
+    for name, names in (('motion', 'auto, agm, agm_small, geometric or static'),
+                        ('transport', 'compressed or raw'), ('sh_degree', '0 to 3'),
+                        ('world_frame', '')):
+        assert node.describe_parameter(name).additional_constraints == names
+    assert not node.describe_parameter('bootstrap.exposure').integer_range
+
+
+@pytest.mark.parametrize('override, words', [
+    ('sh_degree:=4', 'sh_degree is 4; expected 0 to 3'),
+    ('points_min_opacity:=1.5', 'points_min_opacity is 1.5; expected 0 to 1'),
+    ('points_min_opacity:=2', 'points_min_opacity is 2.0; expected 0 to 1'),
+    ('hold_s:=.nan', 'hold_s is nan; expected at least 0, finite'),
+    ('hold_s:=.inf', 'hold_s is inf; expected at least 0, finite'),
+    ('motion:=best', "motion is 'best'; expected auto, agm")])
+def test_overrides_out_of_range_are_one_clear_line(node_with, override, words):
+    with pytest.raises(InputError, match=words) as error:
+        params.declare(node_with('-p', override))
+    assert '\n' not in str(error.value)
 
 
 def test_the_file_itself_can_be_loaded(node_with):

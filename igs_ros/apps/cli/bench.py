@@ -15,7 +15,6 @@ from igs_ros.apps.cli.options import SceneOptions
 from igs_ros.core.config import checked, with_settings
 from igs_ros.core.errors import InputError
 from igs_ros.core.files import checked_file
-from igs_ros.io.recordings.recording import frame_range
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class BenchQuality:
     def main(self) -> int:
         """Run the comparison."""
         from igs_ros.apps.bench import quality, quality_table  # heavy imports: not for --help
+        from igs_ros.io.recordings.recording import frame_range
         if not self.recordings:
             raise InputError('igs bench quality: no recording given; expected their folders.')
         first, last = frame_range(self.frames)
@@ -122,6 +122,7 @@ class BenchLive:
             live_figures,
             live_plot,
         )
+        from igs_ros.io.recordings.recording import frame_range
         first, last = frame_range(self.frames)
         if not self.minutes > 0:
             raise InputError(f'--minutes {self.minutes}: expected more than 0.')
@@ -164,6 +165,7 @@ class BenchFaults:
     def main(self) -> int:
         """Run the benchmark."""
         from igs_ros.apps.bench import faults  # heavy imports: not for --help
+        from igs_ros.io.recordings.recording import frame_range
         if not self.recordings:
             raise InputError('igs bench faults: no recording given; expected their folders.')
         first, last = frame_range(self.frames)

@@ -9,6 +9,7 @@ import tyro
 
 from igs_ros.core.config import Config, checked, setting, with_settings
 from igs_ros.core.presets import assigned, preset
+from igs_ros.stages.motion.choose import MotionName
 
 
 def _of(name: str, **options):
@@ -27,8 +28,7 @@ class SceneOptions:
     """Any settings of config/igs.yaml, such as refine.iterations=50; these win over all."""
     width: Annotated[int | None, _of('width')] = None
     """Width of the working pictures in px, 0 = as recorded."""
-    motion: Annotated[Literal['auto', 'agm', 'agm_small', 'geometric', 'static'] | None,
-                      _of('motion')] = None
+    motion: Annotated[MotionName | None, _of('motion')] = None
     """Motion between key frames; agm needs weights, auto takes the best there is."""
     weights: Annotated[str | None, _of('motion_model.weights', metavar='DIR')] = None
     """Folder with weights of agm; `igs check --weights DIR` looks at it (docs/weights.md)."""

@@ -9,7 +9,6 @@ from typing import Annotated
 import tyro
 
 from igs_ros.apps.cli.options import SceneOptions
-from igs_ros.io.recordings.recording import frame_range
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Prepare:
     def main(self) -> int:
         """Prepare and say how good the scenes are."""
         from igs_ros.apps.training.prepare import Request, prepare, summary_lines  # heavy
+        from igs_ros.io.recordings.recording import frame_range
         first, last = frame_range(self.frames)
         index = prepare(Request(self.data, self.out, self.scene.config(), self.every, first, last,
                                 self.test_view, self.train_views))

@@ -9,7 +9,6 @@ from typing import Annotated
 import tyro
 
 from igs_ros.apps.cli.options import SceneOptions
-from igs_ros.io.recordings.recording import frame_range
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Run:
             run,
             summary_text,
         )
+        from igs_ros.io.recordings.recording import frame_range
         first, last = frame_range(self.frames)
         results = run(Request(self.data, self.out, self.scene.config(), self.test_view,
                               self.train_views, first, last, self.live, self.profile))

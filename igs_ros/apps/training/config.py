@@ -7,14 +7,13 @@ docs/training.md says which are not, and why.
 from __future__ import annotations
 
 import importlib.util
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from igs_ros.core.config import checked
+from igs_ros.core.config import MOST_INT, Bound, checked
 from igs_ros.core.errors import InputError
 
 _EXTRA = ('accelerate', 'tensorboard')
@@ -24,9 +23,9 @@ _EXTRA = ('accelerate', 'tensorboard')
 class Views:
     """How many views a sample has."""
 
-    inputs: int = 4
+    inputs: Annotated[int, Bound(1)] = 4
     """Given to the network."""
-    losses: int = 8
+    losses: Annotated[int, Bound(1)] = 8
     """Compared: the inputs, then further ones, as many as there are."""
 
 
@@ -43,9 +42,9 @@ class DataConfig:
     bbox: Path | None = None
     """A bbox.json with what may move in each scene, by name; agm finds it in the pictures where
     it is not given."""
-    reach: int = 5
+    reach: Annotated[int, Bound(1)] = 5
     """Frames from a key to its farthest target, either way (recordings)."""
-    scenes: int = 0
+    scenes: Annotated[int, Bound(0)] = 0
     """Different procedural samples, which come again in every pass; 0 = endless."""
     keep: Path | None = None
     """Folder that keeps procedural samples between passes and runs: making one takes seconds."""
@@ -55,9 +54,9 @@ class DataConfig:
 class LossConfig:
     """What a moved key is compared by; nothing is drawn where both weights are 0."""
 
-    l1: float = 1.0
+    l1: Annotated[float, Bound(0)] = 1.0
     """Weight of the mean absolute difference; published: 1, where the paper has 0.8."""
-    dssim: float = 0.2
+    dssim: Annotated[float, Bound(0)] = 0.2
     """Weight of 1 - SSIM."""
 
 
@@ -65,20 +64,20 @@ class LossConfig:
 class OptimizerConfig:
     """AdamW with one cycle of the learning rate."""
 
-    lr: float = 4e-4
+    lr: Annotated[float, Bound(0)] = 4e-4
     """Highest learning rate."""
-    weight_decay: float = 0.05
+    weight_decay: Annotated[float, Bound(0)] = 0.05
     """Decoupled weight decay."""
-    beta1: float = 0.9
+    beta1: Annotated[float, Bound(0, 0.9999)] = 0.9
     """Decay of the mean gradient; without effect while `cycle_momentum` sets it."""
-    beta2: float = 0.95
+    beta2: Annotated[float, Bound(0, 0.9999999)] = 0.95
     """Decay of the mean squared gradient."""
-    warmup_steps: int = 3000
+    warmup_steps: Annotated[int, Bound(0)] = 3000
     """Steps from lr / 25 up to lr; never more than 30 % of all steps."""
     cycle_momentum: bool = True
     """Let beta1 go from 0.95 to 0.85 and back against the learning rate: a default of torch's
     OneCycleLR, which the published training leaves on."""
-    clip_norm: float = 1.0
+    clip_norm: Annotated[float, Bound(1e-09)] = 1.0
     """Longest gradient, over all parameters; longer ones are scaled down."""
 
 
@@ -86,9 +85,9 @@ class OptimizerConfig:
 class AgmTrainConfig:
     """The published network; weights of our own need not repeat its double division."""
 
-    picture: int = 512
+    picture: Annotated[int, Bound(16, 4096)] = 512
     """Side of the square input pictures in px, a multiple of 16."""
-    anchors: int = 8192
+    anchors: Annotated[int, Bound(1)] = 8192
     """Anchors at most."""
     double_division: bool = False
     """Divide pictures by 255 twice, as the authors do; needed to start from their weights."""
@@ -98,9 +97,9 @@ class AgmTrainConfig:
 class AgmSmallTrainConfig:
     """The small network of our own; its losses replace the photometric one."""
 
-    rounds: int = 2
+    rounds: Annotated[int, Bound(1, 64)] = 2
     """Rounds of correction per frame, each of which learns for itself."""
-    displacement: float = 0.02
+    displacement: Annotated[float, Bound(0)] = 0.02
     """Weight of how much farther, in px, moving Gaussians are from the truth than by geometry
     alone, where it is known; keeps motion from being bent to suit pictures."""
 
@@ -118,14 +117,14 @@ class TrainConfig:
     start: str = ''
     """Folder with trained weights to start from, instead of anew; holds those of `weights`, too.
     """
-    epochs: int = 30
+    epochs: Annotated[int, Bound(1)] = 30
     """Passes over all samples."""
-    steps: int = 0
+    steps: Annotated[int, Bound(0)] = 0
     """Optimizer steps; 0 = as many as `epochs` take, 22500 where samples have no end (published:
     30 passes over 12000 pairs, 16 per step)."""
-    batch: int = 4
+    batch: Annotated[int, Bound(1)] = 4
     """Samples per step and process."""
-    targets: int = 1
+    targets: Annotated[int, Bound(1)] = 1
     """Frames per sample and step that the key is moved to."""
     views: Views = field(default_factory=Views)
     """Views per sample."""
@@ -141,34 +140,20 @@ class TrainConfig:
     """Of the network; auto is fp16 on a GPU, as published, else float32."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Where to compute."""
-    threads: int = 1
+    threads: Annotated[int, Bound(1, 1024)] = 1
     """Threads of torch and of the CPU rasterizer, per process; results do not depend on the
     latter."""
-    workers: int = 1
+    workers: Annotated[int, Bound(0, 64)] = 1
     """Threads that get samples ready ahead; 0 = each when it is needed."""
-    seed: int = 0
+    seed: Annotated[int, Bound(0, MOST_INT)] = 0
     """Seed of everything random."""
-    validate_every: int = 500
+    validate_every: Annotated[int, Bound(0)] = 500
     """Steps between validations; 0 = only before the first and after the last step."""
-    validation_samples: int = 8
+    validation_samples: Annotated[int, Bound(0)] = 8
     """Samples of a validation, always the same."""
-    checkpoint_every: int = 500
+    checkpoint_every: Annotated[int, Bound(1)] = 500
     """Steps between checkpoints; a killed run goes on from the last one."""
 
-
-BOUNDS = {
-    'epochs': (1, math.inf), 'steps': (0, math.inf), 'batch': (1, math.inf),
-    'targets': (1, math.inf), 'views.inputs': (1, math.inf), 'views.losses': (1, math.inf),
-    'data.reach': (1, math.inf), 'data.scenes': (0, math.inf),
-    'loss.l1': (0, math.inf), 'loss.dssim': (0, math.inf),
-    'optimizer.lr': (0, math.inf), 'optimizer.weight_decay': (0, math.inf),
-    'optimizer.beta1': (0, 0.9999), 'optimizer.beta2': (0, 0.9999999),
-    'optimizer.warmup_steps': (0, math.inf), 'optimizer.clip_norm': (1e-9, math.inf),
-    'agm.picture': (16, 4096), 'agm.anchors': (1, math.inf), 'agm_small.rounds': (1, 64),
-    'agm_small.displacement': (0, math.inf), 'threads': (1, 1024),
-    'workers': (0, 64), 'seed': (0, 2 ** 31 - 1), 'validate_every': (0, math.inf),
-    'validation_samples': (0, math.inf), 'checkpoint_every': (1, math.inf)}
-"""Least and largest value of every number above."""
 
 FREE_TO_CHANGE = frozenset({'batch', 'device', 'threads', 'workers', 'validate_every',
                             'validation_samples', 'checkpoint_every'})
@@ -178,7 +163,7 @@ FREE_TO_CHANGE = frozenset({'batch', 'device', 'threads', 'workers', 'validate_e
 
 def checked_training(config: TrainConfig) -> TrainConfig:
     """`config` if its values can work, else `InputError` naming the first that cannot."""
-    return checked(config, 'training setting', BOUNDS)
+    return checked(config, 'training setting')
 
 
 def require_extra() -> None:

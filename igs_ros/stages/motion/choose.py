@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which motion model is used, and what it needs before it can be."""
+"""Which motion model is used, and what it needs before it can be.
+
+A new one is named in `MotionName` and made in `_MAKERS`: command line, ROS parameters and checks
+take the names from here. Importing this module loads no torch, so that `igs --help` is quick.
+"""
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Literal
 
-import torch
-
-from igs_ros.core.camera import Camera
-from igs_ros.core.config import MotionConfig
+from igs_ros.core.config import Choice, MotionConfig, checked
 from igs_ros.core.errors import InputError
-from igs_ros.render.rasterizer import Rasterizer
-from igs_ros.stages.motion.models import PRECISIONS, MotionModel
-from igs_ros.stages.motion.region import follows_data, read_box
 
+if TYPE_CHECKING:
+    import torch
+
+    from igs_ros.core.camera import Camera
+    from igs_ros.render.rasterizer import Rasterizer
+    from igs_ros.stages.motion.models import MotionModel
+
+MotionName = Literal['auto', 'agm', 'agm_small', 'geometric', 'static']
 _LOG = logging.getLogger(__name__)
 _AGM_SMALL_IS_BETTER = False  # than geometric, by the table in docs/results.md
 
@@ -61,17 +68,16 @@ def _static(cameras, rasterizer, config, threads) -> MotionModel:
 
 _MAKERS: dict[str, Callable[..., MotionModel]] = {
     'agm': _agm, 'agm_small': _agm_small, 'geometric': _geometric, 'static': _static}
-NAMES = ('auto', *_MAKERS)
 
 
 def check_motion(name: str, config: MotionConfig) -> None:
     """Raise the `InputError` of `make_motion`, before there are cameras and a scene."""
-    if name not in NAMES:
-        raise InputError(f"motion model '{name}' is unknown; expected {', '.join(NAMES)}.")
-    if config.precision not in PRECISIONS:
-        raise InputError(f"motion_model.precision '{config.precision}' is unknown; expected "
-                         f'{", ".join(PRECISIONS)}.')
+    names = Choice(('auto', *_MAKERS))
+    if not names.allows(name):
+        raise InputError(f"motion model '{name}' is unknown; expected {names}.")
+    checked(config, 'motion_model setting')
     if name == 'agm' or (name == 'auto' and config.weights):
+        from igs_ros.stages.motion.region import follows_data, read_box
         if not follows_data(config.bbox):
             read_box(config.bbox)
         agm_net(config.weights, config.double_division)

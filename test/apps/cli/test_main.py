@@ -92,3 +92,9 @@ def test_unknown_options_are_unusable_input(capsys):
         module.main(['check', '--no-such-flag'])
     captured = capsys.readouterr()
     assert ended.value.code == 2 and 'no-such-flag' in captured.out + captured.err
+
+
+def test_help_loads_no_torch():
+    """Which takes seconds."""
+    code = "import igs_ros.apps.cli.main, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code], cwd=ROOT, timeout=300).returncode == 0

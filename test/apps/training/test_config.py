@@ -8,13 +8,14 @@ import pytest
 
 from igs_ros.apps.training import checkpoint
 from igs_ros.apps.training import config as training
-from igs_ros.apps.training.config import BOUNDS, OptimizerConfig, TrainConfig, checked_training
-from igs_ros.core.config import numbers
+from igs_ros.apps.training.config import OptimizerConfig, TrainConfig, checked_training
+from igs_ros.core.config import Bound, allowed, numbers
 from igs_ros.core.errors import InputError
 
 
 def test_every_number_has_bounds():
-    assert {name for name, _ in numbers(TrainConfig())} == set(BOUNDS)
+    assert {name for name, _ in numbers(TrainConfig())} == {
+        name for name, rule in allowed(TrainConfig).items() if isinstance(rule, Bound)}
     with pytest.raises(InputError, match='optimizer.lr'):
         checked_training(TrainConfig(optimizer=OptimizerConfig(lr=math.nan)))
 

@@ -14,6 +14,7 @@ from igs_ros.node import params
 from igs_ros.stages.motion import choose as motion
 from igs_ros.stages.motion.agm_small import weights
 from igs_ros.stages.motion.choose import check_motion, make_motion
+from igs_ros.stages.motion.models import PRECISIONS
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +39,9 @@ def with_small(monkeypatch, there):
 def test_every_list_of_names_is_the_same():
     hint = get_type_hints(SceneOptions)['motion']
     choices = {name for part in get_args(hint) for name in get_args(part)}
-    assert choices == set(motion.NAMES) == set(params.CHOICES['motion'])
-    assert set(params.CHOICES['motion_model.precision']) == set(motion.PRECISIONS)
+    rules = {parameter.name: parameter.allowed for parameter in params.parameters()}
+    assert choices == {'auto', *motion._MAKERS} == set(rules['motion'].values)
+    assert set(rules['motion_model.precision'].values) == set(PRECISIONS)
     assert Config().motion == 'auto' and MotionConfig().bbox == 'auto'
 
 
@@ -81,7 +83,7 @@ def test_bad_weights_are_one_error_at_the_start(tmp_path):
 
 
 def test_unknown_precision():
-    with pytest.raises(InputError, match='expected float32, bfloat16, float16'):
+    with pytest.raises(InputError, match='precision is .float8.; expected float32, bfloat16'):
         check_motion('auto', MotionConfig(precision='float8'))
 
 
