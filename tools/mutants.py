@@ -40,7 +40,8 @@ TESTS = {
     'stages/refine/residuals.py': ['stages/refine/test_residuals.py'],
     'stages/refine/draft.py': ['stages/refine/test_draft.py'],
     'stages/refine/reference.py': ['stages/refine/test_reference.py'],
-    'stages/motion/adjust.py': ['stages/motion/test_adjust.py'],
+    'stages/motion/adjust.py': ['stages/motion/test_adjust_thresholds.py',
+                                'stages/motion/test_adjust.py'],
     'stages/motion/tracks.py': ['stages/motion/test_tracks.py'],
     'stages/motion/descent.py': ['stages/motion/test_descent.py'],
     'live/budget.py': ['live/test_budget.py'],
@@ -53,7 +54,7 @@ TESTS = {
     'vision/visibility.py': ['vision/test_visibility.py'],
     'vision/rotation_kernels.py': ['stages/motion/test_lift.py'],
     'stages/schedule.py': ['stages/test_schedule.py'],
-    'stages/timeline.py': ['test_pipeline.py'],
+    'stages/timeline.py': ['stages/test_timeline.py'],
     'stages/plausibility.py': ['stages/test_plausibility.py'],
     'io/codec/state.py': ['io/codec/test_state.py'],
 }

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
-from igs_ros.core.scene import empty_scene
+from igs_ros.core.scene import GaussianScene, empty_scene
 from igs_ros.stages.motion.tracks import Track, Tracks, moving
 from igs_ros.vision.flow import FlowCache
 
@@ -66,12 +69,48 @@ def test_nothing_to_track(stage, sets):
     ([9, 9, 9, 9], [0, 0, 0, 0], False, False),  # seen by none: not known
     ([.6, .6, .6, .6], [1, 1, 1, 1], False, False),  # half-way: in doubt
     ([.4, .4, .4, .4], [1, 1, 1, 1], False, True),
+    ([1, 1, 0, 0], [1, 1, 1, 1], False, False),  # as far as it takes is not farther
+    ([1.01, 1.01, 0, 0], [1, 1, 1, 1], True, False),
+    ([.5, .5, 0, 0], [1, 1, 1, 1], False, True), ([.51, .51, 0, 0], [1, 1, 1, 1], False, False),
 ])
 def test_views_vote(lengths, known, moved, still):
     start = np.zeros((4, 1, 2))
-    current = np.array(lengths, float).reshape(4, 1, 1) * [0.6, 0.8]
+    current = np.array(lengths, float).reshape(4, 1, 1) * [0.0, 1.0]
     result = moving(start, current, np.array(known, bool)[:, None], 1.0)
     assert (bool(result[0][0]), bool(result[1][0])) == (moved, still)
+
+
+def test_distances_count_along_both_axes():
+    start, current = np.zeros((2, 1, 2)), np.full((2, 1, 2), 0.8)
+    for end, expected in (([0.8, 0.8], True), ([0.8, 0.5], False), ([-0.5, 0.8], False)):
+        current[:] = end
+        assert moving(start, current, np.ones((2, 1), bool), 1.0)[0].tolist() == [expected]
+
+
+@pytest.mark.parametrize('views, moved, expected', [(5, 2, True), (6, 2, False), (10, 4, True),
+                                                    (10, 3, False)])
+def test_four_of_ten_views_must_see_it_move(views, moved, expected):
+    start, current = np.zeros((views, 1, 2)), np.zeros((views, 1, 2))
+    current[:moved] = 5.0
+    assert moving(start, current, np.ones((views, 1), bool), 1.0)[0].tolist() == [expected]
+
+
+@pytest.mark.parametrize('depth, alpha, expected', [
+    (2.0, 1.0, True), (3.0, 1.0, True), (np.nan, 1.0, True),
+    (1.955, 1.0, True), (1.945, 1.0, False),  # 2 % of the depth and its size before it: 1.951
+    (2.0, 0.51, True), (2.0, 0.5, False), (2.0, 0.49, False), (2.0, 0.0, False)])
+def test_a_gaussian_is_tracked_where_it_is_the_surface(stage, depth, alpha, expected):
+    camera = stage.rig['left']
+    scene = GaussianScene(torch.tensor([[-0.7, 0, 2.0]]), torch.tensor([[1.0, 0, 0, 0]]),
+                          torch.tensor([[0.002, 0.01, 0.001]]), torch.tensor([0.9]),
+                          torch.zeros(1, 1, 3))
+
+    def drawn(_, view):
+        return SimpleNamespace(depth=torch.full((view.height, view.width), depth),
+                               alpha=torch.full((view.height, view.width), alpha))
+    track = Track(camera, scene, SimpleNamespace(render=drawn), 7)
+    assert track.visible.tolist() == [expected] and track.stamp_ns == 7
+    np.testing.assert_allclose(track.start, [[150, 128]], atol=1e-4)
 
 
 def test_few_of_many_views_are_not_believed():
