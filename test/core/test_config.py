@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings: every number has bounds, and what is outside is named."""
+import math
 from dataclasses import replace
 
 import pytest
 
 from igs_ros.core.config import (
+    MOST_INT,
     BootstrapConfig,
     Bound,
     Choice,
@@ -14,6 +16,9 @@ from igs_ros.core.config import (
     allowed,
     checked,
     numbers,
+    setting,
+    settings,
+    with_settings,
 )
 from igs_ros.core.errors import InputError
 
@@ -43,3 +48,55 @@ def test_what_is_outside_is_named(config, name):
 
 def test_bounds_themselves_are_fine():
     assert checked(replace(Config(), sh_degree=3, key_interval=0, width=0))
+
+
+# What is not any number from 0 on: 0 stands for none, all, or no effect wherever it is allowed.
+UNUSUAL = {
+    'bootstrap.coarse_fraction': (0, 1), 'bootstrap.initial_opacity': (0.01, 0.99),
+    'motion_model.anchors': (1, math.inf), 'motion_model.neighbors': (1, 64),
+    'refine.dssim': (0, 1), 'refine.densify_every': (1, math.inf), 'refine.prune_opacity': (0, 1),
+    'budget.update_hz': (0, 1000), 'budget.view_hz': (0.01, 1000),
+    'early_key': (0, 1), 'max_gaussians': (1, math.inf), 'sh_degree': (0, 3), 'threads': (1, 1024)}
+
+
+def test_what_is_unusual_is_a_setting():
+    assert set(UNUSUAL) <= {name for name, _ in numbers(Config())}
+
+
+@pytest.mark.parametrize('name', [name for name, _ in numbers(Config())])
+def test_bounds_are_allowed_and_what_lies_beyond_is_not(name):
+    kind = type(setting(Config(), name))
+    least, most = UNUSUAL.get(name, (0, math.inf))
+    if kind is int:
+        most = min(most, 2 ** 31 - 1)
+        inside, outside = [least, most], [least - 1, most + 1]
+    elif most == math.inf:
+        inside, outside = [float(least), 1e300], [least - 1e-9, math.inf, math.nan]
+    else:
+        inside, outside = [float(least), float(most)], [least - 1e-9, most + 1e-9, math.nan]
+    for value in inside:
+        checked(with_settings(Config(), {name: value}))
+    for value in outside:
+        with pytest.raises(InputError, match=f'{name} is'):
+            checked(with_settings(Config(), {name: value}))
+
+
+def test_values_of_the_right_type_are_taken_and_others_are_refused():
+    made = with_settings(Config(), {'refine.lr_means': 1, 'seed': 3, 'bootstrap.exposure': False})
+    assert made.refine.lr_means == 1.0 and type(made.refine.lr_means) is float
+    assert made.seed == 3 and made.bootstrap.exposure is False
+    assert with_settings(Config(), {'hold_s': MOST_INT}).hold_s == MOST_INT
+    assert with_settings(Config(), {'hold_s': MOST_INT + 1}).hold_s == math.inf  # then refused
+    for name, value in (('seed', 1.0), ('seed', True), ('refine.births', 1), ('device', 3),
+                        ('refine.lr_means', '1'), ('refine.lr_means', True)):
+        with pytest.raises(InputError, match=f'file: {name} is'):
+            with_settings(Config(), {name: value}, 'file')
+    with pytest.raises(InputError, match='unknown'):
+        with_settings(Config(), {'refine': 1})
+
+
+def test_numbers_are_all_settings_but_texts_and_switches():
+    others = {name for name, _ in settings(Config())} - {name for name, _ in numbers(Config())}
+    assert {type(setting(Config(), name)) for name in others} == {bool, str}
+    assert [str(Bound(0)), str(Bound(0, 3)), str(Choice(('a', 'b', 'c'))), str(Choice(('a',)))] \
+        == ['at least 0, finite', '0 to 3', 'a, b or c', 'a']

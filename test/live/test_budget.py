@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The budget on simulated machines: it holds deadlines, climbs back, and does not flap."""
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,6 +128,135 @@ def test_without_a_deadline_nothing_is_reduced():
     assert run(held, 1e6, 100) == [0] * 100
 
 
+# --- exactly: the deadline is 1 s, and 0.7 s is the longest round with room ------------------
+
+LATE, IN_TIME, ROOMY = 1.01, 1.0, 0.7
+
+
+def noted(held, *rounds):
+    """The level after each of some rounds."""
+    levels = []
+    for seconds in rounds:
+        before = held.level
+        assert held.note(seconds) == (held.level != before)
+        levels.append(held.level)
+    return levels
+
+
+def lowered(patience=4, times=1):
+    """At level `times`, with a patience of 4 rounds."""
+    held = ladder(patience=patience)
+    noted(held, *[LATE] * MISSES * times)
+    assert held.level == times
+    return held
+
+
+def climbs_after(held):
+    """How many rounds with room it takes to climb, at most 1000."""
+    level = held.level
+    return next(count for count in range(1, 1000) if held.note(ROOMY) and held.level == level - 1)
+
+
+def test_it_goes_down_at_the_third_late_round_in_a_row():
+    assert noted(ladder(), LATE, LATE, LATE) == [0, 0, 1]
+    assert noted(ladder(), *[IN_TIME] * 1000)[-1] == 0  # just in time is in time
+
+
+def test_or_when_more_than_a_third_are_late():
+    assert noted(ladder(), *[LATE, IN_TIME, IN_TIME] * 300)[-1] == 0
+    # a late one counts two, one in time takes one back: 2 1 3 2 4 3 5 4 6
+    assert noted(ladder(), *[LATE, IN_TIME] * 4, LATE) == [0] * 8 + [1]
+    assert noted(ladder(), *[IN_TIME] * 50, LATE, LATE, LATE)[-1] == 1  # no credit is saved up
+
+
+@pytest.mark.parametrize('seconds, level', [
+    ((1.42, 1.42, 1.42), 1), ((2.03, 9, 9), 1), ((9, 2.05, 9), 2), ((9, 9, 2.92), 3),
+    ((2.91, 9, 9), 2), ((9, 9, 8.4), 5), ((9, 9, 8.6), 6), ((99, 99, 99), 6)])
+def test_by_as_many_rungs_as_the_least_late_round_needs(seconds, level):
+    """A rung saves 30 %: two of them do for 1 / 0.7 ** 2 = 2.04 s."""
+    assert noted(ladder(), *seconds)[-1] == level
+
+
+def test_the_least_late_round_is_forgotten_once_all_is_in_time():
+    assert noted(ladder(), 1.1, IN_TIME, IN_TIME, 2.05, 2.05, 2.05)[-1] == 2
+    assert noted(ladder(), 1.1, IN_TIME, 2.05, 2.05, 2.05)[-1] == 1  # 2 1 3 5 7
+    assert noted(lowered(), 2.05, 2.05, 2.05)[-1] == 3  # nor does the last fall count
+
+
+def test_the_lowest_rung_is_late_until_a_round_is_in_time():
+    held = lowered(times=RUNGS - 1)
+    assert noted(held, LATE, LATE)[-1] == RUNGS - 1 and not held.late
+    noted(held, LATE)
+    assert held.late and held.level == RUNGS - 1
+    noted(held, LATE)
+    assert held.late
+    noted(held, IN_TIME, IN_TIME)
+    assert not held.late
+
+
+def test_it_climbs_after_its_patience_with_room_in_three_of_four():
+    assert climbs_after(lowered()) == 4
+    held = lowered()
+    noted(held, *[0.71] * 100)  # in time, without room
+    assert held.level == 1 and climbs_after(held) == 4
+    held = lowered(patience=8)
+    noted(held, *[ROOMY] * 5, 0.71)  # 5 - 3
+    assert climbs_after(held) == 6
+    held = lowered()
+    noted(held, *[ROOMY, ROOMY, ROOMY, 0.71] * 100)
+    assert held.level == 1
+    held = lowered()
+    noted(held, ROOMY, ROOMY, ROOMY, LATE)
+    assert climbs_after(held) == 4
+
+
+def failed(times, patience=4):
+    """At level 1 after so many climbs that did not last."""
+    held = lowered(patience)
+    for _ in range(times):
+        climbs_after(held)
+        noted(held, LATE, LATE, LATE)
+        assert held.level == 1
+    return held
+
+
+@pytest.mark.parametrize('climbs, patience', [(0, 4), (1, 8), (2, 16), (5, 128), (6, 128)])
+def test_a_climb_that_does_not_last_doubles_the_patience_up_to_thirty_two_times(climbs, patience):
+    assert climbs_after(failed(climbs)) == patience
+
+
+def test_a_climb_that_lasts_four_patiences_halves_it_again():
+    held = failed(2)  # 16
+    assert climbs_after(held) == 16
+    noted(held, *[0.9] * 62, LATE, LATE, LATE)  # 65 rounds since, one more than 4 x 16
+    assert held.level == 1 and climbs_after(held) == 8
+    noted(held, *[0.9] * 29, LATE, LATE, LATE)  # 32, no more than 4 x 8: it failed
+    assert held.level == 1 and climbs_after(held) == 16
+
+
+def test_a_climb_lasts_when_the_next_one_follows():
+    held = lowered(patience=4, times=3)
+    climbs_after(held)
+    noted(held, LATE, LATE, LATE)
+    assert held.level == 3 and climbs_after(held) == 8 and held.level == 2
+    assert climbs_after(held) == 8  # which shows that the one before lasted: 4
+    assert climbs_after(held) == 4 and held.level == 0
+
+
+def test_the_patience_never_falls_below_the_first():
+    held = lowered(patience=5)
+    for _ in range(3):
+        assert climbs_after(held) == 5
+        noted(held, *[0.9] * 100, LATE, LATE, LATE)
+
+
+def test_at_full_effort_there_is_nothing_to_climb():
+    held = lowered()
+    climbs_after(held)
+    assert noted(held, *[ROOMY] * 100) == [0] * 100
+    assert noted(held, LATE, LATE, LATE)[-1] == 1 and climbs_after(held) == 4
+
+
 DEADLINES = {'motion': 0.1, 'refine': 2.0, 'view': 1 / 30}
 CONFIG = Config(budget=BudgetConfig(update_hz=10.0, view_hz=30.0, refine_s=2.0))
 
@@ -185,6 +316,52 @@ def test_a_turn_that_was_called_off_counts_if_it_was_late():
     assert budget.levels['refine'] == 1
 
 
+def test_one_that_was_called_off_in_time_says_nothing():
+    budget = Budget(CONFIG)
+    for seconds in (2.9, 2.0, 2.0, 1.0, 2.9):  # noted, those in time would take the first back
+        budget.note_unfinished('refine', seconds)
+    assert budget.levels['refine'] == 1
+    off = Budget(replace(CONFIG, budget=replace(CONFIG.budget, refine_s=0.0)))
+    for _ in range(100):
+        off.note_unfinished('refine', 100.0)
+    assert off.levels['refine'] == 0
+
+
+@pytest.mark.parametrize('stage, misses, patience', [
+    ('motion', 3, 20), ('refine', 2, 3), ('view', 3, 30)])
+def test_each_stage_has_its_deadline_misses_and_patience(stage, misses, patience):
+    budget, deadline_s = Budget(CONFIG), DEADLINES[stage]
+    for _ in range(100):
+        budget.note(stage, 0.999 * deadline_s)
+    levels = [budget.note(stage, 1.001 * deadline_s) for _ in range(misses)]
+    assert levels == [False] * (misses - 1) + [True] and budget.levels[stage] == 1
+    rounds = [budget.note(stage, 0.69 * deadline_s) for _ in range(patience)]
+    assert rounds == [False] * (patience - 1) + [True] and sum(budget.levels.values()) == 0
+
+
+def test_the_rungs_are_those_that_docs_has_measured():
+    """docs/engine.md: flow, anchors, adjusting; and iterations, size, free."""
+    text = (Path(__file__).parents[2] / 'docs' / 'engine.md').read_text()
+    rows = [[cell.strip() for cell in line.strip('|').split('|')]
+            for line in text.splitlines() if re.match(r'\| \d \| ', line)]
+    assert len(rows) == 8 and [row[0] for row in rows] == list('01234567')
+    budget, whole = Budget(CONFIG), (CONFIG.motion_model.anchors, CONFIG.refine.iterations)
+    for number, row in enumerate(rows):
+        assert budget.levels['motion'] == number
+        flow, anchors, adjusting = (float(cell) for cell in row[1].split(','))
+        effort = budget.motion
+        assert (effort.flow_scale, effort.adjust_share) == (flow, adjusting)
+        assert effort.anchors == round(anchors * whole[0])
+        if row[4]:
+            steps, size, free = (float(cell) for cell in row[4].split(','))
+            refine = budget.refine
+            assert refine.iterations == np.ceil(steps * whole[1]) and refine.scale == size
+            assert refine.max_free == round(free * CONFIG.max_gaussians)
+        for stage in ('motion', 'refine'):
+            for _ in range(MISSES if stage == 'motion' else 2):
+                budget.note(stage, 1.01 * DEADLINES[stage])
+
+
 def test_a_hopeless_start_takes_three_turns():
     """Ten times too slow: what is sure to be needed is done at once, and no more."""
     held = ladder()
@@ -198,8 +375,10 @@ def test_where_nothing_is_adjusted_no_rung_gives_that_up():
     for _ in range(100):
         seen.append(budget.motion)
         budget.note('motion', 0.101)
-    scales = [effort.flow_scale for effort in dict.fromkeys(seen)]
-    assert len(scales) == 7 and scales == sorted(scales, reverse=True)
+    efforts = list(dict.fromkeys(seen))
+    assert [effort.flow_scale for effort in efforts] == [1, 0.84, 0.71, 0.59, 0.5, 0.42, 0.35]
+    assert [effort.anchors for effort in efforts] == [1500] * 5 + [1050, 750]
+    assert {effort.adjust_share for effort in efforts} == {0}
     assert 'adjusting' not in budget.reduced()
 
 
