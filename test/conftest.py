@@ -18,7 +18,7 @@ from hypothesis import settings  # noqa: E402
 from igs_ros.io.results import CONTRACT, FRAME  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / 'test'))  # picture_bytes
+sys.path.insert(0, str(ROOT / 'test'))  # picture_bytes, fake_cuda
 
 # Jobs in the background (nohup, some CI) ignore Ctrl-C, and so do their children: tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -55,6 +55,21 @@ def test_data() -> Path:
 def workbench() -> Path:
     """The recording that ships with the package."""
     return ROOT / 'recordings' / 'workbench'
+
+
+@pytest.fixture
+def cuda():
+    """A CUDA device in host memory, with gsplat's kernels: what runs on it, and what it waits for.
+
+    See fake_cuda.py; `cuda.counted()` counts. `make_rasterizer('auto')` takes it, too.
+    """
+    if torch.version.cuda is not None:
+        pytest.skip('torch is built with CUDA: no device can be put in its place')
+    from fake_cuda import fake_cuda
+    from fake_gsplat import fake_kernels
+    with fake_cuda() as device, fake_kernels():
+        yield device
+
 
 @pytest.fixture
 def results() -> dict:

@@ -131,7 +131,7 @@ class GsplatRasterizer:
                             for value in color])
 
     def _tensor(self, values) -> torch.Tensor:
-        return torch.as_tensor(values, dtype=torch.float32).to(self.device)
+        return torch.tensor(values, dtype=torch.float32).to(self.device)
 
 
 def _load_kernels() -> None:

@@ -122,9 +122,12 @@ CASES |= {'degenerate-classic': (degenerate, False), 'degenerate-antialiased': (
           'empty': (nothing,)}
 
 
-@pytest.fixture(params=['cpu', pytest.param('cuda', marks=pytest.mark.gpu)], scope='module')
+@pytest.fixture(params=['cpu', 'cuda on the host', pytest.param('cuda', marks=pytest.mark.gpu)])
 def rasterizer(request):
-    return make_rasterizer(request.param, threads=2)
+    """The second one is gsplat with kernels on the host (test/fake_gsplat.py)."""
+    if request.param == 'cuda on the host':
+        request.getfixturevalue('cuda')
+    return make_rasterizer(request.param.split()[0], threads=2)
 
 
 @pytest.mark.parametrize('name', CASES)
