@@ -105,3 +105,78 @@ def test_brighter_than_a_saturated_pixel_is_no_error():
     (seen - picture).abs().sum().backward()
     assert rgb.grad[0].tolist() == pytest.approx([0, -2, 2])
     assert exposures.comparable('b', rgb, picture) is rgb
+
+
+def test_offsets_that_all_cameras_share_go_to_the_scene():
+    """Gains of mean 1.1 and offsets of mean 0.05: a scene 1.1 s + 0.05 makes the same pictures."""
+    gains, offsets = {'a': 1.4, 'b': 1.0, 'c': 0.9}, {'a': 0.11, 'b': 0.05, 'c': -0.01}
+    views = {name: (picture(i), picture(i) * gains[name] + offsets[name])
+             for i, name in enumerate(gains)}
+    exposures = estimated(views)
+    for name, exposure in exposures.cameras.items():
+        gain = gains[name] / 1.1
+        np.testing.assert_allclose(exposure.gain, gain, atol=0.01)
+        np.testing.assert_allclose(exposure.offset, offsets[name] - gain * 0.05, atol=0.01)
+        torch.testing.assert_close(exposures.apply(name, 1.1 * views[name][0] + 0.05),
+                                   views[name][1], rtol=0, atol=0.01)
+
+
+def test_a_camera_that_was_never_seen_counts_as_the_scene_itself():
+    learner = ExposureLearner(('a', 'b', 'never'))
+    for _ in range(12):
+        learner.see('a', picture(0), picture(0) * 1.5)
+        learner.see('b', picture(1), picture(1))
+    found = learner.exposures.cameras
+    for name, gain in (('a', 1.5), ('b', 1.0), ('never', 1.0)):
+        np.testing.assert_allclose(found[name].gain, gain / (3.5 / 3), atol=0.005)
+        np.testing.assert_allclose(found[name].offset, 0, atol=0.005)
+
+
+def test_where_there_is_hardly_any_contrast_identity_is_preferred():
+    """A variance of 1e-4 weighs as much as the preference: half of the gain of 1.5 is found."""
+    levels = torch.tensor([0.49, 0.51]).repeat(30, 15)[..., None].expand(30, 30, 3)
+    learner = ExposureLearner(('a', 'b'))
+    learner.see('a', levels, 0.5 + 1.5 * (levels - 0.5))
+    learner.see('b', levels, levels)
+    x = levels[::3, ::3, 0].numpy().astype(float).ravel()
+    weight = 1 / np.sqrt(len(x))
+    rows = np.concatenate([np.stack([x, np.ones_like(x)], 1) * weight, 0.01 * np.eye(2)])
+    wanted = np.concatenate([(0.5 + 1.5 * (x - 0.5)) * weight, [0.01, 0.0]])
+    gain, offset = np.linalg.lstsq(rows, wanted, rcond=None)[0]
+    assert 1.2 < gain < 1.3
+    found = learner.exposures.cameras
+    np.testing.assert_allclose(found['a'].gain, gain / ((gain + 1) / 2), rtol=1e-4)
+    np.testing.assert_allclose(found['b'].offset, -offset / 2 / ((gain + 1) / 2), atol=1e-5)
+
+
+@pytest.mark.parametrize('error, weight', [(0.0, 50), (0.019, 50), (0.021, 1 / 0.021),
+                                           (0.04, 25)])
+def test_pixels_count_less_from_a_residual_of_two_hundredths_on(error, weight):
+    """And seven tenths of what is known outlive the next picture."""
+    learner = ExposureLearner(('a',))
+    for known in (0.3, 0.51):  # 0.7 * 0.3 + 0.3
+        learner.see('a', torch.full((9, 9, 3), 0.5), torch.full((9, 9, 3), 0.5 + error))
+        expected = [known * weight * term for term in (
+            1, 0.5, 0.5 + error, 0.25, 0.5 * (0.5 + error))]
+        np.testing.assert_allclose(learner._moments[0, 0], expected, rtol=1e-4)
+        learner._gain[:], learner._offset[:] = 1, 0  # one camera alone stays at identity
+
+
+@pytest.mark.parametrize('level, counts', [(254, True), (255, False)])
+def test_a_pixel_is_saturated_at_the_last_level_only(level, counts):
+    learner = ExposureLearner(('a',))
+    learner.see('a', torch.full((9, 9, 3), 0.5), torch.full((9, 9, 3), level / 255))
+    assert bool((learner._moments != 0).any()) == counts
+    exposures = Exposures({'a': Exposure(torch.full((3,), 2.0), torch.zeros(3))})
+    shown = torch.full((1, 3), level / 255)
+    seen = exposures.comparable('a', torch.full((1, 3), 0.9), shown)
+    torch.testing.assert_close(seen, torch.full((1, 3), 1.8) if counts else shown)
+
+
+def test_every_third_pixel_tells():
+    views = {}
+    for i, name in enumerate(GAINS):
+        wrong = torch.full((96, 128, 3), 0.3)
+        wrong[::3, ::3] = recorded(name, picture(i))[::3, ::3]
+        views[name] = (picture(i), wrong)
+    assert_recovered(estimated(views), 0.02)

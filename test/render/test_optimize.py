@@ -190,3 +190,92 @@ def test_kept_rows_go_on_as_if_nothing_had_happened():
     torch.testing.assert_close(cut.scene().means, whole.scene().means[:40], rtol=0, atol=1e-6)
     assert cut.densify(Densify(1e-9, 1000), torch.Generator().manual_seed(0)).split \
         == whole.densify(Densify(1e-9, 1000), torch.Generator().manual_seed(0)).split
+
+
+@pytest.mark.parametrize('limit, split', [(39, 0), (40, 0), (41, 1), (79, 39), (80, 40), (81, 40)])
+def test_a_split_adds_one_and_the_limit_is_reached_but_not_passed(limit, split):
+    fitting, report = densified(limit=limit, threshold=0.0)
+    assert report.split == split and len(fitting) == 40 + split
+
+
+def gradients(*means):
+    """An optimizer with a Gaussian for each mean screen gradient, seen twice; NaN: never seen."""
+    fitting = optimizer(scene(len(means)))
+    seen = torch.tensor([0.0 if np.isnan(mean) else 2.0 for mean in means])
+    fitting._seen, fitting._gradient_sum = seen, torch.nan_to_num(torch.tensor(means)) * seen
+    return fitting
+
+
+def left_of(fitting, limit, threshold=0.5):
+    """Rows of the start that were not split."""
+    start = fitting.scene().means.clone()
+    fitting.densify(Densify(threshold, limit, 0.0), torch.Generator().manual_seed(0))
+    after = fitting.scene().means
+    return [row for row in range(len(start)) if (after == start[row]).all(1).any()]
+
+
+def test_the_threshold_itself_splits_and_what_was_never_seen_does_not():
+    assert left_of(gradients(0.5, 0.49, 0.51, float('nan'), 0.0), 100) == [1, 3, 4]
+    assert left_of(gradients(0.5, float('nan')), 100, threshold=0.0) == []
+
+
+def test_the_largest_gradients_are_split_where_not_all_may_be():
+    fitting = gradients(0.6, 0.9, 0.7, 0.1, 0.8)
+    assert left_of(fitting, 7) == [0, 2, 3] and len(fitting) == 7
+    assert left_of(gradients(0.6, 0.6, 0.6), 4) == [1, 2]  # the first of equals
+
+
+@pytest.mark.parametrize('opacity, pruned', [(0.1, 0), (0.0999, 1), (0.1001, 0)])
+def test_what_is_fainter_than_the_limit_is_pruned(opacity, pruned):
+    start = scene(3)
+    start = start.replaced(opacities=torch.tensor([0.5, opacity, 0.5]))
+    fitting = optimizer(start)
+    limit = torch.sigmoid(torch.logit(torch.tensor(0.1), eps=1e-6)).item()  # as it comes back
+    assert fitting.densify(Densify(1e9, 9, limit), torch.Generator()).pruned == pruned
+    assert len(fitting) == 3 - pruned
+
+
+def test_screen_gradients_are_in_units_of_half_the_picture():
+    """What the rasterizer gives per pixel, times half of width and height."""
+    fitting = optimizer(scene(5))
+    drawn = Rendering(None, None, None, torch.tensor([True, False, True, True, True]),
+                      type('', (), {'mean2d': torch.tensor([[1.0, 0], [1, 0], [0, 1], [3, 4],
+                                                            [0, 0]])}))
+    fitting._collect(drawn, CAMERA)  # 64 x 48
+    fitting._collect(drawn, CAMERA)
+    expected = [64, 0, 48, 2 * np.hypot(96, 96), 0]
+    np.testing.assert_allclose(fitting._gradient_sum, expected)
+    assert fitting._seen.tolist() == [2, 0, 2, 2, 2]
+
+
+def test_one_rate_can_be_changed():
+    fitting = optimizer(scene())
+    fitting.set_rate('means', 0.0)
+    fitting.backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8)))
+    fitting.step()
+    assert torch.equal(fitting.scene().means, scene().means)
+    assert not torch.equal(fitting.scene().sh, scene().sh)
+
+
+def test_depth_is_not_drawn_for_nothing():
+    class Watched(CpuRasterizer):
+        def render(self, *arguments, depth=True, **options):
+            assert not depth
+            return super().render(*arguments, depth=depth, **options)
+    fitting = Optimizer(scene(), Watched(1), RATES)
+    assert fitting.backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8))) > 0
+
+
+def test_velocities_are_carried_along_and_inherited():
+    start = scene(4).replaced(velocities=torch.arange(12.0).view(4, 3))
+    fitting = optimizer(start)
+    fitting._seen, fitting._gradient_sum = torch.ones(4), torch.tensor([0.0, 1.0, 0.0, 0.0])
+    fitting.densify(Densify(0.5, 9, 0.0), torch.Generator().manual_seed(0))
+    assert fitting.scene().velocities[:, 0].tolist() == [0, 6, 9, 3, 3]
+
+
+def test_values_at_their_ends_can_be_optimized():
+    start = scene(2).replaced(scales=torch.zeros(2, 3), opacities=torch.tensor([0.0, 1.0]))
+    made = optimizer(start).scene()
+    assert (made.scales > 0).all() and made.scales.max() < 1e-6 and made.finite().all()
+    torch.testing.assert_close(made.opacities, start.opacities, rtol=0, atol=2e-6)

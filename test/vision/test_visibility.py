@@ -6,7 +6,14 @@ import torch
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene
-from igs_ros.vision.visibility import Visibility, agreed
+from igs_ros.vision.visibility import (
+    Visibility,
+    agreed,
+    changed_gaussians,
+    count_votes,
+    in_picture,
+    majority,
+)
 
 CAMERA = Camera('a', 60, 40, np.array([[30.0, 0, 30], [0, 30, 20], [0, 0, 1]]), np.eye(4))
 
@@ -45,3 +52,55 @@ def test_two_views_agree_or_the_only_one(hits, votes, share, expected):
     masks = {str(view): np.full((2, 2), view < hits) for view in range(6)}
     visible = {str(view): visibility(view < votes) for view in range(6)}
     assert agreed(masks, visible, share).tolist() == [expected]
+
+
+@pytest.mark.parametrize('pixel, depth, expected', [
+    ((0.0, 0.0), 1.0, True), ((-1e-6, 0.0), 1.0, False), ((0.0, -1e-6), 1.0, False),
+    ((59.999, 39.999), 1.0, True), ((60.0, 39.0), 1.0, False), ((59.0, 40.0), 1.0, False),
+    ((30.0, 20.0), 1e-9, True), ((30.0, 20.0), 0.0, False), ((30.0, 20.0), -1.0, False)])
+def test_the_picture_begins_at_zero_and_ends_before_its_size(pixel, depth, expected):
+    assert in_picture(np.array([pixel]), np.array([depth]), CAMERA).tolist() == [expected]
+
+
+@pytest.mark.parametrize('surface_m, expected', [(1.945, True), (1.935, False), (np.nan, True)])
+def test_a_gaussian_may_lie_a_little_behind_what_it_draws(surface_m, expected):
+    """2 % of the depth and two of its largest scales of 0.01 m: up to 1.941 m are allowed."""
+    scene = points([0.0, 0, 2])
+    scene = scene.replaced(scales=torch.tensor([[0.001, 0.01, 0.005]]))
+    visibility = Visibility.of(scene, CAMERA, np.full((40, 60), surface_m))
+    assert visibility.seen.tolist() == [expected]
+
+
+def test_surfaces_of_other_sizes_are_looked_up_where_the_point_is():
+    """A third as wide and half as high: columns 0 to 19, rows 0 to 19."""
+    surface = np.full((20, 20), 9.0)
+    surface[5, 15] = 0.5
+    scene = np.array([[0.5, -1 / 3 + 0.01, 1], [0.5, 0.01, 1], [-0.5, -1 / 3 + 0.01, 1]])
+    visibility = Visibility.of_points(scene, CAMERA)
+    assert visibility.columns.tolist() == [45, 45, 15] and visibility.rows.tolist() == [10, 20, 10]
+    assert visibility.before(surface, 0.0).seen.tolist() == [False, True, True]
+    assert visibility.before(surface, 0.0, np.array([0.6, 0, 0])).seen.all()
+    assert visibility.before(surface, 1.1).seen.all() and visibility.seen.all()
+
+
+@pytest.mark.parametrize('views, hits, expected', [(5, 2, True), (6, 2, False), (10, 4, True),
+                                                   (10, 3, False), (1, 1, True), (3, 1, False)])
+def test_four_of_ten_views_are_enough_unless_more_are_asked_for(views, hits, expected):
+    cameras = {str(v): CAMERA for v in range(views)}
+    masks = {str(v): np.full((40, 60), v < hits) for v in range(views)}
+    scene = points([0.0, 0, 2], [9.0, 0, 2])  # the second one is seen by none
+    assert changed_gaussians(scene, masks, cameras).tolist() == [expected, False]
+    assert not changed_gaussians(scene, {}, cameras).any()
+    assert len(changed_gaussians(scene, {}, cameras)) == 2
+
+
+def test_votes_are_counted_by_view():
+    scene = np.array([[0.0, 0, 1], [9.0, 0, 1], [0.5, 0, 1]])
+    visible = {name: Visibility.of_points(scene, CAMERA) for name in 'abc'}
+    left = np.zeros((40, 60), bool)
+    left[:, :40] = True
+    hits, votes = count_votes({'a': left, 'b': ~left}, visible)  # c has no mask, and no vote
+    assert hits.tolist() == [1, 0, 1] and votes.tolist() == [2, 0, 2]
+    assert [len(counted) for counted in count_votes({}, {})] == [0, 0]
+    assert majority(np.array([2, 2, 1, 0]), np.array([4, 5, 1, 0]), 0.5).tolist() == [
+        True, False, True, False]
