@@ -8,13 +8,14 @@
     take_key  it is moved to the newest frame set, and shown
 
 That is one step, whoever takes it. `Pipeline.step` takes it in lockstep, in one thread and
-without a clock, so that the same recording and seed give the same scenes.
+without a clock, so that the same recording and seed give the same scenes; `Pipeline.run` takes one
+for each of many frame sets, and `reconstruct` those of a recording.
 `live.pipeline.LivePipeline`, which the node runs, only decides when and in which thread these
 four are called. What comes out are `Snapshot`s.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,7 +27,8 @@ from igs_ros.core.points import Points
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Moved, Snapshot
 from igs_ros.core.timing import Spent, span, spending
-from igs_ros.stages.bootstrap.first_scene import FirstScene
+from igs_ros.io.recordings.recording import Recording, train_views
+from igs_ros.stages.bootstrap.first_scene import FirstScene, takes_points
 from igs_ros.stages.motion.models import Follower, MotionEffort, MotionModel
 from igs_ros.stages.plausibility import Change, Checked, PlausibilityCheck
 from igs_ros.stages.refine.reference import ReferenceImages
@@ -76,11 +78,11 @@ class Key:
 class Step:
     """What one frame set did in lockstep."""
 
-    kind: str  # 'key' or 'candidate'
+    kind: str  # 'first' (scene), 'key' or 'candidate'
     snapshot: Snapshot
     motion: Spent
-    refinement: Spent  # zeros for candidates
-    refined: Refined | None
+    refinement: Spent  # zeros but for keys
+    refined: Refined | None  # None but for keys
     problems: tuple[str, ...]  # pictures that could not be used, and refinements that diverged
     implausible: Mapping[str, str] = field(default_factory=dict)  # why, by camera left out
     held: str = ''  # why nothing was made of the frame set and the scene stays; '' = it moved
@@ -240,6 +242,30 @@ class Pipeline:
 
     # -- lockstep ----------------------------------------
 
+    def run(self, frame_sets: Iterable[RawFrameSet], points: Points | None = None,
+            progress: Callable[[str, float], None] | None = None) -> Iterator[Step]:
+        """`start` with the first frame set if there is no scene yet, and `step` with the others.
+
+        Args:
+            frame_sets: in time order.
+            points: sparse points for the first scene, if there are some.
+            progress: of the first scene, see `begin`.
+
+        Yields:
+            One step per frame set, taken when it is asked for.
+
+        Raises:
+            InputError: no first scene can be made of the first frame set.
+        """
+        for frame_set in frame_sets:
+            if self.started:
+                yield self.step(frame_set)
+                continue
+            prepared = self.prepare(frame_set)
+            self.begin(prepared, points, progress)
+            yield Step('first', self.timeline.snapshot, _NOTHING_SPENT, _NOTHING_SPENT, None,
+                       tuple(problem.text for problem in prepared.problems))
+
     def start(self, frame_set: RawFrameSet, points: Points | None = None,
               progress: Callable[[str, float], None] | None = None) -> FirstScene:
         """`prepare` and `begin`."""
@@ -277,3 +303,35 @@ class Pipeline:
                 problems.append(f'polish discarded: {error}')
         self.take_key(key)
         return refined
+
+
+def reconstruct(recording: Recording, config: Config | None = None, *,
+                cameras: Iterable[str] | None = None, first: int = 0, last: int | None = None,
+                progress: Callable[[str, float], None] | None = None) -> Iterator[Step]:
+    """A recording in lockstep: its first scene, then a candidate or key per frame.
+
+    The same recording, settings and seed give the same scenes on one machine.
+
+    Args:
+        recording: what `open_recording` returns.
+        config: all settings; None for the defaults.
+        cameras: names of those to reconstruct from; None for all that are not held out.
+        first: frame of the first scene.
+        last: frame to end before; None for the end of the recording.
+        progress: of the first scene: gets a stage and which share of it is done, 0..1; what it
+            raises ends it.
+
+    Returns:
+        One step per frame, each taken when it is asked for.
+
+    Raises:
+        InputError: the settings, cameras or frames asked for are not there, or their files cannot
+            be read (at the call); no first scene can be made (at the first step).
+    """
+    config = config or Config()
+    held_out = next(iter(recording.held_out), None) if cameras is None else None
+    names = train_views(recording, held_out, cameras)
+    frame_sets = recording.frame_sets(first, last, names)
+    points = recording.points() if takes_points(config.bootstrap.method) else None
+    pipeline = Pipeline(config, {name: recording.cameras[name] for name in names})
+    return pipeline.run(frame_sets, points, progress)

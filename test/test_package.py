@@ -7,6 +7,7 @@ import re
 import stat
 import subprocess
 import sys
+import sysconfig
 import xml.etree.ElementTree as ElementTree
 from fnmatch import fnmatch
 from importlib import metadata
@@ -144,6 +145,14 @@ def test_shipped_recording_is_complete(workbench):
     assert len(cameras) == 4
     for name in [*(f'cam{i:02d}.mp4' for i in range(4)), 'points3d.ply', 'poses_bounds.npy']:
         assert (workbench / name).stat().st_size > 500
+
+
+def test_installed_modules_are_typed():
+    """PEP 561: type checkers read the annotations of an installed package that says so."""
+    installed = Path(sysconfig.get_path('platlib')) / 'igs_ros'
+    if not installed.is_dir():
+        pytest.skip('igs_ros is not installed by pip here')
+    assert (installed / 'py.typed').exists(), 'installed before there was one: make venv'
 
 
 def test_installed_beside_python():

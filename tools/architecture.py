@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -41,13 +41,14 @@ def sentence(name: str) -> str:
     return ' '.join(docstring.split('\n\n')[0].split())
 
 
-def imports(source: str, package: str) -> set[str]:
+def imports(source: str, package: str, for_types: bool = True) -> set[str]:
     """Full names that `source` imports, anywhere (for `from a import b` both a and a.b).
 
-    package: the one that it lies in, for relative imports.
+    package: the one that it lies in, for relative imports; for_types: count those under
+    `if TYPE_CHECKING:` too, which are never run.
     """
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in _nodes(ast.parse(source), for_types):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -59,17 +60,29 @@ def imports(source: str, package: str) -> set[str]:
     return found
 
 
-def imports_of(path: Path, module: str) -> set[str]:
-    """Full names that the file of `module` imports."""
+def _nodes(node: ast.AST, for_types: bool) -> Iterator[ast.AST]:
+    """Everything below `node`, in no order; without `for_types` only what is run."""
+    yield node
+    skipped = []
+    if isinstance(node, ast.If) and not for_types \
+            and ast.unparse(node.test) in ('TYPE_CHECKING', 'typing.TYPE_CHECKING'):
+        skipped = node.body
+    for child in ast.iter_child_nodes(node):
+        if child not in skipped:
+            yield from _nodes(child, for_types)
+
+
+def imports_of(path: Path, module: str, for_types: bool = True) -> set[str]:
+    """Full names that the file of `module` imports; for_types: see `imports`."""
     package = module if path.name == '__init__.py' else module.rpartition('.')[0]
-    return imports(path.read_text(), package)
+    return imports(path.read_text(), package, for_types)
 
 
 def arrows(files: Mapping[str, Path]) -> dict[str, set[str]]:
     """Which modules each module runs when it is imported, `__init__`s above those included."""
     found = {}
     for name, path in files.items():
-        wanted = {other for other in imports_of(path, name) if other in files}
+        wanted = {other for other in imports_of(path, name, for_types=False) if other in files}
         for other in list(wanted):
             while '.' in other:
                 other = other.rpartition('.')[0]

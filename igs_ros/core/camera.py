@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from igs_ros.core.errors import InputError, shown
 
@@ -84,13 +85,26 @@ class Camera:
                              f'transform (meters). Check the extrinsics.')
 
     @classmethod
-    def from_opencv_K(cls, name, width, height, K, camera_from_world, distortion=None) -> Camera:
-        """A camera from intrinsics with integer pixel centers (OpenCV, ROS CameraInfo)."""
+    def from_opencv_K(cls, name: str, width: int, height: int, K: ArrayLike,
+                      camera_from_world: ArrayLike, distortion: ArrayLike | None = None) -> Camera:
+        """A camera from intrinsics with integer pixel centers (OpenCV, ROS CameraInfo).
+
+        Args:
+            name: of the camera.
+            width: of its pictures, px.
+            height: of its pictures, px.
+            K: [3, 3] px, the middle of the first pixel at (0, 0).
+            camera_from_world: [4, 4] m, OpenCV axes (x right, y down, z forward).
+            distortion: plumb_bob k1 k2 p1 p2 k3; None for none.
+
+        Raises:
+            InputError: the calibration cannot be used.
+        """
         shifted = np.array(K, dtype=np.float64)
         if shifted.shape == (3, 3):
             shifted[:2, 2] += 0.5
-        return cls(name, width, height, shifted, camera_from_world,
-                   np.zeros(5) if distortion is None else distortion)
+        return cls(name, width, height, shifted, np.asarray(camera_from_world),
+                   np.zeros(5) if distortion is None else np.asarray(distortion))
 
     @property
     def opencv_K(self) -> np.ndarray:

@@ -191,6 +191,14 @@ class Config:
     seed: Annotated[int, Bound(0, MOST_INT)] = 0
     """Seed of everything random."""
 
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> Config:
+        """The defaults but for `values`, by name, nested ones with a dot: 'refine.iterations'.
+
+        Raises `InputError` for an unknown name, and for a value of another type or out of bounds.
+        """
+        return checked(with_settings(cls(), values))
+
 
 def checked(config, label: str = 'setting'):
     """`config` if every value is one that its field allows; raises `InputError` naming the first

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Protocol
 
 import numpy as np
 
-from igs_ros.core.errors import DamagedPicture, InputError
+from igs_ros.core.errors import DamagedPicture, InputError, shown
 
 
 class Picture(Protocol):
@@ -94,8 +95,26 @@ class RawFrameSet:
 
     @classmethod
     def of(cls, stamp_ns: int, images: Mapping[str, np.ndarray]) -> RawFrameSet:
-        """Of decoded images by camera, uint8 RGB [H, W, 3] as the cameras took them."""
-        return cls(stamp_ns, {name: RawPicture(image) for name, image in images.items()})
+        """Of decoded images by camera, as the cameras took them.
+
+        Args:
+            stamp_ns: time of exposure, ns since whenever; the same clock for all frame sets.
+            images: uint8 RGB [H, W, 3] by camera; kept, not copied: do not write to them later.
+
+        Raises:
+            InputError: a stamp that is no whole number, or an image of another type or shape.
+        """
+        if not isinstance(stamp_ns, Integral):
+            raise InputError(f'a frame set with stamp {shown(stamp_ns)}; expected whole '
+                             f'nanoseconds, such as time.time_ns().')
+        for name, image in images.items():
+            if not (isinstance(image, np.ndarray) and image.dtype == np.uint8
+                    and image.ndim == 3 and image.shape[2] == 3):
+                found = f'{image.dtype} {list(image.shape)}' if isinstance(image, np.ndarray) \
+                    else type(image).__name__
+                raise InputError(f"camera '{name}': an image of {found}; expected a numpy array, "
+                                 f'uint8 RGB [height, width, 3].')
+        return cls(int(stamp_ns), {name: RawPicture(image) for name, image in images.items()})
 
     def only(self, cameras: Iterable[str]) -> RawFrameSet:
         """The pictures of some cameras."""

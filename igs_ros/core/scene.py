@@ -55,15 +55,15 @@ class GaussianScene:
         """The device of all tensors."""
         return self.means.device
 
-    def replaced(self, **changes) -> GaussianScene:
+    def replaced(self, **changes: torch.Tensor | None) -> GaussianScene:
         """A scene with some tensors replaced."""
         return replace(self, **changes)
 
-    def select(self, rows) -> GaussianScene:
+    def select(self, rows: torch.Tensor | slice) -> GaussianScene:
         """The Gaussians `rows` (index or boolean tensor), in that order."""
         return self._map(lambda tensor: tensor[rows])
 
-    def to(self, device) -> GaussianScene:
+    def to(self, device: torch.device | str) -> GaussianScene:
         """The same scene on another device."""
         return self._map(lambda tensor: tensor.to(device))
 

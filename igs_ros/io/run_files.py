@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 
 from igs_ros.core.errors import InputError, OutputError
-from igs_ros.core.files import checked_folder, read_json, replaced, writing
+from igs_ros.core.files import checked_folder, read_json, writing
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import View
-from igs_ros.io.codec.ply import write_scene
+from igs_ros.io.codec.ply import save_ply
 from igs_ros.io.report import (
     PANEL_WIDTH,
     ContactRow,
@@ -131,7 +131,7 @@ class RunFiles:
             self._try(self._begin)
             self._try(write_results, self._folder / RESULTS, results)
             if scene is not None:
-                self._try(self._scene, scene)
+                self._try(save_ply, scene, self._folder / 'final.ply')
             self.pictures(results['frames'], title)
         finally:
             self._discard_video()
@@ -154,9 +154,6 @@ class RunFiles:
         except OutputError as error:
             self._problem = self._problem or error
 
-    def _scene(self, scene: GaussianScene) -> None:
-        with replaced(self._folder / 'final.ply') as draft:
-            write_scene(draft, scene)
 
 def put_aside(folder: Path) -> None:
     """Move a complete run in `folder` to `PREVIOUS`; the pictures of one that did not end go."""

@@ -10,6 +10,7 @@ from functools import partial
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
+from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import gpu_mb, rss_mb, yield_to_others
 from igs_ros.core.points import Points
@@ -36,6 +37,10 @@ log = logging.getLogger(__name__)
 
 class LivePipeline:
     """A reconstruction that never blocks its callers.
+
+    Use it as a context manager, which starts and stops its threads, or call `start` and `stop`.
+    Everything else may be called from any thread at any time; before the first scene there is no
+    snapshot and no view, and after the end the newest ones stay.
 
     Args:
         config: all settings.
@@ -101,8 +106,15 @@ class LivePipeline:
         """Whether every frame set offered is dealt with, and no key is on its way."""
         return self._exchange.idle
 
+    def __enter__(self) -> LivePipeline:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads; once."""
         for thread in self._threads:
             thread.start()
         self._heartbeat.thread.start()
@@ -117,7 +129,15 @@ class LivePipeline:
         self._exchange.clear()
 
     def offer(self, frame_set: RawFrameSet) -> None:
-        """Hand over a frame set (pictures may be encoded); an unread older one is dropped."""
+        """Hand over a frame set (pictures may be encoded); an unread older one is dropped.
+
+        Raises `InputError` for a camera that is none of the pipeline's.
+        """
+        unknown = [name for name in frame_set.pictures if name not in self.working_cameras]
+        if unknown:
+            raise InputError(f'a frame set with pictures of {", ".join(map(shown, unknown))}; '
+                             f'expected of {", ".join(self.working_cameras)}. Name them as the '
+                             f'cameras are named.')
         self._exchange.offer(frame_set)
 
     def reset(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rasterizer draws on a device."""
+"""Which rasterizer draws on a device; drawing without one in hand."""
 from __future__ import annotations
 
 import logging
@@ -7,8 +7,11 @@ from functools import cache
 
 import torch
 
+from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
-from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.core.scene import GaussianScene
+from igs_ros.core.snapshot import View
+from igs_ros.render.rasterizer import Rasterizer, render_view
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,30 @@ def make_rasterizer(device: str = 'auto', threads: int = 2) -> Rasterizer:
             _warn_once(f'{error} Until then the CPU draws.')
     from igs_ros.render.cpu.rasterizer import CpuRasterizer
     return CpuRasterizer(threads)
+
+
+def render_scene(scene: GaussianScene, camera: Camera, *, device: str = 'auto',
+                 threads: int = 2) -> View:
+    """What `camera` sees of `scene`, wherever its tensors are; from any thread.
+
+    The rasterizer of a device and a number of threads is made at its first use and kept.
+
+    Args:
+        scene: in the world frame of the camera.
+        camera: without lens distortion (`Camera.undistorted`); the size of the picture is its own.
+        device: auto (CUDA where it works), cpu or cuda.
+        threads: of the CPU rasterizer; the picture does not depend on them.
+
+    Raises:
+        InputError: the device is not there, or the camera has distortion.
+    """
+    rasterizer = _kept_rasterizer(device, threads)
+    return render_view(rasterizer, scene.to(rasterizer.device), camera)
+
+
+@cache
+def _kept_rasterizer(device: str, threads: int) -> Rasterizer:
+    return make_rasterizer(device, threads)
 
 
 def _on_gpu() -> Rasterizer:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import View
 
@@ -81,7 +82,14 @@ class Rasterizer(Protocol):
 @torch.no_grad()
 def render_view(rasterizer: Rasterizer, scene: GaussianScene, camera: Camera, stamp_ns: int = 0,
                 age_s: float = 0.0) -> View:
-    """What `camera` sees, as arrays: colors clamped to 0..1, depth NaN where alpha < 0.5."""
+    """What `camera` sees, as arrays: colors clamped to 0..1, depth NaN where alpha < 0.5.
+
+    Raises `InputError` for a camera with lens distortion, which no rasterizer draws.
+    """
+    if camera.distorted:
+        raise InputError(f"camera '{camera.name}': views have no lens distortion, and it has "
+                         f'{camera.distortion.tolist()}; expected a camera without. Give its '
+                         f'undistorted().')
     drawn = rasterizer.render(scene, camera)
     alpha = drawn.alpha.cpu().numpy()
     depth = np.where(alpha < 0.5, np.float32(np.nan), drawn.depth.cpu().numpy())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from igs_ros.core.camera import Camera
-from igs_ros.core.config import Config
+from igs_ros.core.config import Config, checked
+from igs_ros.core.errors import InputError
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.points import Points
 from igs_ros.core.timing import span
@@ -22,10 +23,14 @@ class Stages:
     """The stages for one rig, made once.
 
     config: settings; cameras: calibrated cameras (raw, maybe distorted) that feed the scene.
+    Raises `InputError` for settings that cannot work, and without cameras.
     """
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
+        checked(config)
         check_motion(config.motion, config.motion_model)  # before a first scene is made
+        if not cameras:
+            raise InputError('a rig without cameras; expected at least one, by name.')
         self.config = config
         self.preparer = Preparer(cameras, config.width or None)
         self.cameras = self.preparer.cameras

@@ -100,3 +100,18 @@ def test_numbers_are_all_settings_but_texts_and_switches():
     assert {type(setting(Config(), name)) for name in others} == {bool, str}
     assert [str(Bound(0)), str(Bound(0, 3)), str(Choice(('a', 'b', 'c'))), str(Choice(('a',)))] \
         == ['at least 0, finite', '0 to 3', 'a, b or c', 'a']
+
+
+def test_settings_by_name():
+    made = Config.of({'width': 96, 'refine.iterations': 5, 'hold_s': 3, 'motion': 'static'})
+    assert made == Config(width=96, hold_s=3.0, motion='static',
+                          refine=RefineConfig(iterations=5))
+    assert Config.of({}) == Config()
+
+
+@pytest.mark.parametrize('values, said', [
+    ({'widht': 96}, "'widht' is unknown"), ({'width': '96'}, 'width'),
+    ({'refine': 5}, "'refine' is unknown"), ({'refine.dssim': 1.5}, 'refine.dssim is 1.5')])
+def test_settings_by_name_that_cannot_be(values, said):
+    with pytest.raises(InputError, match=said):
+        Config.of(values)

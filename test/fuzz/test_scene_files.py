@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from igs_ros.core.points import Points
 from igs_ros.core.scene import GaussianScene
-from igs_ros.io.codec.ply import read_points, read_scene, write_points, write_scene
+from igs_ros.io.codec.ply import load_ply, read_points, save_ply, write_points
 
 
 def written(write, value) -> bytes:
     with tempfile.TemporaryDirectory() as place:
-        write(Path(place) / 'a.ply', value)
+        write(value, Path(place) / 'a.ply')
         return (Path(place) / 'a.ply').read_bytes()
 
 
@@ -29,7 +29,7 @@ def scene() -> GaussianScene:
                          values(3).exp(), values().sigmoid(), values(4, 3))
 
 
-SCENE = written(write_scene, scene())
+SCENE = written(save_ply, scene())
 POINTS = written(write_points, Points(np.arange(15, dtype=np.float32).reshape(5, 3),
                                       np.full((5, 3), 200, np.uint8)))
 PROPERTIES = ['x', 'y', 'z', 'red', 'green', 'blue']
@@ -73,7 +73,7 @@ def require_scene(found: GaussianScene) -> None:
 @fuzzer(cases=300, content=spoiled(SCENE))
 def test_ply_scenes(folder, content):
     (folder / 's.ply').write_bytes(content)
-    require_scene(read_scene(folder / 's.ply'))
+    require_scene(load_ply(folder / 's.ply'))
 
 
 @fuzzer(cases=300, content=st.one_of(ply(), spoiled(POINTS)))

@@ -11,7 +11,7 @@ from running import TRAIN  # noqa: E402
 
 from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
 from igs_ros.core.frames import FrameSet
-from igs_ros.io.codec.ply import write_scene
+from igs_ros.io.codec.ply import save_ply
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
@@ -43,7 +43,7 @@ def config(recording, rig, sets, tmp_path_factory) -> Config:
     made = first_scene('points', preparer.prepare(sets[0]), preparer.cameras, recording.points(),
                        CpuRasterizer(1), small)
     path = tmp_path_factory.mktemp('scene') / 'first.ply'
-    write_scene(path, made.scene)
+    save_ply(made.scene, path)
     return replace(small, bootstrap=BootstrapConfig(method=str(path)))
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from igs_ros.core.config import BootstrapConfig, Config
-from igs_ros.io.codec.ply import write_scene
+from igs_ros.io.codec.ply import save_ply
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.stages.bootstrap.first_scene import first_scene
@@ -85,10 +85,10 @@ def rig(ros, client, workbench, tmp_path_factory):
     frame_set = next(recording.frame_sets(0, 1, cameras=CAMERAS))
     preparer = Preparer({name: recording.cameras[name] for name in CAMERAS}, 96)
     ply = tmp_path_factory.mktemp('scene') / 'first.ply'
-    write_scene(ply, first_scene('points', preparer.prepare(frame_set), preparer.cameras,
-                                 recording.points(), CpuRasterizer(1),
-                                 Config(max_gaussians=1000, bootstrap=BootstrapConfig(
-                                     iterations=10))).scene)
+    config = Config(max_gaussians=1000, bootstrap=BootstrapConfig(iterations=10))
+    first = first_scene('points', preparer.prepare(frame_set), preparer.cameras,
+                        recording.points(), CpuRasterizer(1), config)
+    save_ply(first.scene, ply)
     node = ReconstructNode(cli_args=[
         '--ros-args', '-p', f'rig_file:={workbench / "rig.json"}',
         '-p', f'cameras:=[{",".join(CAMERAS)}]', '-p', f'bootstrap.method:={ply}',

@@ -23,7 +23,7 @@ from igs_ros.io.recordings.recording import Recording
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.pipeline import Pipeline
 from igs_ros.render.rasterizer import Rasterizer
-from igs_ros.stages.bootstrap.first_scene import BootstrapReport
+from igs_ros.stages.bootstrap.first_scene import BootstrapReport, takes_points
 from igs_ros.stages.refine.refiner import Refined
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,7 @@ class Playlist:
 
     def points(self, config: Config) -> Points | None:
         """The recording's points, read only if the first scene may want them."""
-        wanted = config.bootstrap.method in ('auto', 'points')
-        return self.recording.points() if wanted else None
+        return self.recording.points() if takes_points(config.bootstrap.method) else None
 
     @property
     def steps(self) -> int:

@@ -25,7 +25,7 @@ from igs_ros.apps.training.views import grouped, picked_views
 from igs_ros.core.camera import Camera, require_name
 from igs_ros.core.errors import InputError, error_line, shown
 from igs_ros.core.files import read_json
-from igs_ros.io.codec.ply import read_scene
+from igs_ros.io.codec.ply import load_ply
 from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.sources import IMAGE_SUFFIXES
 from igs_ros.stages.motion.region import read_box
@@ -88,7 +88,7 @@ class IgsDataSource:
         sized = {name: _sized(cameras[name], targets[0][name]) for name in views}
         _require_sizes(sized, (key_images, *targets), f'{self._root / pair.scene}')
         return Sample(f'{pair.scene} frame {pair.key} to {pair.target}',
-                      read_scene(_newest_ply(model)), sized, key_images, targets, inputs, losses,
+                      load_ply(_newest_ply(model)), sized, key_images, targets, inputs, losses,
                       self._boxes[pair.scene])
 
     def _targets(self, pair: Pair) -> range:

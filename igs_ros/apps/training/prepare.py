@@ -28,7 +28,7 @@ from igs_ros.core.config import Config, settings
 from igs_ros.core.errors import InputError
 from igs_ros.core.files import checked_folder, replaced
 from igs_ros.core.frames import FrameSet, RawFrameSet
-from igs_ros.io.codec.ply import read_scene, write_scene
+from igs_ros.io.codec.ply import load_ply, save_ply
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import Recording, test_view, train_views
 from igs_ros.render.rasterizer import render_view
@@ -106,8 +106,7 @@ class _KeyMaker:
         wanted = method == 'points' or (method == 'auto' and frame == 0)
         made = self._stages.first_scene(frame_set.only(self._train),
                                         self._recording.points() if wanted else None, tell)
-        with replaced(key_path(out, frame)) as path:
-            write_scene(path, made.scene)
+        save_ply(made.scene, key_path(out, frame))
         report = made.report
         tests = [psnr(frame_set.images[name],
                       render_view(self._stages.rasterizer, made.scene, self._cameras[name]).rgb)
@@ -143,7 +142,7 @@ def _index(request: Request, recording: Recording, train: tuple[str, ...],
 
 def _is_scene(path: Path) -> bool:
     try:
-        read_scene(path)
+        load_ply(path)
     except InputError as error:
         log.warning('%s It is made anew.', error)
         return False

@@ -19,7 +19,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.files import read_json, replaced
 from igs_ros.core.scene import GaussianScene
-from igs_ros.io.codec.ply import read_scene
+from igs_ros.io.codec.ply import load_ply
 from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.rig import cameras_of
 
@@ -43,7 +43,7 @@ class Prepared:
 
     def key(self, frame: int) -> GaussianScene:
         """The key scene of a frame in `keys`; raises `InputError`."""
-        return read_scene(key_path(self.folder, frame))
+        return load_ply(key_path(self.folder, frame))
 
     def picture(self, camera: str, frame: int) -> np.ndarray:
         """[H, W, 3] uint8 sRGB; raises `InputError` when the file does not fit the camera."""

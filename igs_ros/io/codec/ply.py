@@ -17,6 +17,7 @@ from plyfile import PlyData, PlyElement, PlyListProperty, PlyParseError
 from scipy.special import expit, logit
 
 from igs_ros.core.errors import InputError, error_line
+from igs_ros.core.files import replaced
 from igs_ros.core.points import Points, checked_points
 from igs_ros.core.scene import GaussianScene, checked
 
@@ -37,8 +38,8 @@ LEAST_SCALE = 1e-30
 OPACITY_RANGE = (1e-30, 1 - 2.0 ** -25)
 
 
-def read_scene(path: str | Path) -> GaussianScene:
-    """The Gaussians of a 3DGS PLY, natural values, filter_3D baked, quaternions unit.
+def load_ply(path: str | Path) -> GaussianScene:
+    """The Gaussians of a 3DGS PLY, on the CPU: natural values, filter_3D baked, quaternions unit.
 
     Positions and scales keep the unit of the file (meters expected). Raises `InputError` naming
     the file and the field when it is no PLY, fields are missing, f_rest has a count of no SH
@@ -62,11 +63,12 @@ def read_scene(path: str | Path) -> GaussianScene:
     return checked(scene, str(path))
 
 
-def write_scene(path: str | Path, scene: GaussianScene) -> None:
-    """Write `scene` as a binary 3DGS PLY; velocities have no field there and are not kept.
+def save_ply(scene: GaussianScene, path: str | Path) -> None:
+    """Write `scene` as a binary 3DGS PLY, completely or not at all.
 
-    Reading it back gives the same values to float32 rounding of what is stored (log scales,
-    logit opacities).
+    Velocities have no field there and are not kept. Loading it gives the same values to float32
+    rounding of what is stored (log scales, logit opacities). Raises `OutputError` when the file
+    cannot be written; its folder is made if it is not there.
     """
     values = {name: getattr(scene, name).detach().cpu().numpy().astype(np.float64)
               for name in ('means', 'quats', 'scales', 'opacities', 'sh')}
@@ -83,7 +85,8 @@ def write_scene(path: str | Path, scene: GaussianScene) -> None:
     vertices = np.empty(n, dtype=[(name, '<f4') for name in names])
     for column, name in enumerate(names):
         vertices[name] = table[:, column]
-    PlyData([PlyElement.describe(vertices, 'vertex')], byte_order='<').write(str(path))
+    with replaced(Path(path)) as draft:
+        PlyData([PlyElement.describe(vertices, 'vertex')], byte_order='<').write(str(draft))
 
 
 def read_points(path: str | Path) -> Points:
@@ -102,7 +105,7 @@ def read_points(path: str | Path) -> Points:
     return checked_points(Points(xyz, rgb), str(path))
 
 
-def write_points(path: str | Path, points: Points) -> None:
+def write_points(points: Points, path: str | Path) -> None:
     """Write colored points as a binary PLY."""
     vertices = np.empty(len(points), dtype=[(name, '<f4') for name in POSITION]
                         + [(name, 'u1') for name in COLOR])

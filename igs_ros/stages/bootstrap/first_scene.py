@@ -18,7 +18,7 @@ from igs_ros.core.frames import FrameSet
 from igs_ros.core.points import Points
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.timing import spending
-from igs_ros.io.codec.ply import read_scene
+from igs_ros.io.codec.ply import load_ply
 from igs_ros.render.exposure import Exposures, estimated
 from igs_ros.render.importance import bounded_by_importance
 from igs_ros.render.loss import Target
@@ -89,7 +89,7 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
     with spending() as spent:
         if chosen == 'ply':
             tell('reading the scene', 0.0)
-            scene = read_scene(method).with_sh_degree(config.sh_degree).to(rasterizer.device)
+            scene = load_ply(method).with_sh_degree(config.sh_degree).to(rasterizer.device)
             scene = bounded_by_importance(scene, rasterizer, cameras, config.max_gaussians)
         else:
             scene = _seeded(chosen, frame_set.depths, images, cameras, points, config, tell)
@@ -109,6 +109,11 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
         chosen, spent().wall_s, spent().cpu_s, fitted.iterations, fitted.stopped_by,
         len(fitted.scene), mean, views, _listed(fitted.exposures))
     return FirstScene(fitted.scene, report, fitted.exposures)
+
+
+def takes_points(method: str) -> bool:
+    """Whether a first scene made with `method` looks at the points of a recording."""
+    return method in ('auto', 'points')
 
 
 def _chosen(method: str, points: Points | None, frame_set: FrameSet) -> str:

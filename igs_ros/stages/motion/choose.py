@@ -2,7 +2,8 @@
 """Which motion model is used, and what it needs before it can be.
 
 A new one is named in `MotionName` and made in `_MAKERS`: command line, ROS parameters and checks
-take the names from here. Importing this module loads no torch, so that `igs --help` is quick.
+take the names from here; one of a user's own is made known with `register`. Importing this module
+loads no torch, so that `igs --help` is quick.
 """
 from __future__ import annotations
 
@@ -68,6 +69,23 @@ def _static(cameras, rasterizer, config, threads) -> MotionModel:
 
 _MAKERS: dict[str, Callable[..., MotionModel]] = {
     'agm': _agm, 'agm_small': _agm_small, 'geometric': _geometric, 'static': _static}
+
+
+def register(name: str, maker: Callable[
+        [Mapping[str, Camera], Rasterizer, MotionConfig, int], MotionModel]) -> None:
+    """Make a motion model of one's own known in this process, as setting `motion`.
+
+    Args:
+        name: what to call it.
+        maker: makes it from what `make_motion` is given; like those that ship, it is adjusted to
+            the pictures afterwards unless `motion_model.adjust_iterations` is 0.
+
+    Raises:
+        ValueError: there is a model of that name.
+    """
+    if name == 'auto' or name in _MAKERS:
+        raise ValueError(f"there is a motion model '{name}' already; register another name")
+    _MAKERS[name] = maker
 
 
 def check_motion(name: str, config: MotionConfig) -> None:

@@ -15,7 +15,7 @@ from igs_ros.apps.cli.main import main
 from igs_ros.apps.evaluation.offline import Evaluator, Request, run
 from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
 from igs_ros.core.errors import InputError
-from igs_ros.io.codec.ply import read_scene
+from igs_ros.io.codec.ply import load_ply
 from igs_ros.io.results import validate_results
 
 SMALL = Config(width=96, max_gaussians=2000, motion='static', key_interval=2,
@@ -38,7 +38,7 @@ def test_everything_is_written(finished):
         assert sum(1 for _ in video.decode(video=0)) == 5
     for name in ('contact.png', 'quality.png', 'renders/frame_0005.png'):
         assert (out / name).stat().st_size > 1000
-    assert len(read_scene(out / 'final.ply')) == results['frames'][-1]['gaussians']
+    assert len(load_ply(out / 'final.ply')) == results['frames'][-1]['gaussians']
 
 
 def test_frame_a_stands_in_bootstrap_only(finished):
@@ -73,7 +73,7 @@ def test_a_scene_on_disk_is_taken_as_it_is(finished, workbench):
     config = replace(SMALL, bootstrap=BootstrapConfig(method=str(out / 'final.ply')))
     results = run(Request(workbench, None, config, last=2))
     assert results['bootstrap']['iterations'] == 0
-    assert results['bootstrap']['gaussians'] == len(read_scene(out / 'final.ply'))
+    assert results['bootstrap']['gaussians'] == len(load_ply(out / 'final.ply'))
 
 
 def test_live_run_accounts_for_every_frame(workbench, tmp_path):

@@ -10,7 +10,7 @@ from igs_ros.apps.training.prepared import camera_entries, key_path, picture_pat
 from igs_ros.apps.training.sample import Sample
 from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene
-from igs_ros.io.codec.ply import write_scene
+from igs_ros.io.codec.ply import save_ply
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.rasterizer import render_view
 
@@ -80,7 +80,7 @@ def prepared_folder(folder, keys=(0, 4)):
             write_png(picture_path(folder, name, frame), picture)
     for frame in keys:
         key_path(folder, frame).parent.mkdir(exist_ok=True)
-        write_scene(key_path(folder, frame), scene(frame))
+        save_ply(scene(frame), key_path(folder, frame))
     write_index(folder, {'scene': 'ball', 'held_out': ['cam00'],
                          'cameras': camera_entries(cameras),
                          'keys': [{'frame': frame} for frame in keys]})
@@ -99,7 +99,7 @@ def igs_folder(root, pairs=((0, 1), (3, 2)), half=True):
         for iterations in ('iteration_10000_compress', 'iteration_30000'):
             ply = model / 'point_cloud' / iterations / 'point_cloud.ply'
             ply.parent.mkdir(parents=True)
-            write_scene(ply, scene(frame) if 'compress' in iterations else scene(9))
+            save_ply(scene(frame) if 'compress' in iterations else scene(9), ply)
         (model / 'cameras.json').write_text(json.dumps(
             [camera_entry(number, camera) for number, camera in enumerate(full.values())]))
     entries = [{'scene_name': 'ball', 'cur_frame': f'colmap_{key}', 'next_frame': f'colmap_{to}'}

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plyfile import PlyData, PlyElement
 
-from igs_ros.core.errors import InputError
+from igs_ros.core.errors import InputError, OutputError
 from igs_ros.core.points import Points
 from igs_ros.core.scene import GaussianScene, empty_scene
-from igs_ros.io.codec.ply import read_points, read_scene, write_points, write_scene
+from igs_ros.io.codec.ply import load_ply, read_points, save_ply, write_points
 
 SAME_FILE = settings(max_examples=30, deadline=None,
                      suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -30,6 +30,14 @@ def random_scene(count, degree, seed):
         sh=tensor(rng.normal(0, 1, (count, (degree + 1) ** 2, 3))))
 
 
+def test_a_scene_that_cannot_be_written_leaves_the_old_one(tmp_path, full_disk):
+    path = tmp_path / 'folder' / 's.ply'
+    save_ply(random_scene(3, 0, 0), path)
+    with full_disk(2000), pytest.raises(OutputError, match='s.ply: cannot be written.*Make room'):
+        save_ply(random_scene(100, 0, 0), path)
+    assert len(load_ply(path)) == 3 and [p.name for p in path.parent.iterdir()] == ['s.ply']
+
+
 def write_table(path, table, element='vertex'):
     PlyData([PlyElement.describe(table, element)]).write(str(path))
     return path
@@ -37,7 +45,7 @@ def write_table(path, table, element='vertex'):
 
 def stored_table(path, scene):
     """The vertex table that a scene is written as, to spoil it."""
-    write_scene(path, scene)
+    save_ply(scene, path)
     return PlyData.read(str(path), mmap=False)['vertex'].data
 
 
@@ -45,8 +53,8 @@ def stored_table(path, scene):
 @given(count=st.integers(0, 40), degree=st.integers(0, 3), seed=st.integers(0, 2 ** 31))
 def test_a_scene_comes_back_to_float32_rounding(tmp_path, count, degree, seed):
     scene = random_scene(count, degree, seed)
-    write_scene(tmp_path / 's.ply', scene)
-    back = read_scene(tmp_path / 's.ply')
+    save_ply(scene, tmp_path / 's.ply')
+    back = load_ply(tmp_path / 's.ply')
     assert torch.equal(back.means, scene.means)
     assert torch.equal(back.sh, scene.sh)
     torch.testing.assert_close(back.quats, scene.quats, rtol=0, atol=2e-7)
@@ -59,7 +67,7 @@ def test_a_scene_comes_back_to_float32_rounding(tmp_path, count, degree, seed):
 @given(degree=st.integers(0, 3), seed=st.integers(0, 2 ** 31))
 def test_a_second_round_trip_changes_the_stored_bytes_by_one_step_at_most(tmp_path, degree, seed):
     first = stored_table(tmp_path / 'a.ply', random_scene(20, degree, seed))
-    second = stored_table(tmp_path / 'b.ply', read_scene(tmp_path / 'a.ply'))
+    second = stored_table(tmp_path / 'b.ply', load_ply(tmp_path / 'a.ply'))
     for name in first.dtype.names:
         np.testing.assert_allclose(second[name], first[name], rtol=2e-6, atol=2e-6, err_msg=name)
 
@@ -67,8 +75,8 @@ def test_a_second_round_trip_changes_the_stored_bytes_by_one_step_at_most(tmp_pa
 def test_opacity_and_scale_at_their_bounds_stay_finite(tmp_path):
     scene = random_scene(2, 0, 0).replaced(opacities=torch.tensor([0.0, 1.0]),
                                            scales=torch.tensor([[0.0, 1, 1], [1, 1, 1e-9]]))
-    write_scene(tmp_path / 's.ply', scene)
-    back = read_scene(tmp_path / 's.ply')
+    save_ply(scene, tmp_path / 's.ply')
+    back = load_ply(tmp_path / 's.ply')
     torch.testing.assert_close(back.opacities, scene.opacities, rtol=0, atol=1e-20)
     torch.testing.assert_close(back.scales, scene.scales, rtol=1e-5, atol=1e-20)
 
@@ -96,7 +104,7 @@ def test_filter_3d_is_baked_like_the_reference(tmp_path):
     for name in table.dtype.names:
         filtered[name] = table[name]
     filtered['filter_3D'] = width
-    back = read_scene(write_table(tmp_path / 'f.ply', filtered))
+    back = load_ply(write_table(tmp_path / 'f.ply', filtered))
     # igs_reference 5.1, in torch as the reference computes it
     squared = torch.square(scene.scales.double())
     after = squared + torch.square(torch.from_numpy(width).double())[:, None]
@@ -111,13 +119,13 @@ def test_raw_quaternions_are_normalized(tmp_path):
     table = stored_table(tmp_path / 's.ply', scene)
     for i in range(4):
         table[f'rot_{i}'] *= 3.5
-    back = read_scene(write_table(tmp_path / 'r.ply', table))
+    back = load_ply(write_table(tmp_path / 'r.ply', table))
     torch.testing.assert_close(back.quats, scene.quats, rtol=0, atol=3e-7)
 
 
 def test_an_empty_scene_comes_back_empty(tmp_path):
-    write_scene(tmp_path / 's.ply', empty_scene(3))
-    back = read_scene(tmp_path / 's.ply')
+    save_ply(empty_scene(3), tmp_path / 's.ply')
+    back = load_ply(tmp_path / 's.ply')
     assert len(back) == 0 and back.sh_degree == 3
 
 
@@ -128,7 +136,7 @@ def test_a_missing_field_is_named(tmp_path, field):
     spoiled = np.empty(4, dtype=[(name, '<f4') for name in kept])
     path = write_table(tmp_path / 'm.ply', spoiled)
     with pytest.raises(InputError, match=f'm.ply: missing field.* {field}; expected a 3DGS scene'):
-        read_scene(path)
+        load_ply(path)
 
 
 @pytest.mark.parametrize('field', ['x', 'scale_0', 'f_rest_5', 'opacity', 'rot_1'])
@@ -138,14 +146,14 @@ def test_values_that_are_not_finite_are_named(tmp_path, field, value):
     table[field][1:3] = value
     path = write_table(tmp_path / 'n.ply', table)
     with pytest.raises(InputError, match=f"n.ply: field '{field}' is NaN or infinite in 2 of 4"):
-        read_scene(path)
+        load_ply(path)
 
 
 def test_a_scale_too_large_for_float32_is_refused(tmp_path):
     table = stored_table(tmp_path / 's.ply', random_scene(4, 0, 6))
     table['scale_0'][0] = 200
     with pytest.raises(InputError, match='1 of 4 Gaussians'):
-        read_scene(write_table(tmp_path / 'n.ply', table))
+        load_ply(write_table(tmp_path / 'n.ply', table))
 
 
 def test_zero_quaternions_are_refused(tmp_path):
@@ -153,7 +161,7 @@ def test_zero_quaternions_are_refused(tmp_path):
     for i in range(4):
         table[f'rot_{i}'][2] = 0
     with pytest.raises(InputError, match='rot_0..3.* all zero in 1 of 4'):
-        read_scene(write_table(tmp_path / 'q.ply', table))
+        load_ply(write_table(tmp_path / 'q.ply', table))
 
 
 def test_a_count_of_f_rest_of_no_degree_is_refused(tmp_path):
@@ -161,7 +169,7 @@ def test_a_count_of_f_rest_of_no_degree_is_refused(tmp_path):
     kept = [name for name in table.dtype.names if name != 'f_rest_8']
     spoiled = np.ones(4, dtype=[(name, '<f4') for name in kept])
     with pytest.raises(InputError, match='8 fields f_rest_.*expected 0, 9, 24, 45'):
-        read_scene(write_table(tmp_path / 'c.ply', spoiled))
+        load_ply(write_table(tmp_path / 'c.ply', spoiled))
 
 
 @pytest.mark.parametrize('content', [b'', b'no ply', b'\xff\xd8\xff\xe0' * 40,
@@ -170,20 +178,20 @@ def test_what_is_no_ply_is_refused(tmp_path, content):
     path = tmp_path / 'bad.ply'
     path.write_bytes(content)
     with pytest.raises(InputError, match='bad.ply: no complete PLY'):
-        read_scene(path)
+        load_ply(path)
 
 
 def test_a_truncated_file_is_refused(tmp_path):
-    write_scene(tmp_path / 's.ply', random_scene(100, 1, 8))
+    save_ply(random_scene(100, 1, 8), tmp_path / 's.ply')
     whole = (tmp_path / 's.ply').read_bytes()
     (tmp_path / 's.ply').write_bytes(whole[:len(whole) // 2])
     with pytest.raises(InputError, match='s.ply: no complete PLY.*early end-of-file'):
-        read_scene(tmp_path / 's.ply')
+        load_ply(tmp_path / 's.ply')
 
 
 def test_a_missing_file_and_a_mesh_are_named(tmp_path):
     with pytest.raises(InputError, match='nothing.ply: cannot be read'):
-        read_scene(tmp_path / 'nothing.ply')
+        load_ply(tmp_path / 'nothing.ply')
     faces = write_table(tmp_path / 'f.ply', np.zeros(2, dtype=[('x', '<f4')]), 'face')
     with pytest.raises(InputError, match="without an element 'vertex'"):
         read_points(faces)
@@ -193,7 +201,7 @@ def test_points_come_back_exactly(tmp_path):
     rng = np.random.default_rng(9)
     points = Points(rng.normal(size=(30, 3)).astype(np.float32),
                     rng.integers(0, 256, (30, 3), dtype=np.uint8))
-    write_points(tmp_path / 'p.ply', points)
+    write_points(points, tmp_path / 'p.ply')
     back = read_points(tmp_path / 'p.ply')
     np.testing.assert_array_equal(back.xyz, points.xyz)
     np.testing.assert_array_equal(back.rgb, points.rgb)
@@ -246,7 +254,7 @@ def test_counts_that_lie_are_refused_before_anything_is_made_from_them(tmp_path,
 def test_faces_behind_the_vertices_are_not_read(tmp_path):
     points = Points(np.arange(6, dtype=np.float32).reshape(2, 3), np.full((2, 3), 9, np.uint8))
     path = tmp_path / 'mesh.ply'
-    write_points(path, points)
+    write_points(points, path)
     path.write_bytes(path.read_bytes().replace(
         b'end_header',
         b'element face 2000000000\nproperty list uchar int vertex_indices\nend_header'))
@@ -270,7 +278,7 @@ def test_scenes_that_no_message_could_hold_are_refused_or_kept_above_zero(tmp_pa
     path = tmp_path / 's.ply'
     table = stored_table(path, random_scene(3, 0, 0)).copy()
     table['scale_0'] = -1000
-    assert (read_scene(write_table(path, table)).scales[:, 0] > 0).all()
+    assert (load_ply(write_table(path, table)).scales[:, 0] > 0).all()
     table['x'][1] = 3e6
     with pytest.raises(InputError, match=r's.ply: 1 of 3 Gaussians lie more than 1e\+06 m from'):
-        read_scene(write_table(path, table))
+        load_ply(write_table(path, table))

@@ -10,7 +10,7 @@ from igs_ros.core.config import BootstrapConfig, Config
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import ATTRIBUTES
-from igs_ros.io.codec.ply import read_scene, write_scene
+from igs_ros.io.codec.ply import load_ply, save_ply
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.rasterizer import render_view
@@ -129,7 +129,7 @@ def test_equal_cameras_lose_nothing_to_exposures(bench, made):
 
 def test_exposures_of_a_ply_are_those_of_its_pictures(bench, made, tmp_path):
     path = tmp_path / 'scene.ply'
-    write_scene(path, made.scene)
+    save_ply(made.scene, path)
     images = dict(bench.frame_set.images)
     images['cam03'] = brighter(images['cam03'])
     first = bench.first(str(path), frame_set=replace(bench.frame_set, images=images))
@@ -179,17 +179,17 @@ def test_missing_picture(bench):
 def test_ply_is_taken_as_it_is(bench, made, tmp_path, caplog):
     caplog.set_level('INFO')
     path = tmp_path / 'scene.ply'
-    write_scene(path, made.scene)
+    save_ply(made.scene, path)
     first = bench.first(str(path))
     assert (first.report.method, first.report.iterations) == ('ply', 0)
     assert 'taken as they are' in caplog.text and str(path) in caplog.text
-    assert data(first.scene) == data(read_scene(path))
+    assert data(first.scene) == data(load_ply(path))
     assert first.report.psnr_train == pytest.approx(made.report.psnr_train, abs=0.05)
 
 
 def test_ply_above_the_limit_keeps_what_covers_most(bench, made, tmp_path):
     path = tmp_path / 'scene.ply'
-    write_scene(path, made.scene)
+    save_ply(made.scene, path)
     limited = bench.first(str(path), config=replace(SMALL, max_gaussians=300, sh_degree=2))
     assert len(limited.scene) == 300 and limited.scene.sh_degree == 2
     assert limited.scene.scales.prod(1).median() > made.scene.scales.prod(1).median()
@@ -197,7 +197,7 @@ def test_ply_above_the_limit_keeps_what_covers_most(bench, made, tmp_path):
 
 def test_ply_without_pictures(bench, made, tmp_path):
     path = tmp_path / 'scene.ply'
-    write_scene(path, made.scene)
+    save_ply(made.scene, path)
     assert np.isnan(bench.first(str(path), frame_set=FrameSet(0, {})).report.psnr_train)
 
 
@@ -231,7 +231,7 @@ def test_a_diverging_fit_is_one_message(bench, monkeypatch):
 def test_a_ply_scene_is_optimized_if_asked(bench, tmp_path):
     path = tmp_path / 'start.ply'
     rough = bench.first('points', replace(SMALL, bootstrap=BootstrapConfig(iterations=20)))
-    write_scene(path, rough.scene)
+    save_ply(rough.scene, path)
     more = bench.first(str(path), replace(SMALL, bootstrap=BootstrapConfig(
         iterations=60, optimize_ply=True)))
     assert more.report.iterations == 60 and len(more.scene) <= SMALL.max_gaussians

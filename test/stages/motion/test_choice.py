@@ -12,9 +12,11 @@ from igs_ros.core.config import Config, MotionConfig
 from igs_ros.core.errors import InputError
 from igs_ros.node import params
 from igs_ros.stages.motion import choose as motion
+from igs_ros.stages.motion.adjust import AdjustedMotion
 from igs_ros.stages.motion.agm_small import weights
 from igs_ros.stages.motion.choose import check_motion, make_motion
 from igs_ros.stages.motion.models import PRECISIONS
+from igs_ros.stages.motion.static import StaticMotion
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +105,29 @@ def test_what_auto_stands_for_is_told():
     assert motion.resolved_name('static', MotionConfig(), cpu) == 'static'
     assert motion.resolved_name('auto', MotionConfig(), cpu) == 'geometric'
     assert motion.resolved_name('auto', MotionConfig(weights='somewhere'), cpu) == 'agm'
+
+
+def test_a_model_of_ones_own(stage, monkeypatch):
+    monkeypatch.setattr(motion, '_MAKERS', dict(motion._MAKERS))
+    with pytest.raises(InputError, match="motion model 'own' is unknown; expected auto, agm,"):
+        check_motion('own', MotionConfig())
+    given = []
+
+    def make(*arguments):
+        given.append(arguments)
+        return StaticMotion('own')
+    motion.register('own', make)
+    plain = MotionConfig(adjust_iterations=0)
+    check_motion('own', plain)
+    assert make_motion('own', stage.rig, stage.rasterizer, plain, 3).name == 'own'
+    assert given == [(stage.rig, stage.rasterizer, plain, 3)]
+    adjusted = make_motion('own', stage.rig, stage.rasterizer, MotionConfig(adjust_iterations=5))
+    assert isinstance(adjusted, AdjustedMotion)
+    with pytest.raises(InputError, match='auto, agm, agm_small, geometric, static or own'):
+        check_motion('others', MotionConfig())
+
+
+@pytest.mark.parametrize('name', ['auto', 'static', 'agm'])
+def test_a_name_that_is_taken(name):
+    with pytest.raises(ValueError, match=f"'{name}' already"):
+        motion.register(name, lambda *_: None)
