@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
 from igs_ros.core.errors import InputError, shown
+from igs_ros.core.lenses import DEFAULT, LENSES, checked_coefficients, padded
 
 MAX_SIDE_PX = 16384  # of pictures; what claims to be larger is damaged or means harm
 FOCAL = (0.01, 1000.0)  # lengths in picture sides: a view of 177 degrees, one of 0.06
-MAX_DISTORTION = 100.0  # size of a coefficient
 MAX_NAME = 128  # bytes: names become folders, files and topics
 
 
@@ -33,7 +32,8 @@ class Camera:
     height: int  # px
     K: np.ndarray  # [3, 3] float64, px, pixel centers at +0.5
     camera_from_world: np.ndarray  # [4, 4] float64, m, OpenCV axes (x right, y down, z forward)
-    distortion: np.ndarray = field(default_factory=lambda: np.zeros(5))  # plumb_bob k1 k2 p1 p2 k3
+    distortion: np.ndarray = field(default_factory=lambda: padded(DEFAULT, ()))  # of the lens
+    lens: str = DEFAULT  # one of `core.lenses.LENSES`
 
     def __post_init__(self):
         for name in ('K', 'camera_from_world', 'distortion'):
@@ -71,11 +71,7 @@ class Camera:
             raise InputError(f'{who}: principal point {middle.tolist()} outside its pictures of '
                              f'{self.width}x{self.height} px; expected it inside. Check the '
                              f'calibration.')
-        # NaN compares false
-        if self.distortion.shape != (5,) or not (np.abs(self.distortion) <= MAX_DISTORTION).all():
-            raise InputError(f'{who}: distortion {shown(self.distortion.tolist())}; expected five '
-                             f'finite plumb_bob values k1 k2 p1 p2 k3 of at most '
-                             f'{MAX_DISTORTION:g}. Calibrate this camera again.')
+        checked_coefficients(self.lens, self.distortion, who)
         pose = self.camera_from_world
         rotation = pose[:3, :3] if pose.shape == (4, 4) else np.zeros((3, 3))
         rigid = (np.isfinite(pose).all() and np.linalg.det(rotation) > 0
@@ -86,7 +82,8 @@ class Camera:
 
     @classmethod
     def from_opencv_K(cls, name: str, width: int, height: int, K: ArrayLike,
-                      camera_from_world: ArrayLike, distortion: ArrayLike | None = None) -> Camera:
+                      camera_from_world: ArrayLike, distortion: ArrayLike | None = None,
+                      lens: str = DEFAULT) -> Camera:
         """A camera from intrinsics with integer pixel centers (OpenCV, ROS CameraInfo).
 
         Args:
@@ -95,7 +92,8 @@ class Camera:
             height: of its pictures, px.
             K: [3, 3] px, the middle of the first pixel at (0, 0).
             camera_from_world: [4, 4] m, OpenCV axes (x right, y down, z forward).
-            distortion: plumb_bob k1 k2 p1 p2 k3; None for none.
+            distortion: coefficients of the lens; None for none.
+            lens: one of `core.lenses.LENSES`.
 
         Raises:
             InputError: the calibration cannot be used.
@@ -104,7 +102,7 @@ class Camera:
         if shifted.shape == (3, 3):
             shifted[:2, 2] += 0.5
         return cls(name, width, height, shifted, np.asarray(camera_from_world),
-                   np.zeros(5) if distortion is None else np.asarray(distortion))
+                   padded(lens, ()) if distortion is None else np.asarray(distortion), lens)
 
     @property
     def opencv_K(self) -> np.ndarray:
@@ -129,7 +127,7 @@ class Camera:
     @property
     def distorted(self) -> bool:
         """Whether straight lines of the world are bent in the image."""
-        return bool(np.any(self.distortion))
+        return self.lens != DEFAULT or bool(np.any(self.distortion))
 
     def resized(self, width: int) -> Camera:
         """The same camera with images of `width` px, the height in proportion (rounded)."""
@@ -139,7 +137,7 @@ class Camera:
 
     def undistorted(self) -> Camera:
         """The same camera without distortion, intrinsics unchanged."""
-        return replace(self, distortion=np.zeros(5))
+        return replace(self, lens=DEFAULT, distortion=padded(DEFAULT, ()))
 
     def placed(self, camera_from_world: np.ndarray) -> Camera:
         """The same camera elsewhere."""
@@ -170,9 +168,8 @@ class Camera:
 
         For `target`, this camera undistorted and resized: undistortion and resizing in one pass.
         """
-        return cv2.initUndistortRectifyMap(
-            self.opencv_K, self.distortion, None, target.opencv_K,
-            (target.width, target.height), cv2.CV_32FC1)
+        return LENSES[self.lens].undistort_maps(self.opencv_K, self.distortion, target.opencv_K,
+                                                (target.width, target.height))
 
 
 def require_name(name: str) -> None:

@@ -18,6 +18,7 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from igs_ros.core import lenses
 from igs_ros.core.camera import MAX_SIDE_PX, Camera
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import Picture
@@ -176,8 +177,8 @@ def camera_from_info(message: CameraInfo, topic: str, name: str,
                      camera_from_world: np.ndarray) -> Camera:
     """The camera `name` with the intrinsics of `message`.
 
-    Distortion models: plumb_bob, or '' with no or only zero coefficients. Raises `InputError`
-    naming `topic` when the calibration cannot be used.
+    Distortion models: those of `core.lenses`, or '' with no or only zero coefficients. Raises
+    `InputError` naming `topic` when the calibration cannot be used.
     """
     K = np.array(message.k, dtype=np.float64).reshape(3, 3)
     if not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
@@ -191,26 +192,12 @@ def camera_from_info(message: CameraInfo, topic: str, name: str,
         raise InputError(f'{topic}: binning {message.binning_x}x{message.binning_y} or a region '
                          f'of interest {roi.width}x{roi.height}+{roi.x_offset}+{roi.y_offset}; '
                          f'expected whole pictures. Publish full frames with their calibration.')
-    distortion = _distortion(message, topic)
+    lens, distortion = lenses.from_ros(message.distortion_model, message.d, topic)
     try:
         return Camera.from_opencv_K(name, message.width, message.height, K, camera_from_world,
-                                    distortion)
+                                    distortion, lens)
     except InputError as error:
         raise InputError(f'{topic}: {error}') from error
-
-
-def _distortion(message: CameraInfo, topic: str) -> np.ndarray:
-    """[5] plumb_bob coefficients; raises `InputError`."""
-    given = np.array(message.d, dtype=np.float64)
-    none = not given.any()
-    if message.distortion_model == 'plumb_bob' and len(given) in (0, 4, 5) \
-            or message.distortion_model == '' and none:
-        distortion = np.zeros(5)
-        distortion[:min(len(given), 5)] = given[:5]
-        return distortion
-    raise InputError(f'{topic}: distortion model {shown(message.distortion_model)} with '
-                     f'{len(given)} coefficients; expected plumb_bob with 4 or 5. Calibrate with '
-                     f'that model, or publish rectified images with their CameraInfo.')
 
 
 def held_against(camera: Camera, rig_camera: Camera, topic: str) -> str:
@@ -236,7 +223,7 @@ def info_message(camera: Camera, head: Header) -> CameraInfo:
     """The CameraInfo of a camera (rectification: none)."""
     K = camera.opencv_K
     message = CameraInfo(header=head, height=camera.height, width=camera.width,
-                         distortion_model='plumb_bob')
+                         distortion_model=camera.lens)
     message.d = camera.distortion.tolist()
     message.k = K.ravel()
     message.r = np.eye(3).ravel()

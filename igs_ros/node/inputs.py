@@ -229,5 +229,5 @@ class Inputs:
 
 
 def _same_intrinsics(one: Camera, other: Camera) -> bool:
-    return (one.width, one.height) == (other.width, other.height) \
+    return (one.width, one.height, one.lens) == (other.width, other.height, other.lens) \
         and np.allclose(one.K, other.K) and np.allclose(one.distortion, other.distortion)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from igs_ros.core import lenses
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.points import Points, checked_points
@@ -30,10 +31,6 @@ MAX_PATH = 1000  # characters of an image's name
 RATE_HZ = 30.0  # COLMAP knows no time
 
 # id: name, number of parameters; order as in COLMAP's src/colmap/sensor/models.h
-MODELS = {0: ('SIMPLE_PINHOLE', 3), 1: ('PINHOLE', 4), 2: ('SIMPLE_RADIAL', 4), 3: ('RADIAL', 5),
-          4: ('OPENCV', 8)}
-OTHER_MODELS = {5: 'OPENCV_FISHEYE', 6: 'FULL_OPENCV', 7: 'FOV', 8: 'SIMPLE_RADIAL_FISHEYE',
-                9: 'RADIAL_FISHEYE', 10: 'THIN_PRISM_FISHEYE', 11: 'RAD_TAN_THIN_PRISM_FISHEYE'}
 SAME_PLACE = 1e-3  # poses of one camera that differ by less, in meters or radians, are one
 
 
@@ -59,9 +56,10 @@ def read(folder: Path) -> Recording:
         if name in cameras:
             raise InputError(f"{folder / 'images'}: two cameras would be called '{name}'; "
                              f'expected names that differ without their suffix. Rename one.')
-        width, height, K, distortion = intrinsics[image.camera_id]
+        width, height, K, lens, distortion = intrinsics[image.camera_id]
         try:
-            cameras[name] = Camera(name, width, height, K, image.camera_from_world, distortion)
+            cameras[name] = Camera(name, width, height, K, image.camera_from_world, distortion,
+                                   lens)
         except InputError as error:
             raise InputError(f'{folder / MODEL}: {error}') from error
         sources[name] = source
@@ -121,31 +119,15 @@ class _Bytes:
                          f'entry; expected a complete COLMAP binary model. Copy it again.')
 
 
-def _read_cameras(path: Path) -> dict[int, tuple[int, int, np.ndarray, np.ndarray]]:
-    """Width, height, K [3, 3] and plumb_bob distortion [5] by camera id."""
+def _read_cameras(path: Path) -> dict[int, tuple[int, int, np.ndarray, str, np.ndarray]]:
+    """Width, height, K [3, 3], lens and its coefficients by camera id."""
     data = _Bytes(path)
     cameras = {}
     for _ in range(data.take('Q')[0]):
         camera_id, model, width, height = data.take('iiQQ')
-        if model not in MODELS:
-            raise InputError(
-                f'{path}: camera {camera_id} has the model '
-                f'{OTHER_MODELS.get(model, f"number {model}")}; expected '
-                f'{", ".join(name for name, _ in MODELS.values())}. Run '
-                f'`colmap image_undistorter` and use what it writes.')
-        name, count = MODELS[model]
-        K, distortion = _intrinsics(name, data.take(f'{count}d'))
-        cameras[camera_id] = (width, height, K, distortion)
+        count = lenses.colmap_parameters(model, f'{path}: camera {camera_id}')
+        cameras[camera_id] = (width, height, *lenses.from_colmap(model, data.take(f'{count}d')))
     return cameras
-
-
-def _intrinsics(model: str, values: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """K [3, 3] and distortion k1 k2 p1 p2 k3 of a camera's parameters."""
-    one_focal = model in ('SIMPLE_PINHOLE', 'SIMPLE_RADIAL', 'RADIAL')
-    fx, fy, cx, cy, *bend = (values[0], *values) if one_focal else values
-    distortion = np.zeros(5)
-    distortion[:len(bend)] = bend  # k | k1 k2 | k1 k2 p1 p2
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), distortion
 
 
 def _read_images(path: Path) -> list[RegisteredImage]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from igs_ros.core import lenses
 from igs_ros.core.camera import Camera, require_name
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.files import read_json
@@ -103,16 +104,19 @@ def _camera(entry: dict, who: str, pixel_center: float) -> Camera:
                              f'file.')
     K = _array(entry['K'], (3, 3), f'{who}: K')
     pose = _array(entry['world_to_camera'], (4, 4), f'{who}: world_to_camera')
-    dist = entry.get('dist', [])
-    if not isinstance(dist, list) or len(dist) > 5:
-        raise InputError(f'{who}: dist {shown(dist)}; expected up to five plumb_bob values '
-                         f'k1 k2 p1 p2 k3. Calibrate with that model.')
-    distortion = np.zeros(5)
-    distortion[:len(dist)] = _array(dist, (len(dist),), f'{who}: dist')
+    lens, dist = entry.get('distortion_model', lenses.DEFAULT), entry.get('dist', [])
+    if lens not in lenses.LENSES:
+        raise InputError(f'{who}: distortion_model {shown(lens)}; expected '
+                         f'{", ".join(lenses.LENSES)}. Calibrate with one of them.')
+    names = lenses.LENSES[lens].coefficients
+    if not isinstance(dist, list) or len(dist) > len(names):
+        raise InputError(f'{who}: dist {shown(dist)}; expected up to {len(names)} {lens} values '
+                         f'{" ".join(names)}. Calibrate with that model.')
+    distortion = lenses.padded(lens, _array(dist, (len(dist),), f'{who}: dist'))
     size = [_pixels(entry[key], f'{who}: {key}') for key in ('width', 'height')]
     build = Camera if pixel_center else Camera.from_opencv_K
     try:
-        return build(entry['name'], *size, K, pose, distortion)
+        return build(entry['name'], *size, K, pose, distortion, lens)
     except InputError as error:
         raise InputError(f'{who.split(": camera")[0]}: {error}') from error
 

@@ -73,7 +73,7 @@ def test_pixel_center_zero_shifts_the_principal_point(tmp_path):
     ({'K': [[float('nan'), 0, 32], [0, 50, 24], [0, 0, 1]]}, "camera 'cam01': intrinsics K"),
     ({'K': [50, 50, 32, 24]}, "rig.json: camera 'cam01': K is .*expected numbers of shape 3x3"),
     ({'K': 'auto'}, "camera 'cam01': K is 'auto'"),
-    ({'dist': [0] * 8}, "camera 'cam01': dist .*up to five plumb_bob"),
+    ({'dist': [0] * 8}, "camera 'cam01': dist .*up to 5 plumb_bob"),
     ({'width': 0}, "camera 'cam01': image size 0x48"),
     ({'width': float('nan')}, "camera 'cam01': width is nan; expected a whole number"),
     ({'world_to_camera': (np.eye(4) * 2).tolist()}, "camera 'cam01': camera_from_world"),

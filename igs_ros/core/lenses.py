@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lens models: what each calls its coefficients, and how it bends a picture.
+
+Everything that depends on the model is here: another one is one entry of `LENSES`, with its names
+in ROS and COLMAP. Cameras, readers and the node only hand names and coefficients through.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from igs_ros.core.errors import InputError, shown
+
+DEFAULT = 'plumb_bob'  # without distortion it is a pinhole
+MAX_DISTORTION = 100.0  # size of a coefficient
+Maps = tuple[np.ndarray, np.ndarray]  # float32 [h, w] x and y, OpenCV pixels of the raw picture
+
+
+@dataclass(frozen=True)
+class Lens:
+    """One model."""
+
+    coefficients: tuple[str, ...]  # in their order
+    optional: int  # how many of them, the last ones, may be left out: they are 0
+    undistort_maps: Callable[[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]], Maps]
+    # of K [3, 3], coefficients, K of the straightened picture (both OpenCV's), its width, height
+    colmap: tuple[tuple[int, str, int, bool], ...] = ()
+    # COLMAP's models that it covers: number, name, parameters, whether one focal length for both
+
+    @property
+    def least(self) -> int:
+        """The smallest number of coefficients that are not left out."""
+        return len(self.coefficients) - self.optional
+
+
+def _plumb_bob_maps(K: np.ndarray, distortion: np.ndarray, new_K: np.ndarray,
+                    size: tuple[int, int]) -> Maps:
+    return cv2.initUndistortRectifyMap(K, distortion, None, new_K, size, cv2.CV_32FC1)
+
+
+LENSES = {
+    'plumb_bob': Lens(('k1', 'k2', 'p1', 'p2', 'k3'), 1, _plumb_bob_maps, (
+        (0, 'SIMPLE_PINHOLE', 3, True), (1, 'PINHOLE', 4, False), (2, 'SIMPLE_RADIAL', 4, True),
+        (3, 'RADIAL', 5, True), (4, 'OPENCV', 8, False))),
+}
+"""By the name that ROS has for `CameraInfo.distortion_model`."""
+_COLMAP = {number: (lens, name, count, one_focal) for lens, model in LENSES.items()
+           for number, name, count, one_focal in model.colmap}
+_COLMAP_OTHERS = {
+    5: 'OPENCV_FISHEYE', 6: 'FULL_OPENCV', 7: 'FOV', 8: 'SIMPLE_RADIAL_FISHEYE',
+    9: 'RADIAL_FISHEYE', 10: 'THIN_PRISM_FISHEYE', 11: 'RAD_TAN_THIN_PRISM_FISHEYE'}
+
+
+def padded(lens: str, coefficients: Sequence[float]) -> np.ndarray:
+    """[K] float64: all coefficients of a lens, zeros for those left out at the end."""
+    result = np.zeros(len(LENSES[lens].coefficients))
+    result[:len(coefficients)] = coefficients
+    return result
+
+
+def checked_coefficients(lens: str, distortion: np.ndarray, who: str) -> None:
+    """Raise `InputError` naming `who` unless `distortion` are usable coefficients of `lens`."""
+    if lens not in LENSES:
+        raise InputError(f'{who}: lens model {shown(lens)}; expected {", ".join(LENSES)}. '
+                         f'Calibrate with one of them.')
+    names = LENSES[lens].coefficients
+    # NaN compares false
+    if distortion.shape != (len(names),) or not (np.abs(distortion) <= MAX_DISTORTION).all():
+        raise InputError(f'{who}: distortion {shown(distortion.tolist())}; expected '
+                         f'{_NUMBERS.get(len(names), len(names))} finite {lens} values '
+                         f'{" ".join(names)} of at most {MAX_DISTORTION:g}. Calibrate this '
+                         f'camera again.')
+
+
+_NUMBERS = {4: 'four', 5: 'five', 8: 'eight'}
+
+
+def from_ros(model: str, coefficients: Sequence[float], topic: str) -> tuple[str, np.ndarray]:
+    """Lens and all its coefficients, as `CameraInfo` has them; '' without any is a pinhole.
+
+    Raises `InputError` naming `topic` for another model or number of coefficients.
+    """
+    given = np.array(coefficients, dtype=np.float64)
+    name = DEFAULT if model == '' and not given.any() else model
+    lens = LENSES.get(name)
+    if lens is not None and (model == '' or len(given) == 0
+                             or lens.least <= len(given) <= len(lens.coefficients)):
+        return name, padded(name, given[:len(lens.coefficients)])
+    wanted = ' or '.join(f'{known} with {lens.least} or {len(lens.coefficients)}'
+                         for known, lens in LENSES.items())
+    raise InputError(f'{topic}: distortion model {shown(model)} with {len(given)} coefficients; '
+                     f'expected {wanted}. Calibrate with that model, or publish rectified images '
+                     f'with their CameraInfo.')
+
+
+def colmap_parameters(number: int, who: str) -> int:
+    """How many parameters COLMAP's camera model `number` has; raises `InputError`."""
+    if number not in _COLMAP:
+        raise InputError(
+            f'{who} has the model {_COLMAP_OTHERS.get(number, f"number {number}")}; expected '
+            f'{", ".join(name for _, name, _, _ in _COLMAP.values())}. Run '
+            f'`colmap image_undistorter` and use what it writes.')
+    return _COLMAP[number][2]
+
+
+def from_colmap(number: int, values: Sequence[float]) -> tuple[np.ndarray, str, np.ndarray]:
+    """K [3, 3] (pixel centers at +0.5), lens and coefficients of a camera of COLMAP."""
+    lens, _, _, one_focal = _COLMAP[number]
+    fx, fy, cx, cy, *bend = (values[0], *values) if one_focal else values
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), lens, padded(lens, bend)
