@@ -321,6 +321,9 @@ def test_one_that_was_called_off_in_time_says_nothing():
     for seconds in (2.9, 2.0, 2.0, 1.0, 2.9):  # noted, those in time would take the first back
         budget.note_unfinished('refine', seconds)
     assert budget.levels['refine'] == 1
+    for _ in range(3):
+        budget.note_unfinished('motion', 0.11)
+    assert budget.levels['motion'] == 1
     off = Budget(replace(CONFIG, budget=replace(CONFIG.budget, refine_s=0.0)))
     for _ in range(100):
         off.note_unfinished('refine', 100.0)
@@ -388,6 +391,10 @@ def test_without_a_rate_there_is_no_budget():
         for clock in budget.levels:
             budget.note(clock, 100.0)
     assert not budget.on and budget.reduced() == '' and set(budget.levels.values()) == {0}
+
+
+def test_any_rate_makes_a_budget():
+    assert Budget(replace(CONFIG, budget=BudgetConfig(update_hz=0.1))).on
 
 
 def test_tiny_settings_stay_at_least_one():

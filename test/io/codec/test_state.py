@@ -178,3 +178,143 @@ def test_values_at_their_bounds_are_taken(pair):
         added_opacities=np.resize(np.float32([0, 1]), len(update.added_opacities)),
         moved_means=np.full_like(update.moved_means, -1e6),
         moved_quats=update.moved_quats * np.float32(1.0005)))
+
+
+def refused(key, update, words, **changes):
+    with pytest.raises(InputError, match=words):
+        state.apply_update(key, replace(update, **changes))
+
+
+@pytest.mark.parametrize('name', ['moved_rows', 'changed_rows'])
+def test_the_last_row_of_the_key_is_taken_and_the_next_one_is_not(pair, name):
+    key, update = pair
+    other = {'moved_rows': 'changed_rows', 'changed_rows': 'moved_rows'}[name]
+    rows = np.arange(20 - len(getattr(update, name)), 20, dtype=np.uint32)
+    free = {other: np.arange(len(getattr(update, other)), dtype=np.uint32)}
+    assert len(rows) + len(free[other]) <= 20
+    state.apply_update(key, replace(update, **{name: rows}, **free))
+    refused(key, update, f'{name} must ascend and stay below 20; its largest row is 20',
+            **{name: rows + np.uint32(1)}, **free)
+
+
+def test_what_was_added_can_be_removed_up_to_the_last(pair):
+    key, update = pair
+    last = 20 + len(update.added_means) - 1
+    rows = np.append(update.removed_rows[:-1], last).astype(np.uint32)
+    shown = state.apply_update(key, replace(update, removed_rows=rows))
+    assert len(shown.means) == update.count
+    refused(key, update, f'removed_rows must .* below {last + 1}',
+            removed_rows=np.append(rows[:-1], last + 1).astype(np.uint32))
+
+
+@pytest.mark.parametrize('rows', [[3, 3], [4, 3], [0, 0]])
+def test_rows_that_do_not_ascend_are_refused(pair, rows):
+    key, update = pair
+    removed = np.append(rows, update.removed_rows[2:]).astype(np.uint32)
+    refused(key, update, 'removed_rows must ascend', removed_rows=removed)
+
+
+def test_only_the_sequence_above_that_of_the_key_is_taken(pair):
+    key, update = pair
+    assert state.apply_update(key, replace(update, sequence=8)).sequence == 8
+    refused(key, update, 'expected a lower one', sequence=7)
+
+
+@pytest.mark.parametrize('name, inside, outside', [
+    ('means', 1e6, np.nextafter(np.float32(1e6), np.float32(np.inf))),
+    ('means', -1e6, np.nextafter(np.float32(-1e6), np.float32(-np.inf))),
+    ('scales', 1e-38, 0.0), ('scales', 1e30, -1e-6),
+    ('opacities', 0.0, -1e-7), ('opacities', 1.0, 1.0000002)])
+def test_values_beyond_their_bounds_are_refused(pair, name, inside, outside):
+    key, update = pair
+    array = getattr(update, f'added_{name}')
+    for value, good in ((inside, True), (outside, False)):
+        values = array.copy()
+        values.flat[-1] = value
+        if good:
+            state.apply_update(key, replace(update, **{f'added_{name}': values}))
+        else:
+            refused(key, update, f'added_{name} holds values', **{f'added_{name}': values})
+
+
+@pytest.mark.parametrize('length, good', [(0.9991, True), (0.9989, False), (1.0009, True),
+                                          (1.0011, False)])
+def test_quaternions_are_of_unit_length_to_a_thousandth(pair, length, good):
+    key, update = pair
+    quats = update.moved_quats.copy()
+    quats[0] *= np.float32(length)
+    if good:
+        state.apply_update(key, replace(update, moved_quats=quats))
+    else:
+        refused(key, update, 'moved_quats .* unit length', moved_quats=quats)
+
+
+def message(arrays, **changes):
+    """As ROS has it."""
+    kind = {state.KeyArrays: 'GaussianCloud', state.UpdateArrays: 'GaussianUpdate'}[type(arrays)]
+    return type(kind, (), {**arrays.fields(), **changes})()
+
+
+def test_messages_come_back_bit_for_bit(pair):
+    key, update = pair
+    assert_same_bits(state.key_from_message(message(key)), key)
+    back = state.update_from_message(message(update))
+    for name, value in update.fields().items():
+        assert np.array_equal(back.fields()[name], value), name
+    unknown = replace(key, velocities=None)
+    assert state.key_from_message(message(unknown)).velocities is None
+
+
+@pytest.mark.parametrize('degree, words', [(3, 'sh has 240 values, expected 960'), (4, '0 to 3')])
+def test_degrees_above_three_are_refused(pair, degree, words):
+    with pytest.raises(InputError, match=words):
+        state.key_from_message(message(pair[0], sh_degree=degree))
+    with pytest.raises(InputError, match='sh_degree|values'):
+        state.update_from_message(message(pair[1], sh_degree=degree))
+
+
+@pytest.mark.parametrize('name', state.VALUES)
+def test_a_message_with_a_value_too_few_is_refused(pair, name):
+    key, update = pair
+    with pytest.raises(InputError, match=f'GaussianCloud 7: {name} has'):
+        state.key_from_message(message(key, **{name: key.fields()[name][:-1]}))
+    for prefix in ('changed_', 'added_'):
+        with pytest.raises(InputError, match='GaussianUpdate 9: '):
+            state.update_from_message(message(
+                update, **{prefix + name: update.fields()[prefix + name][:-1]}))
+
+
+def test_the_size_of_a_message_is_that_of_its_parts():
+    """CDR: 4 bytes before all, a stamp of 8, a text with its length before and a 0 behind it,
+    numbers of 4 bytes where 4 divides the place, and the length before each array.
+    """
+    key = state.key_arrays(random_scene(np.random.default_rng(0), 5, 1))
+    head = 4 + 8 + 4 + len('world') + 1
+    after_degree = (head + 2) // 4 * 4 + 3 * 4 + 1 + 3  # scene_id, sequence, count, sh_degree
+    floats = 5 * (3 + 4 + 3 + 1 + 12 + 3)
+    assert head == 22 and after_degree == 40
+    assert state.serialized_size(key, 'world') == after_degree + 6 * 4 + floats * 4
+    assert state.serialized_size(key, 'worlds') == state.serialized_size(key, 'world')
+    assert state.serialized_size(key, 'worldss!') == state.serialized_size(key, 'world') + 4
+
+
+def test_source_rows_must_stand_in_the_order_of_the_key():
+    key = random_scene(np.random.default_rng(0), 3, 0)
+    for source in ([1, 0, 2], [0, 0, 1], [-1, 0, 1], [0, 1, 3], [0, 1]):
+        with pytest.raises(AssertionError):
+            state.update_arrays(key, key, source_rows=np.array(source))
+    update = state.update_arrays(key, key, source_rows=np.array([0, 2, -1]))
+    assert update.removed_rows.tolist() == [1] and len(update.added_means) == 1
+
+
+@pytest.mark.parametrize('before, after', [(False, True), (True, False), (True, True),
+                                           (False, False)])
+def test_velocities_that_become_known_or_unknown(before, after):
+    rng = np.random.default_rng(0)
+    key, velocities = random_scene(rng, 4, 0, before), torch.zeros(4, 3)
+    velocities[1] = 2.0
+    scene = key.replaced(velocities=velocities if after else None)
+    update = state.update_arrays(key, scene, np.array([], int))
+    assert update.has_velocities == after
+    assert_same_bits(state.apply_update(state.key_arrays(key), replace(update, sequence=1)),
+                     state.key_arrays(scene))

@@ -38,7 +38,7 @@ def wall(level: float):
 
 @pytest.mark.parametrize('level, drawn, expected', [
     (255, 1.9, False),  # brighter than any picture can show is white
-    (255, 0.85, True), (255, 0.92, False), (128, 1.9, True)])
+    (255, 0.8795 / 0.999, True), (255, 0.8805 / 0.999, False), (128, 1.9, True)])
 def test_a_rendering_is_compared_as_a_picture_would_show_it(level, drawn, expected):
     wrong = compared(wall(drawn), gray(level)).wrong
     assert wrong.all() == wrong.any() == expected
