@@ -8,7 +8,7 @@ their ranges are made from them, and a test holds config/igs.yaml equal to them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
@@ -63,10 +63,6 @@ class BootstrapConfig:
     """Optimization steps; with the same input and seed, the same steps give the same bytes."""
     seconds: Annotated[float, Bound(0)] = 0.0
     """Wall-clock cap of the optimization in s, 0 = none; results say which limit stopped it."""
-    coarse_fraction: Annotated[float, Bound(0, 1)] = 0.2
-    """Share of the iterations at half image size, where they cost a third."""
-    initial_opacity: Annotated[float, Bound(0.01, 0.99)] = 0.5
-    """Opacity of new Gaussians; measured better than the usual 0.1 on dense seeds."""
     exposure: bool = True
     """Learn a gain and an offset per camera and channel, for cameras that differ in exposure."""
 
@@ -77,12 +73,8 @@ class MotionConfig:
 
     anchors: Annotated[int, Bound(1)] = 1500
     """Points at which motion is solved in 3-D."""
-    neighbors: Annotated[int, Bound(1, 64)] = 8
-    """Anchors that each Gaussian, and each anchor, is tied to."""
     flow_views: Annotated[int, Bound(0)] = 4
     """Cameras in which optical flow is computed, spread over the rig; 0 = all."""
-    moving_px: Annotated[float, Bound(0)] = 0.7
-    """Least flow in px for a pixel to count as moving."""
     chained: bool = True
     """Compose the flow from frame set to frame set; false = flow from the key at once, which
     loses what is fast sooner (to compare)."""
@@ -96,8 +88,6 @@ class MotionConfig:
     weights: str = ''
     """Folder with weights of agm: gmflow/ and igs/, or a ckpt/ that holds them (docs/weights.md).
     """
-    double_division: bool = True
-    """Divide pictures by 255 twice before agm, as its published weights expect."""
     bbox: str = 'auto'
     """Region that agm may move: auto = what changes in the pictures, all, 'xmin ymin zmin xmax
     ymax zmax' in m, or bbox.json[:SCENE]."""
@@ -120,26 +110,8 @@ class RefineConfig:
     polish_iterations: Annotated[int, Bound(0)] = 0
     """Steps at low rates on the whole scene after each key, which flicker a little; in lockstep
     only: live, they run when there is time to spare."""
-    lr_means: Annotated[float, Bound(0)] = 1.6e-3
-    """Learning rate of positions, constant, m."""
-    lr_quats: Annotated[float, Bound(0)] = 1e-2
-    """Learning rate of quaternions."""
-    lr_scales: Annotated[float, Bound(0)] = 1e-2
-    """Learning rate of log scales (published: 5e-3)."""
-    lr_opacities: Annotated[float, Bound(0)] = 5e-2
-    """Learning rate of logit opacities."""
-    lr_sh_dc: Annotated[float, Bound(0)] = 1e-2
-    """Learning rate of the constant SH coefficients, the colors (published: 2.5e-3)."""
-    lr_sh: Annotated[float, Bound(0)] = 2.5e-3
-    """Learning rate of the other SH coefficients."""
-    dssim: Annotated[float, Bound(0, 1)] = 0.2
-    """Weight of 1 - SSIM in the loss; L1 gets the rest."""
-    densify_every: Annotated[int, Bound(1)] = 20
-    """Densify and prune every so many iterations."""
-    densify_threshold: Annotated[float, Bound(0)] = 1.5e-4
-    """Least mean screen-space gradient (normalized device units) of a Gaussian that is split."""
-    prune_opacity: Annotated[float, Bound(0, 1)] = 5e-3
-    """Gaussians below this opacity are removed."""
+    learning_rates: Literal['tuned', 'published'] = 'tuned'
+    """published = those of IGS; tuned = scales learn twice and colors four times as fast."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +170,36 @@ class Config:
         Raises `InputError` for an unknown name, and for a value of another type or out of bounds.
         """
         return checked(with_settings(cls(), values))
+
+
+_RATES = 'refine.learning_rates chooses the tuned or the published ones'
+_CONSTANT = 'a constant now'
+REMOVED = {
+    **dict.fromkeys(('refine.lr_means', 'refine.lr_quats', 'refine.lr_scales',
+                     'refine.lr_opacities', 'refine.lr_sh_dc', 'refine.lr_sh'), _RATES),
+    **dict.fromkeys(('refine.dssim', 'refine.densify_every', 'refine.densify_threshold',
+                     'refine.prune_opacity', 'bootstrap.coarse_fraction',
+                     'bootstrap.initial_opacity', 'motion_model.neighbors',
+                     'motion_model.moving_px', 'jump_s'), _CONSTANT),
+    'motion_model.double_division': 'files that igs train writes say it themselves, and the '
+                                    'published weights want it',
+}
+"""What became of settings, the node's among them, that older parameter files may have."""
+
+
+def refuse_removed(names: Iterable[str], origin: str) -> None:
+    """Raise one `InputError` about all of `names` that are settings no more.
+
+    origin: where they came from.
+    """
+    reasons: dict[str, list[str]] = {}
+    for name in names:
+        if name in REMOVED:
+            reasons.setdefault(REMOVED[name], []).append(name)
+    if reasons:
+        said = '; '.join(f'{", ".join(gone)} ({why})' for why, gone in reasons.items())
+        raise InputError(f'{origin}: no settings any more: {said}. Leave them out; '
+                         f'config/igs.yaml lists all that there are.')
 
 
 def checked(config, label: str = 'setting'):
@@ -260,6 +262,7 @@ def with_settings(config: Config, values: Mapping[str, object], origin: str = 's
     Raises `InputError` for an unknown name and for a value of another type. origin: where the
     values came from.
     """
+    refuse_removed(values, origin)
     for name, value in values.items():
         old = setting(config, name)
         if isinstance(old, float) and type(value) is int:

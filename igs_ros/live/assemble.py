@@ -30,6 +30,7 @@ _AWAY_WAITS = 3  # a camera is away after so many times max_wait_s without a fra
 _AWAY_PERIODS = 4  # and so many periods of its own,
 _AWAY_UNKNOWN_S = 1.0  # and where its period is not known, after so long
 _JUMP_SETTLES_S = 1.0  # by then every camera's frames from before a jump have come in
+JUMP_S = 0.25  # far more than pictures overtake each other by, less than any recording lasts
 
 
 @dataclass
@@ -86,7 +87,7 @@ class FrameSetAssembler:
     """
 
     def __init__(self, cameras: Iterable[str], max_spread_s: float, max_wait_s: float,
-                 min_cameras: int, queue: int = 4, *, jump_s: float = 0.25,
+                 min_cameras: int, queue: int = 4, *, jump_s: float = JUMP_S,
                  now: Callable[[], float] = time.monotonic):
         self._cameras = {name: _Camera() for name in cameras}
         if not 1 <= min_cameras <= len(self._cameras):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import Frame, RawFrameSet
+from igs_ros.live.assemble import JUMP_S
 from igs_ros.node.convert import time_message
 
 
@@ -27,7 +28,7 @@ class FilteredAssembler:
     """
 
     def __init__(self, kind: str, cameras: Iterable[str], max_spread_s: float, queue: int,
-                 jump_s: float):
+                 jump_s: float = JUMP_S):
         try:
             self._library = importlib.import_module('message_filters')
         except ImportError as error:

@@ -107,10 +107,10 @@ class Inputs:
     def _new_assembler(settings: NodeConfig, rig: Mapping[str, Camera]):
         if settings.synchronizer != 'igs':
             return FilteredAssembler(settings.synchronizer, rig, settings.max_spread_s,
-                                     settings.queue_size, settings.jump_s)
+                                     settings.queue_size)
         least = settings.min_cameras or usual_min_cameras(len(rig))
         return FrameSetAssembler(rig, settings.max_spread_s, settings.max_wait_s, least,
-                                 settings.queue_size, jump_s=settings.jump_s)
+                                 settings.queue_size)
 
     def _subscribe(self, node: Node, name: str, camera: Camera) -> None:
         settings = self._settings

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Annotated, Literal, get_args
 
-from igs_ros.core.config import MOST_INT, Bound, Choice, Config, allowed
+from igs_ros.core.config import MOST_INT, Bound, Choice, Config, allowed, refuse_removed
 from igs_ros.core.errors import InputError, shown
 from igs_ros.stages.motion.choose import MotionName
 
@@ -47,8 +47,6 @@ class NodeConfig:
     """Frame sets of fewer cameras are dropped; 0 = half of the cameras."""
     queue_size: Annotated[int, Bound(1)] = 4
     """Pictures of each camera that may wait for the others."""
-    jump_s: Annotated[float, Bound(0.001)] = 0.25
-    """A stamp this far behind its camera's newest one is a clock set back (a looping bag), s."""
     calibration_wait_s: Annotated[float, Bound(0)] = 3.0
     """How long after the first picture the rig file's intrinsics stand in for CameraInfo, s."""
     stall_after_s: Annotated[float, Bound(0.1)] = 5.0
@@ -162,8 +160,9 @@ def declare(node) -> tuple[NodeConfig, Config]:
                 _checked(parameter, node._parameter_overrides[parameter.name].value)
             raise InputError(f'parameter {parameter.name}: {error}; expected a value like '
                              f'{declared!r}.') from error
-    for text in unknown(name for name in node._parameter_overrides
-                        if not node.has_parameter(name)):
+    others = [name for name in node._parameter_overrides if not node.has_parameter(name)]
+    refuse_removed(others, 'parameters')
+    for text in unknown(others):
         node.get_logger().warning(text)
     return configs_from(values)
 

@@ -7,6 +7,7 @@ import pytest
 
 from igs_ros.core.config import (
     MOST_INT,
+    REMOVED,
     BootstrapConfig,
     Bound,
     Choice,
@@ -33,13 +34,13 @@ def test_every_number_has_bounds_and_a_default_within():
 
 @pytest.mark.parametrize('config, name', [
     (Config(seed=-1), 'seed'), (Config(sh_degree=4), 'sh_degree'),
-    (Config(motion_model=MotionConfig(neighbors=0)), 'motion_model.neighbors'),
+    (Config(motion_model=MotionConfig(anchors=0)), 'motion_model.anchors'),
     (Config(motion_model=MotionConfig(cache_mb=-1)), 'motion_model.cache_mb'),
-    (Config(refine=RefineConfig(densify_every=0)), 'refine.densify_every'),
-    (Config(refine=RefineConfig(dssim=float('nan'))), 'refine.dssim'),
+    (Config(refine=RefineConfig(iterations=-1)), 'refine.iterations'),
+    (Config(hold_s=float('nan')), 'hold_s'),
     (Config(device='gpu'), 'device'),
     (Config(motion_model=MotionConfig(precision='float8')), 'motion_model.precision'),
-    (Config(bootstrap=BootstrapConfig(initial_opacity=5)), 'bootstrap.initial_opacity'),
+    (Config(bootstrap=BootstrapConfig(seconds=float('inf'))), 'bootstrap.seconds'),
 ])
 def test_what_is_outside_is_named(config, name):
     with pytest.raises(InputError, match=f'parameter {name} is'):
@@ -52,9 +53,7 @@ def test_bounds_themselves_are_fine():
 
 # What is not any number from 0 on: 0 stands for none, all, or no effect wherever it is allowed.
 UNUSUAL = {
-    'bootstrap.coarse_fraction': (0, 1), 'bootstrap.initial_opacity': (0.01, 0.99),
-    'motion_model.anchors': (1, math.inf), 'motion_model.neighbors': (1, 64),
-    'refine.dssim': (0, 1), 'refine.densify_every': (1, math.inf), 'refine.prune_opacity': (0, 1),
+    'motion_model.anchors': (1, math.inf),
     'budget.update_hz': (0, 1000), 'budget.view_hz': (0.01, 1000),
     'early_key': (0, 1), 'max_gaussians': (1, math.inf), 'sh_degree': (0, 3), 'threads': (1, 1024)}
 
@@ -82,13 +81,13 @@ def test_bounds_are_allowed_and_what_lies_beyond_is_not(name):
 
 
 def test_values_of_the_right_type_are_taken_and_others_are_refused():
-    made = with_settings(Config(), {'refine.lr_means': 1, 'seed': 3, 'bootstrap.exposure': False})
-    assert made.refine.lr_means == 1.0 and type(made.refine.lr_means) is float
+    made = with_settings(Config(), {'hold_s': 1, 'seed': 3, 'bootstrap.exposure': False})
+    assert made.hold_s == 1.0 and type(made.hold_s) is float
     assert made.seed == 3 and made.bootstrap.exposure is False
     assert with_settings(Config(), {'hold_s': MOST_INT}).hold_s == MOST_INT
     assert with_settings(Config(), {'hold_s': MOST_INT + 1}).hold_s == math.inf  # then refused
     for name, value in (('seed', 1.0), ('seed', True), ('refine.births', 1), ('device', 3),
-                        ('refine.lr_means', '1'), ('refine.lr_means', True)):
+                        ('hold_s', '1'), ('hold_s', True)):
         with pytest.raises(InputError, match=f'file: {name} is'):
             with_settings(Config(), {name: value}, 'file')
     with pytest.raises(InputError, match='unknown'):
@@ -111,7 +110,23 @@ def test_settings_by_name():
 
 @pytest.mark.parametrize('values, said', [
     ({'widht': 96}, "'widht' is unknown"), ({'width': '96'}, 'width'),
-    ({'refine': 5}, "'refine' is unknown"), ({'refine.dssim': 1.5}, 'refine.dssim is 1.5')])
+    ({'refine': 5}, "'refine' is unknown"), ({'early_key': 1.5}, 'early_key is 1.5')])
 def test_settings_by_name_that_cannot_be(values, said):
     with pytest.raises(InputError, match=said):
         Config.of(values)
+
+
+def test_removed_settings_are_one_line_that_says_what_became_of_them():
+    old = {'seed': 3, 'refine.lr_means': 1e-3, 'refine.lr_sh': 1e-3, 'refine.dssim': 0.2}
+    with pytest.raises(InputError) as error:
+        with_settings(Config(), old, 'old.yaml')
+    assert str(error.value) == (
+        'old.yaml: no settings any more: refine.lr_means, refine.lr_sh (refine.learning_rates '
+        'chooses the tuned or the published ones); refine.dssim (a constant now). Leave them out; '
+        'config/igs.yaml lists all that there are.')
+
+
+def test_what_was_removed_is_gone_and_what_is_named_instead_is_there():
+    known = {name for name, _ in settings(Config())}
+    assert not known & REMOVED.keys()
+    assert 'refine.learning_rates' in known

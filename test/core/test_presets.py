@@ -23,7 +23,7 @@ def test_the_published_schedules_differ_in_iterations_alone():
     assert (short.refine.iterations, long.refine.iterations) == (50, 100)
     assert short.key_interval == long.key_interval == 5
     assert not (short.refine.births or short.refine.selective)
-    assert short.refine.lr_means == 1.6e-3  # igs_reference 3.1
+    assert short.refine.learning_rates == long.refine.learning_rates == 'published'
 
 
 def test_the_parameter_file_of_the_node_is_a_preset_of_the_defaults():
@@ -57,6 +57,9 @@ def test_unknown_names_and_wrong_types_are_refused(tmp_path):
     file.write_text('/**:\n  ros__parameters: {points_rate_hz: 3.0, refine: {iteration: 3}}\n')
     with pytest.raises(InputError, match="setting 'refine.iteration' is unknown"):
         preset(str(file))
+    file.write_text('/**:\n  ros__parameters: {refine: {dssim: 0.2}}\n')
+    with pytest.raises(InputError, match='typo.yaml: no settings any more: refine.dssim '):
+        preset(str(file))
 
 
 @pytest.mark.parametrize('text', [
@@ -76,7 +79,7 @@ def test_yaml_of_strangers_is_refused(tmp_path, text):
 
 @pytest.mark.parametrize('value', ['.inf', '-.inf', '.nan', '9' * 4000])
 def test_numbers_that_are_none_are_named(value):
-    for name in ('bootstrap.seconds', 'refine.lr_means'):
+    for name in ('bootstrap.seconds', 'hold_s'):
         with pytest.raises(InputError, match=f'setting {name} is '):
             checked(with_settings(Config(), assigned([f'{name}={value}'])))
 

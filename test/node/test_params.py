@@ -55,7 +55,7 @@ def test_values_reach_their_fields():
                                       'refine.iterations': 7, 'bootstrap.method': 'images'})
     assert node.cameras == ('a', 'b') and node.points_rate_hz == 5.0
     assert core.refine.iterations == 7 and core.bootstrap.method == 'images'
-    assert core.refine.lr_sh == Config().refine.lr_sh
+    assert core.refine.births == Config().refine.births
 
 
 @pytest.mark.parametrize('name, value, words', [
@@ -152,3 +152,13 @@ def test_overrides_from_the_command_line(node_with):
 def test_overrides_of_a_wrong_type_are_refused(node_with, override):
     with pytest.raises(InputError, match=f'parameter {override.split(":=")[0]}'):
         params.declare(node_with('-p', override))
+
+
+def test_removed_parameters_are_refused_in_one_line(node_with):
+    with pytest.raises(InputError, match='parameters: no settings any more: .*jump_s') as error:
+        params.declare(node_with('-p', 'jump_s:=0.3', '-p', 'refine.dssim:=0.2'))
+    assert 'refine.dssim' in str(error.value) and '\n' not in str(error.value)
+
+
+def test_there_are_fewer_than_60():
+    assert len(params.parameters()) < 60

@@ -101,7 +101,7 @@ def _measured(plan: Plan, world: World, clock: Callable[[], float]) -> Iterator[
 def _agm_rows(plan: Plan, world: World, clock: Callable[[], float]) -> Iterator[dict]:
     from igs_ros.stages.motion.agm.inputs import AgmSizes
     from igs_ros.stages.motion.agm.model import AgmMotion
-    net = agm_net(plan.weights, True) if plan.weights else _random_net()
+    net = agm_net(plan.weights) if plan.weights else _random_net()
     sizes = AgmSizes(plan.picture, plan.anchors)
     config = MotionConfig(bbox='all', compile=plan.compile, flow_views=0)
     exact = None

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 # Initial standard deviation in distances to the neighbors: at 1 some 30 splats cover a pixel,
 # which costs twice the time per iteration and starts blurred.
 _SIZE = 0.6
+_OPACITY = 0.5  # of seeds; measured better than the usual 0.1, as they are dense
 _MISSING = {
     'depth': 'no camera of this frame set brings a depth picture; expected some, as '
              'docs/recordings.md describes.',
@@ -141,7 +142,7 @@ def _seeded(chosen, depths, images, cameras, points, config, tell) -> GaussianSc
                         max_gaussians=config.max_gaussians, threads=config.threads,
                         seed=config.seed, depths=measured if chosen == 'depth' else None)
     return scene_from_points(seeds, {name: cameras[name] for name in images},
-                             opacity=config.bootstrap.initial_opacity,
+                             opacity=_OPACITY,
                              sh_degree=config.sh_degree, size=_SIZE)
 
 

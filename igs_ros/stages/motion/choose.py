@@ -48,7 +48,7 @@ def make_motion(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer
 
 def _agm(cameras, rasterizer, config, threads) -> MotionModel:
     from igs_ros.stages.motion.agm.model import AgmMotion
-    return AgmMotion(cameras, rasterizer, config, agm_net(config.weights, config.double_division),
+    return AgmMotion(cameras, rasterizer, config, agm_net(config.weights),
                      threads=threads)
 
 
@@ -98,7 +98,7 @@ def check_motion(name: str, config: MotionConfig) -> None:
         from igs_ros.stages.motion.region import follows_data, read_box
         if not follows_data(config.bbox):
             read_box(config.bbox)
-        agm_net(config.weights, config.double_division)
+        agm_net(config.weights)
     if name == 'agm_small' and not has_agm_small():
         raise InputError('motion agm_small needs the weights that ship with the package, and they '
                          'are not there; install the package again, or use --motion geometric.')
@@ -126,14 +126,14 @@ def has_agm_small() -> bool:
 
 
 @lru_cache(maxsize=1)  # a scene that starts anew must not need the files again
-def agm_net(folder: str, double_division: bool):
+def agm_net(folder: str):
     """AGM-Net with the weights of `folder`, read once; raises `InputError`."""
     from igs_ros.stages.motion.agm import weights  # heavy: only for those who use it
     if not folder:
         raise InputError('motion agm needs weights, and none are given; set --weights DIR '
                          '(parameter motion_model.weights) to the folder of the published files, '
                          'or use --motion geometric, which needs none.')
-    return weights.load(folder, double_division)
+    return weights.load(folder)
 
 
 @cache

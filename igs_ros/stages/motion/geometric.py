@@ -30,6 +30,8 @@ from igs_ros.stages.motion.tracks import Tracks, moving
 from igs_ros.vision.flow import FlowCache, spread_views
 from igs_ros.vision.neighbors import fps, knn
 
+_NEIGHBORS = 8  # anchors that each Gaussian, and each anchor, is tied to
+_MOVING_PX = 0.7  # least flow of a pixel that moves; below it is noise of the flow
 _MOVER_SHARE = 2 / 3  # of the anchors that lie on what moved
 _COLOR_SPREAD = 0.15  # difference of sRGB (0..1) at which likeness falls to 0.6
 _REACH = 3.0  # times the spacing of the anchors: hidden Gaussians farther from movers stay
@@ -138,7 +140,7 @@ class GeometricFollower:
             self._model.count(counts)
         if counts['views_missing'] == len(current):
             return None
-        moved, still = moving(self._tracks.start, current, known, self._model.config.moving_px)
+        moved, still = moving(self._tracks.start, current, known, _MOVING_PX)
         if not moved.any():
             return _Motion.none(stamp_ns, len(moved))
         with span('lift'):
@@ -166,7 +168,7 @@ class GeometricFollower:
     def _solve_anchors(self, picked, current, known) -> tuple[Anchors, float]:
         """The motion of Gaussians `picked`, and their usual distance in m."""
         points = self._points[picked]
-        distances, indices = knn(points, points, self._model.config.neighbors + 1)
+        distances, indices = knn(points, points, _NEIGHBORS + 1)
         distances, indices = distances[:, 1:], indices[:, 1:]  # the first one is the point itself
         spacing = max(float(np.median(distances)), 1e-9) if distances.size else 1.0
         weights = self._likeness(picked, picked[indices], distances, spacing)
@@ -175,8 +177,7 @@ class GeometricFollower:
 
     def _nearest_anchors(self, rows, picked, spacing):
         """Of Gaussians `rows` [M]: indices and weights [M, K] of anchors, least distance [M]."""
-        distances, indices = knn(self._points[rows], self._points[picked],
-                                 self._model.config.neighbors)
+        distances, indices = knn(self._points[rows], self._points[picked], _NEIGHBORS)
         weights = self._likeness(rows, picked[indices], distances, spacing)
         return indices, weights, distances[:, 0]
 

@@ -7,7 +7,7 @@ camera per iteration without replacement, splits bounded by the Gaussian limit e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,25 @@ class ViewTask:
     target: Target
     tiles: np.ndarray | None = None  # bool [rows, columns] that are drawn and compared; None = all
     context: Context | None = None  # frozen Gaussians that show there
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """How keys are optimized, whatever the settings: igs_reference 3.1, but for the rates."""
+
+    rates: LearningRates
+    dssim: float = 0.2  # weight of 1 - SSIM in the loss; L1 gets the rest
+    densify_every: int = 20  # iterations
+    densify_threshold: float = 1.5e-4  # see `Densify`
+    prune_opacity: float = 5e-3  # Gaussians below are removed
+
+
+PUBLISHED = Hyperparameters(LearningRates(means=1.6e-3, quats=1e-2, log_scales=5e-3, logits=5e-2,
+                                          sh_dc=2.5e-3, sh_rest=2.5e-3))
+# A key has few iterations, and colors and sizes are what is still wrong after motion.
+TUNED = replace(PUBLISHED, rates=replace(PUBLISHED.rates, log_scales=1e-2, sh_dc=1e-2))
+HYPERPARAMETERS = {'tuned': TUNED, 'published': PUBLISHED}
+"""By setting refine.learning_rates."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,13 @@ from igs_ros.render.optimize import Densify, LearningRates
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.refine.births import fade, inconsistent, spawn_from_stereo
 from igs_ros.stages.refine.draft import KeyDraft
-from igs_ros.stages.refine.optimization import Schedule, ViewTask, optimize
+from igs_ros.stages.refine.optimization import (
+    HYPERPARAMETERS,
+    Hyperparameters,
+    Schedule,
+    ViewTask,
+    optimize,
+)
 from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.residuals import ViewResidual, compare_views
 from igs_ros.stages.refine.selection import (
@@ -75,14 +81,16 @@ class Refiner:
     """Refines key scenes of one rig of working cameras.
 
     config: settings; max_gaussians: bound of the scene at all times; seed: of everything random;
-    threads: of stereo.
+    threads: of stereo; hyperparameters: None = those that the settings choose.
     """
 
     def __init__(self, rasterizer: Rasterizer, cameras: Mapping[str, Camera],
-                 config: RefineConfig, max_gaussians: int, seed: int, threads: int = 1):
+                 config: RefineConfig, max_gaussians: int, seed: int, threads: int = 1,
+                 hyperparameters: Hyperparameters | None = None):
         self._rasterizer = rasterizer
         self._cameras = dict(cameras)
         self._config = config
+        self._fixed = hyperparameters or HYPERPARAMETERS[config.learning_rates]
         self._max_gaussians = max_gaussians
         self._seed = seed
         self._threads = threads
@@ -153,7 +161,7 @@ class Refiner:
                  for name, image in self._images(frame_set).items()}
         if not tasks or not iterations or not len(scene):
             return Refined(scene, 0, float('nan'))
-        schedule = Schedule(iterations, self._rates(_POLISH), self._config.dssim, self._seed,
+        schedule = Schedule(iterations, self._rates(_POLISH), self._fixed.dssim, self._seed,
                             number)
         with spent.on('optimize'):
             outcome = optimize(scene, tasks, self._rasterizer, schedule, cancelled=cancelled)
@@ -213,10 +221,10 @@ class Refiner:
         tasks = self._tasks(residuals, centers, frozen.scene, effort.scale)
         if not tasks or not len(free.scene):
             return Refined(draft.scene, 0, float('nan'), rows=draft.rows)
-        how = Densify(self._config.densify_threshold, self._max_gaussians - len(frozen.scene),
-                      self._config.prune_opacity)
-        schedule = Schedule(effort.iterations, self._rates(), self._config.dssim, self._seed,
-                            key_number, how, self._config.densify_every)
+        how = Densify(self._fixed.densify_threshold, self._max_gaussians - len(frozen.scene),
+                      self._fixed.prune_opacity)
+        schedule = Schedule(effort.iterations, self._rates(), self._fixed.dssim, self._seed,
+                            key_number, how, self._fixed.densify_every)
         outcome = optimize(free.scene, tasks, self._rasterizer, schedule, cancelled=cancelled)
         share = np.mean([1.0 if task.tiles is None else task.tiles.mean()
                          for task in tasks.values()])
@@ -245,10 +253,8 @@ class Refiner:
         return tasks
 
     def _rates(self, share: float = 1.0) -> LearningRates:
-        c = self._config
-        return LearningRates(means=share * c.lr_means, quats=share * c.lr_quats,
-                             log_scales=share * c.lr_scales, logits=share * c.lr_opacities,
-                             sh_dc=share * c.lr_sh_dc, sh_rest=share * c.lr_sh)
+        return LearningRates(**{name: share * rate
+                                for name, rate in vars(self._fixed.rates).items()})
 
 
 def _updated(reference: ReferenceImages, residuals: Mapping[str, ViewResidual], centers

@@ -57,15 +57,16 @@ def test_a_preset_is_what_its_file_says_and_flags_win_over_it():
 
 
 def test_set_wins_over_flags_and_reaches_every_setting():
-    made = SceneOptions(seed=1, set=('seed=4', 'refine.dssim=0.5', 'bootstrap.method=images',
+    made = SceneOptions(seed=1, set=('seed=4', 'hold_s=0.5', 'bootstrap.method=images',
                                      'refine.births=false')).config()
-    assert (made.seed, made.refine.dssim, made.bootstrap.method) == (4, 0.5, 'images')
+    assert (made.seed, made.hold_s, made.bootstrap.method) == (4, 0.5, 'images')
     assert not made.refine.births
 
 
 @pytest.mark.parametrize('text, message', [
     ('seed', "--set 'seed': expected NAME=VALUE"), ('seed: 1', 'expected NAME=VALUE'),
     ('sead=1', "setting 'sead' is unknown"), ('refine=1', "setting 'refine' is unknown"),
+    ('refine.lr_sh=1', '--set: no settings any more: refine.lr_sh (refine.learning_rates '),
     ('seed=1.5', '--set: seed is 1.5; expected a value like 0'),
     ('seed=[', 'expected NAME=VALUE'), ('refine.births=3', 'expected a value like True')])
 def test_settings_that_are_refused(text, message):

@@ -30,7 +30,7 @@ def fresh():
 @pytest.fixture
 def loaded(monkeypatch):
     """Weights that fit, whatever the folder."""
-    monkeypatch.setattr(motion, 'agm_net', lambda folder, twice: SimpleNamespace(folder=folder))
+    monkeypatch.setattr(motion, 'agm_net', lambda folder: SimpleNamespace(folder=folder))
 
 
 def with_small(monkeypatch, there):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small world: a textured wall, a textured board that may stand before it, four cameras."""
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene, concatenated
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.rasterizer import render_view
+from igs_ros.stages.refine.optimization import TUNED
 from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.refiner import Refiner
 from igs_ros.vision.changes import changed_pixels
@@ -63,11 +65,12 @@ class World:
 
     def refine(self, start: GaussianScene, wanted: FrameSet, reference: ReferenceImages | None, *,
                limit: int = 5000, threads: int = 1, cameras=None, effort=None, moved=None,
-               seed: int = 0, **config):
+               seed: int = 0, densify_threshold: float = 1e9, **config):
         """One key; without splits, which are for pictures of the usual size."""
-        config = {'iterations': 40, 'lr_means': 4e-4, 'densify_threshold': 1e9} | config
+        fixed = replace(TUNED, rates=replace(TUNED.rates, means=4e-4),
+                        densify_threshold=densify_threshold)
         refiner = Refiner(CpuRasterizer(threads), cameras or self.cameras,
-                          RefineConfig(**config), limit, seed, threads)
+                          RefineConfig(**{'iterations': 40} | config), limit, seed, threads, fixed)
         return refiner.refine(start, wanted, 1, reference=reference, effort=effort, moved=moved)
 
     def error(self, scene: GaussianScene, wanted: FrameSet, before: FrameSet) -> float:

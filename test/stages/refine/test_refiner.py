@@ -14,9 +14,10 @@ from igs_ros.core.scene import ATTRIBUTES, GaussianScene, empty_scene
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.optimize import Optimizer
 from igs_ros.render.rasterizer import render_view
-from igs_ros.stages.refine.optimization import camera_order
+from igs_ros.stages.refine.optimization import TUNED, camera_order
 from igs_ros.stages.refine.refiner import Refiner
 
+ALL_SPLIT = replace(TUNED, densify_threshold=0.0)
 K = np.array([[30.0, 0, 20], [0, 30, 15], [0, 0, 1]])
 
 
@@ -60,9 +61,10 @@ class Watched(CpuRasterizer):
 
 
 def refine(start=None, key_number=1, limit=1000, seed=0, rasterizer=None, frame_set=None,
-           **config):
+           hyperparameters=None, **config):
     config = replace(RefineConfig(), births=False, **config)
-    refiner = Refiner(rasterizer or Watched(), CAMERAS, config, limit, seed)
+    refiner = Refiner(rasterizer or Watched(), CAMERAS, config, limit, seed,
+                      hyperparameters=hyperparameters)
     return refiner.refine(scene() if start is None else start, frame_set or pictures(),
                           key_number)
 
@@ -131,40 +133,45 @@ def test_quaternions_come_back_with_unit_length():
 
 
 def test_key_number_and_seed_fix_what_is_random():
-    once = data(refine(iterations=45, densify_threshold=0.0).scene)
-    assert data(refine(iterations=45, densify_threshold=0.0).scene) == once
-    assert data(refine(iterations=45, densify_threshold=0.0, key_number=2).scene) != once
-    assert data(refine(iterations=45, densify_threshold=0.0, seed=1).scene) != once
+    once = data(refine(iterations=45, hyperparameters=ALL_SPLIT).scene)
+    assert data(refine(iterations=45, hyperparameters=ALL_SPLIT).scene) == once
+    assert data(refine(iterations=45, hyperparameters=ALL_SPLIT, key_number=2).scene) != once
+    assert data(refine(iterations=45, hyperparameters=ALL_SPLIT, seed=1).scene) != once
     names = ['a', 'b', 'c', 'd', 'e']
     first, again, other = (camera_order(names, (0, key)) for key in (3, 3, 4))
     taken = [[next(order) for _ in range(10)] for order in (first, again, other)]
     assert taken[0] == taken[1] != taken[2]
 
 
-def test_one_step_moves_by_the_rates_of_the_settings():
+# igs_reference 3.1, but for what is ours
+@pytest.mark.parametrize('learning_rates, scales, colors', [('tuned', 1e-2, 1e-2),
+                                                            ('published', 5e-3, 2.5e-3)])
+def test_one_step_moves_by_the_rates_of_the_settings(learning_rates, scales, colors):
     """As Adam's first step does."""
     start = scene()
-    moved = refine(start, iterations=1).scene
+    moved = refine(start, iterations=1, learning_rates=learning_rates).scene
     seen = (moved.means != start.means).any(1)
     assert seen.sum() > 20
 
     def largest(after, before):
         return float((after - before).abs()[seen].max())
     assert largest(moved.means, start.means) == pytest.approx(1.6e-3, rel=0.01)
-    assert largest(moved.sh[:, :1], start.sh[:, :1]) == pytest.approx(1e-2, rel=0.01)
+    assert largest(moved.sh[:, :1], start.sh[:, :1]) == pytest.approx(colors, rel=0.01)
     assert largest(moved.sh[:, 1:], start.sh[:, 1:]) == pytest.approx(2.5e-3, rel=0.01)
-    assert largest(moved.scales.log(), start.scales.log()) == pytest.approx(1e-2, rel=0.01)
+    assert largest(moved.scales.log(), start.scales.log()) == pytest.approx(scales, rel=0.01)
     assert largest(moved.opacities.logit(), start.opacities.logit()) == pytest.approx(0.05,
                                                                                       rel=0.01)
 
 
 def test_the_limit_holds_all_the_way():
-    refined = refine(iterations=100, limit=37, densify_threshold=0.0, prune_opacity=0.0)
+    refined = refine(iterations=100, limit=37,
+                     hyperparameters=replace(ALL_SPLIT, prune_opacity=0.0))
     assert refined.split == 7 and len(refined.scene) == 37
 
 
 def test_a_start_above_the_limit_is_cut():
-    refined = refine(limit=12, iterations=45, densify_threshold=0.0, prune_opacity=0.0)
+    refined = refine(limit=12, iterations=45,
+                     hyperparameters=replace(ALL_SPLIT, prune_opacity=0.0))
     assert len(refined.scene) == 12 and refined.split == 0
 
 
@@ -186,12 +193,14 @@ def test_an_empty_scene_stays_empty():
 
 def test_a_collapse_is_an_error():
     with pytest.raises(FloatingPointError, match='collapsed'):
-        refine(iterations=50, prune_opacity=1.0, densify_threshold=1e9)
+        refine(iterations=50,
+               hyperparameters=replace(TUNED, prune_opacity=1.0, densify_threshold=1e9))
 
 
 def test_a_loss_that_rises_far_is_an_error():
     with pytest.raises(FloatingPointError, match='loss rose'):
-        refine(scene(seed=1), iterations=60, lr_sh_dc=0.05)  # of a scene that fits already
+        refine(scene(seed=1), iterations=60,  # of a scene that fits already
+               hyperparameters=replace(TUNED, rates=replace(TUNED.rates, sh_dc=0.05)))
 
 
 def test_cancelling_stops_at_once():
