@@ -71,6 +71,21 @@ def test_the_widest_gap_is_where_a_set_is_cut():
     assert added(target, *far, ('c', 14 * MS), ('d', 16 * MS))[0] == 'abcd'
 
 
+def test_equal_stamps_do_not_keep_a_set_from_being_cut():
+    target, _ = assembler('abc', spread_ms=20)
+    assert added(target, ('a', 0), ('b', 0), ('a', 15 * MS), ('b', 15 * MS), ('c', 14 * MS)) \
+        == ['ab', 'abc']
+
+
+def test_a_later_frame_of_a_camera_does_not_prolong_its_waiting():
+    target, clock = assembler('abc', least=1)
+    added(target, ('a', 0), ('b', 0))
+    clock.seconds = 0.2
+    added(target, ('a', 40 * MS), ('b', 40 * MS))
+    clock.seconds = 0.25
+    assert [one.stamp_ns for one in target.poll()] == [0]
+
+
 def test_a_period_is_the_lower_median_of_the_last_five_steps():
     target, _ = assembler()
     stamp, camera = 0, target._cameras['a']

@@ -180,3 +180,14 @@ def test_every_third_pixel_tells():
         wrong[::3, ::3] = recorded(name, picture(i))[::3, ::3]
         views[name] = (picture(i), wrong)
     assert_recovered(estimated(views), 0.02)
+
+
+def test_a_picture_that_is_far_off_tells_as_well():
+    """Of black, where only an offset can be told: 0.9 for one of two cameras."""
+    learner, black = ExposureLearner(('a', 'b')), torch.zeros(9, 9, 3)
+    learner.see('a', black, black + 0.9)
+    learner.see('b', black, black)
+    assert 'a' in learner and 'c' not in learner
+    found = learner.exposures.cameras
+    np.testing.assert_allclose(found['a'].offset, 0.45, atol=1e-3)
+    np.testing.assert_allclose(found['b'].offset, -0.45, atol=1e-3)

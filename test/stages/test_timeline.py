@@ -142,3 +142,10 @@ def test_a_follower_that_was_made_for_a_key_is_used(timeline):
     follower = timeline.follow(key, seen(2000))  # later than all: it moves nothing
     timeline.take_key(key, seen(1000), follower=follower)
     assert timeline.snapshot.scene.means[:, 0].tolist() == [3, 3]
+
+
+def test_scenes_are_called_one_and_motion_may_count_nothing():
+    timeline = Timeline(StaticMotion, scene(), seen(1000))
+    timeline.advance(seen(400))
+    assert timeline.snapshot.scene_id == 1
+    assert timeline.chain_breaks == 0 and timeline.jumps == 1

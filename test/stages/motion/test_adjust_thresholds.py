@@ -147,6 +147,12 @@ def test_a_gaussian_must_be_wrong_at_both_ends(left, right, expected):
         assert free.tolist() == [False, expected]
 
 
+def test_a_gaussian_must_be_wrong_in_its_middle_too():
+    mask = ALL.copy()
+    mask[36:44, 54:59] = False
+    assert freed(gaussian(scales=(0.2, 0.01, 0.01)), {'a': residual(mask)})[0].tolist() == [False]
+
+
 def test_how_wrong_a_gaussian_looks_is_the_mean_over_the_views_that_see_it():
     scene = concatenated([gaussian(), gaussian(mean=(30.0, 0, 2))])
     free, error = freed(scene, {'a': residual(ALL, 0.2), 'b': residual(ALL, 0.4)})
@@ -254,6 +260,14 @@ def test_geometry_is_carried_for_what_moves_and_light_for_all():
     torch.testing.assert_close(merged.quats.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(merged.opacities[[0, 2]], torch.full((2,), 0.1).sigmoid())
     assert adjust._merged(scene, shifted(scene, [], 0.1), np.ones(3, bool)) is scene
+
+
+def test_higher_sh_stay_as_they_are():
+    scene = gaussian().with_sh_degree(1)
+    scene.sh[:, 1:] = 0.25
+    merged = adjust._merged(scene, shifted(scene, [0], 0.1), np.array([True]))
+    torch.testing.assert_close(merged.sh[:, :1], scene.sh[:, :1] + 0.1)
+    assert torch.equal(merged.sh[:, 1:], scene.sh[:, 1:])
 
 
 def test_new_values_take_the_place_of_old_ones_row_by_row():

@@ -7,7 +7,7 @@ import torch
 
 from igs_ros.core.scene import GaussianScene, empty_scene
 from igs_ros.stages.motion.tracks import Track, Tracks, moving
-from igs_ros.vision.flow import FlowCache
+from igs_ros.vision.flow import Flow, FlowCache
 
 
 def test_only_gaussians_in_sight_are_tracked(stage):
@@ -53,6 +53,21 @@ def test_broken_chain_is_bridged_by_direct_flow(stage, sets):
     assert counts['views_missing'] == 4 and not known.any()
 
 
+@pytest.mark.parametrize('scales, expected', [((), 1.0), ((0.5,), 0.5)])
+def test_direct_flow_is_computed_at_the_scale_that_is_asked_for(stage, sets, monkeypatch, scales,
+                                                               expected):
+    asked = []
+
+    def noted(earlier, later, scale):
+        asked.append(scale)
+        return Flow(None, None, earlier.shape[1::-1])
+    monkeypatch.setattr('igs_ros.stages.motion.tracks.dense_flow', noted)
+    tracks = Tracks(stage.rig, stage.scene, sets[0], stage.rasterizer, FlowCache((), 0))
+    counts = tracks.at(sets[1].stamp_ns, sets[1].images, *scales)[2]
+    assert asked == [expected] * 4
+    assert counts == {'views_missing': 0, 'chain_breaks': 0}  # no chain was to be kept
+
+
 def test_nothing_to_track(stage, sets):
     tracks = Tracks(stage.rig, empty_scene(1), sets[0], stage.rasterizer, FlowCache((), 0))
     assert tracks.at(sets[1].stamp_ns, sets[1].images)[0].shape == (4, 0, 2)
@@ -65,7 +80,7 @@ def test_nothing_to_track(stage, sets):
     ([9, 0, 0, 0], [1, 1, 1, 1], False, True),  # one view alone is not believed
     ([9, 9, 0, 0], [1, 1, 1, 1], True, False),
     ([9, 0, 0, 0], [1, 0, 0, 0], True, False),  # unless it is the only one
-    ([9, 0, 0, 0], [0, 1, 1, 1], False, True),
+    ([9, 0, 0, 0], [0, 1, 1, 1], False, True), ([0, 9, 9, 9], [1, 0, 0, 0], False, True),
     ([9, 9, 9, 9], [0, 0, 0, 0], False, False),  # seen by none: not known
     ([.6, .6, .6, .6], [1, 1, 1, 1], False, False),  # half-way: in doubt
     ([.4, .4, .4, .4], [1, 1, 1, 1], False, True),

@@ -65,6 +65,24 @@ def test_without_a_reference_nothing_is_known_to_have_changed():
     assert one.changed is None and one.change.shape == (HEIGHT, WIDTH) and not one.change.any()
 
 
+class ByGradient:
+    """A rasterizer whose weights are gathered by gradients."""
+
+    device = torch.device('cpu')
+
+    def __init__(self):
+        self.render = CpuRasterizer(1).render
+
+
+def test_every_rasterizer_gathers_the_same_weights():
+    scene = gaussians([0.0, 0.0, 1.0], [0.3, 0.2, 2.0], scale=0.1)
+    one, other = (compare_views(scene, {'a': gray(0)}, {'a': camera('a')}, rasterizer,
+                                ReferenceImages())['a']
+                  for rasterizer in (CpuRasterizer(1), ByGradient()))
+    assert one.weight.min() > 1 and (one.wrong == other.wrong).all()
+    np.testing.assert_allclose(one.weight, other.weight, rtol=1e-4)
+
+
 def test_the_weight_of_a_gaussian_is_what_it_covers_of_the_picture():
     """Opaque to 0.999 in all pixels, and what lies behind it has a thousandth of each."""
     scene = gaussians([0.0, 0.0, 1.0], [0.0, 0.0, 2.0], [0.0, 0.0, -1.0], scale=50.0,
