@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there completely or not at all, whenever the process is killed; JSON files."""
+"""Files that are there completely or not at all, whenever the process is killed; JSON files;
+files that ship with the package.
+"""
 from __future__ import annotations
 
 import errno
@@ -7,6 +9,7 @@ import json
 import os
 import re
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -164,3 +167,26 @@ def private_folder(name: str) -> Path | None:
         return Path(tempfile.mkdtemp(prefix=f'{name}-'))  # 0700, and new
     except OSError:
         return None
+
+
+def shipped(name: str) -> Path:
+    """The shipped file or folder `name`: of the checkout, else where this package was installed.
+
+    Raises `InputError` when it is nowhere.
+    """
+    here = Path(__file__).resolve()
+    # first the prefix that this very module lies in: another one may hold another version
+    prefixes = [*here.parents[3:], Path(sys.prefix), *map(Path, filter(
+        None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)))]
+    places = [here.parents[2], *(prefix / 'share' / 'igs_ros' for prefix in prefixes)]
+    for place in places:
+        if (place / name).exists():
+            return place / name
+    looked_in = ', '.join(dict.fromkeys(map(str, places)))
+    raise InputError(f'{name} is in none of {looked_in}; expected it beside the package. Install '
+                     f'igs_ros again.')
+
+
+def workbench() -> Path:
+    """The folder of the demo recording."""
+    return shipped('recordings/workbench')

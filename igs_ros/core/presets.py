@@ -11,8 +11,7 @@ from pathlib import Path
 
 from igs_ros.core.config import Config, settings, with_settings
 from igs_ros.core.errors import InputError, shown
-from igs_ros.core.files import read_text
-from igs_ros.core.shipped import shipped
+from igs_ros.core.files import read_text, shipped
 from igs_ros.core.untrusted import parsed_yaml
 
 MAX_YAML = 100_000  # bytes, which take up to a CPU second to parse; igs.yaml has 8000

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from igs_ros.core.errors import InputError
-from igs_ros.core.shipped import shipped, workbench
+from igs_ros.core.files import shipped, workbench
 from igs_ros.io.codec.ply import read_points
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import test_view, train_views

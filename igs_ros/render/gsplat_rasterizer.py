@@ -17,8 +17,7 @@ import torch
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.scene import GaussianScene, concatenated
-from igs_ros.render.constants import GSPLAT_1_5, RasterConstants
-from igs_ros.render.rasterizer import Rendering
+from igs_ros.render.rasterizer import GSPLAT_1_5, RasterConstants, Rendering
 
 
 class GsplatScreenGradients:

@@ -4,8 +4,8 @@ import pytest
 
 from igs_ros.core.config import Config, checked, with_settings
 from igs_ros.core.errors import InputError
+from igs_ros.core.files import shipped
 from igs_ros.core.presets import assigned, names, preset
-from igs_ros.core.shipped import shipped
 
 
 def test_no_preset_is_the_defaults():

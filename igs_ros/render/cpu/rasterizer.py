@@ -20,7 +20,6 @@ from torch.autograd.function import once_differentiable
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.scene import GaussianScene
-from igs_ros.render.constants import GSPLAT_1_5, RasterConstants
 from igs_ros.render.cpu.bins import tiles_before
 from igs_ros.render.cpu.gather import VALUES, gather
 from igs_ros.render.cpu.picture import (
@@ -34,7 +33,7 @@ from igs_ros.render.cpu.picture import (
     projected,
 )
 from igs_ros.render.cpu.tiles import sum_rows
-from igs_ros.render.rasterizer import Rendering
+from igs_ros.render.rasterizer import GSPLAT_1_5, RasterConstants, Rendering
 from igs_ros.render.tiles import checked
 
 

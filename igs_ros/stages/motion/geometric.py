@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import MotionConfig
@@ -25,7 +26,6 @@ from igs_ros.core.timing import span
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.motion.lift import Anchors, Views, blend, lift, warm_up
 from igs_ros.stages.motion.models import MotionEffort
-from igs_ros.stages.motion.rotations import turned
 from igs_ros.stages.motion.tracks import Tracks, moving
 from igs_ros.vision.flow import FlowCache, spread_views
 from igs_ros.vision.neighbors import fps, knn
@@ -204,3 +204,15 @@ class GeometricFollower:
         means[index] = torch.from_numpy(places).float().to(device)
         quats[index] = torch.from_numpy(orientations).float().to(device)
         return scene.replaced(means=means, quats=quats, velocities=velocities)
+
+
+def turned(turns: np.ndarray, quats: np.ndarray) -> np.ndarray:
+    """Orientations, turned in the world: turn * orientation.
+
+    turns: [N, 3, 3] rotation matrices; quats: [N, 4] wxyz, any length but 0. Returns [N, 4] wxyz
+    float64, unit.
+    """
+    if len(quats) == 0:
+        return np.zeros((0, 4))
+    product = Rotation.from_matrix(turns) * Rotation.from_quat(quats[:, [1, 2, 3, 0]])
+    return product.as_quat()[:, [3, 0, 1, 2]]

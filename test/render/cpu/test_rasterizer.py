@@ -14,9 +14,8 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.scene import ATTRIBUTES, GaussianScene, empty_scene
 from igs_ros.render.choose import make_rasterizer
-from igs_ros.render.constants import RasterConstants
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
-from igs_ros.render.rasterizer import render_view
+from igs_ros.render.rasterizer import RasterConstants, render_view
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import oracle  # noqa: E402

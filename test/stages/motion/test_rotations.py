@@ -4,7 +4,7 @@ import torch
 from gsplat.utils import normalized_quat_to_rotmat
 from scipy.spatial.transform import Rotation
 
-from igs_ros.stages.motion.rotations import turned
+from igs_ros.stages.motion.geometric import turned
 
 
 def test_turned_orientation_is_turn_times_orientation():
