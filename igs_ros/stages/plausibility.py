@@ -178,7 +178,7 @@ class PlausibilityCheck:
     """Checks the frame sets of one run, in time order; first come, first believed.
 
     hold_s: how long what changed at once is not believed, s; 0 = every picture is believed. The
-    same sets give the same results; a set of 12 cameras takes about 4 CPU ms.
+    same sets give the same results; a set of 13 cameras at 480x360 takes 5 CPU ms.
     """
 
     hold_s: float

@@ -96,11 +96,14 @@ def as_cameras_send(frame_sets) -> list[RawFrameSet]:
 def loop_order(count: int, period_s: float, seconds: float) -> list[tuple[int, int]]:
     """Stamps, ns, rising, of a loop of at least `seconds`, each with one of `count` frames: forth
     and back.
+
+    It ends where it begins: the stamps jump at its end, the pictures do not. (A cut three times
+    a minute costs the unseen view 1 dB at once and 0.2 dB more in 100 frames.)
     """
     there_and_back = [*range(count), *range(count - 2, 0, -1)]
-    steps = max(count, math.ceil(seconds / period_s))
-    return [(round(step * period_s * 1e9), there_and_back[step % len(there_and_back)])
-            for step in range(steps)]
+    rounds = max(1, math.ceil(round(seconds / period_s, 6) / len(there_and_back)))
+    return [(round(step * period_s * 1e9), frame)
+            for step, frame in enumerate(there_and_back * rounds)]
 
 
 def forth_and_back(sets: Sequence[RawFrameSet], period_s: float, seconds: float

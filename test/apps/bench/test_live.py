@@ -33,13 +33,13 @@ SETS = [RawFrameSet.of(stamp * 100, {'cam': np.full((2, 2, 3), stamp, np.uint8)}
         for stamp in range(4)]
 
 
-@pytest.mark.parametrize('seconds, count', [(0.0, 4), (0.9, 9), (0.35, 4)])
-def test_a_loop_goes_forth_and_back_with_rising_stamps(seconds, count):
+@pytest.mark.parametrize('seconds, count', [(0.0, 6), (0.9, 12), (0.35, 6), (0.6, 6)])
+def test_a_loop_goes_forth_and_back_to_its_beginning_with_rising_stamps(seconds, count):
     loop = forth_and_back(SETS, 0.1, seconds)
     assert [frame_set.stamp_ns for frame_set in loop] == [
         round(number * 1e8) for number in range(count)]
     assert [int(frame_set.pictures['cam'].decode()[0, 0, 0]) for frame_set in loop] == [
-        0, 1, 2, 3, 2, 1, 0, 1, 2][:count]
+        0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1][:count]
 
 
 class StandIn:
