@@ -57,7 +57,8 @@ TESTS = {
                                    'stages/motion/test_lift.py'],
     'stages/schedule.py': ['stages/test_schedule.py'],
     'stages/timeline.py': ['stages/test_timeline.py'],
-    'stages/plausibility.py': ['stages/test_plausibility.py'],
+    'stages/plausibility.py': ['stages/test_plausibility_bounds.py',
+                               'stages/test_plausibility.py'],
     'io/codec/state.py': ['io/codec/test_state.py'],
 }
 """What decides quality, below igs_ros/, and the tests that hold it, below test/."""
