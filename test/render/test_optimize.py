@@ -266,6 +266,16 @@ def test_depth_is_not_drawn_for_nothing():
     assert fitting.backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8))) > 0
 
 
+def test_what_is_not_said_is_the_published_value():
+    """igs_reference 3.1."""
+    assert Densify(1.0, 9).prune_opacity == 5e-3
+    target, losses = Target(np.full((48, 64, 3), 90, np.uint8)), {}
+    for options in ({}, {'dssim': 0.2}, {'dssim': 0.19}):
+        losses[str(options)] = optimizer(scene(), **options).backward(CAMERA, target).item()
+    first, same, other = losses.values()
+    assert first == same != other
+
+
 def test_velocities_are_carried_along_and_inherited():
     start = scene(4).replaced(velocities=torch.arange(12.0).view(4, 3))
     fitting = optimizer(start)

@@ -71,6 +71,11 @@ def test_a_gaussian_may_lie_a_little_behind_what_it_draws(surface_m, expected):
     assert visibility.seen.tolist() == [expected]
 
 
+def test_a_point_on_the_surface_is_seen():
+    visibility = Visibility.of_points(np.array([[0.0, 0, 2]]), CAMERA)
+    assert visibility.before(np.full((40, 60), 2.0), 0.0).seen.all()
+
+
 def test_surfaces_of_other_sizes_are_looked_up_where_the_point_is():
     """A third as wide and half as high: columns 0 to 19, rows 0 to 19."""
     surface = np.full((20, 20), 9.0)

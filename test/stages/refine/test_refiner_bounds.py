@@ -11,8 +11,9 @@ from igs_ros.core.config import RefineConfig
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import concatenated
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
+from igs_ros.render.optimize import LearningRates
 from igs_ros.stages.refine import refiner as refiner_module
-from igs_ros.stages.refine.optimization import Outcome
+from igs_ros.stages.refine.optimization import TUNED, Outcome
 from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.refiner import RefineEffort, Refiner
 
@@ -32,7 +33,7 @@ def pictures(level=0, names='ab'):
 class Stages:
     """A refiner whose stereo finds `newborn` and whose optimizer changes nothing; takes notes."""
 
-    def __init__(self, monkeypatch, limit=1000, newborn=0, views=VIEWS, **config):
+    def __init__(self, monkeypatch, limit=1000, newborn=0, views=VIEWS, fixed=None, **config):
         self.asked, self.outcome = {}, lambda scene: scene
 
         def spawn(residuals, scene, max_count, seed, threads):
@@ -45,7 +46,7 @@ class Stages:
         monkeypatch.setattr(refiner_module, 'spawn_from_stereo', spawn)
         monkeypatch.setattr(refiner_module, 'optimize', optimize)
         self.refiner = Refiner(CpuRasterizer(1), views, replace(RefineConfig(), **config), limit,
-                               7, 3)
+                               7, 3, fixed)
 
     def refine(self, scene, wanted=None, **options):
         return self.refiner.refine(scene, wanted or pictures(), 11, **options)
@@ -119,12 +120,14 @@ def test_who_matters_least_gives_way_and_a_hundredth_of_the_limit_is_left_for_sp
 
 @pytest.mark.parametrize('limit', [10, 12])
 def test_splits_may_fill_what_the_frozen_leave_of_the_limit(stages, limit):
-    made, seen = stages(limit=limit, densify_threshold=0.125, prune_opacity=0.25), pictures()
+    fixed = replace(TUNED, densify_threshold=0.125, prune_opacity=0.25, densify_every=3, dssim=0.5)
+    made, seen = stages(limit=limit, fixed=fixed), pictures()
     made.refine(row(10), seen, reference=ReferenceImages.of(seen), moved=np.array([1, 4]),
                 effort=RefineEffort(5, 1.0, 99))
     how = made.asked['schedule'].densify
     assert how.max_gaussians == limit - 8 and len(made.asked['scene']) == 2
     assert (how.threshold, how.prune_opacity) == (0.125, 0.25)
+    assert (made.asked['schedule'].densify_every, made.asked['schedule'].dssim) == (3, 0.5)
 
 
 def test_a_scene_at_the_limit_is_taken_as_it_is_and_one_above_loses_what_is_seen_least(stages):
@@ -247,18 +250,28 @@ def test_selection_is_by_the_reference_unless_all_is_wanted(stages, selective):
 
 
 def test_polishing_takes_a_tenth_of_the_rates_and_changes_no_rows(stages):
-    made = stages(lr_means=1.0, lr_quats=2.0, lr_scales=3.0, lr_opacities=4.0, lr_sh_dc=5.0,
-                  lr_sh=6.0)
+    made = stages(fixed=replace(TUNED, dssim=0.5, rates=LearningRates(1.0, 2.0, 3.0, 4.0, 5.0,
+                                                                      6.0)))
     polished = made.refiner.polish(row(4), pictures(), 2, 9)
     schedule = made.asked['schedule']
     rates = schedule.rates
     assert (rates.means, rates.quats, rates.log_scales, rates.logits, rates.sh_dc, rates.sh_rest) \
         == pytest.approx((0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
     assert schedule.iterations == 9 and schedule.number == 2 and schedule.densify is None
+    assert schedule.dssim == 0.5
     assert polished.rows.tolist() == [-1] * 4 and polished.free == 4 == len(polished.scene)
     assert polished.tiles_share == 1 and polished.born == polished.split == polished.pruned == 0
     made.refine(row(4))
     assert made.asked['schedule'].rates.means == 1.0
+
+
+@pytest.mark.parametrize('rates, log_scales, sh_dc', [('published', 5e-3, 2.5e-3),
+                                                      ('tuned', 1e-2, 1e-2)])
+def test_the_settings_choose_the_rates(stages, rates, log_scales, sh_dc):
+    made = stages(learning_rates=rates)
+    made.refine(row(4))
+    assert made.asked['schedule'].rates == LearningRates(1.6e-3, 1e-2, log_scales, 5e-2, sh_dc,
+                                                         2.5e-3)
 
 
 @pytest.mark.parametrize('count, names, iterations', [(0, 'ab', 9), (4, '', 9), (4, 'ab', 0)])
