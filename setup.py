@@ -110,6 +110,7 @@ REQUIRES = [
     # 0.3.3 has wheels up to Python 3.12; elsewhere a slower sampling of our own takes its place.
     'fpsample==0.3.3; python_version < "3.13"',
     'matplotlib',
+    'msgspec',
     'numba',
     'numpy',
     'opencv-python-headless',

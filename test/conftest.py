@@ -15,7 +15,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from igs_ros.io.results import CONTRACT, FRAME  # noqa: E402
+from igs_ros.io.results import Bootstrap, Frame, Summary  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'test'))  # picture_bytes, fake_cuda
@@ -74,15 +74,15 @@ def cuda():
 @pytest.fixture
 def results() -> dict:
     """What the contract of results.json allows, of two frames."""
-    frame = {name: 1 for name in FRAME} | {'kind': 'key', 'psnr': 24.123456789}
+    frame = {name: 1 for name in Frame.__struct_fields__} | {'kind': 'key', 'psnr': 24.123456789}
     return {
-        'summary': {name: 1.0 for name in CONTRACT['summary']} | {
+        'summary': {name: 1.0 for name in Summary.__struct_fields__} | {
             'frames_scored': 2,
             'step_s': dict.fromkeys(('max', 'mean', 'p50', 'p95', 'p99'), 0.5)},
         'scene': 'C_small', 'version': '0.1.0', 'device': 'cpu', 'machine': 'box', 'threads': 2,
         'seed': 0, 'test_view': 'cam02', 'train_views': ('cam00', 'cam01'),
         'config': {'motion': 'static', 'none': None},
-        'bootstrap': {name: 1 for name in CONTRACT['bootstrap']} | {
+        'bootstrap': {name: 1 for name in Bootstrap.__struct_fields__} | {
             'method': 'points', 'stopped_by': 'iterations'},
         'frames': [dict(frame), dict(frame)],
     }

@@ -1,131 +1,153 @@
 # SPDX-License-Identifier: Apache-2.0
 """results.json: the contract, the check and the file (definitions: docs/metrics.md).
 
-`CONTRACT` lists every field in the order of the file. A number may be null only where the
-contract says so: scores without a test view, `psnr_moving` where nothing moves, means of nothing,
-and what the demo cannot know of the node that it watches from outside.
+`Results` has every field in the order of the file. A number may be null only where it says so:
+scores without a test view, `psnr_moving` where nothing moves, means of nothing, and what the demo
+cannot know of the node that it watches from outside.
 """
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
+from typing import Any, Literal
 
-from igs_ros.core.files import replaced
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from igs_ros.core.errors import InputError
+from igs_ros.core.files import read_json, replaced
 
 DIGITS = 6  # significant digits kept of a float
 
-
-class Kind:
-    """What one field holds: some types, or also null."""
-
-    def __init__(self, name: str, *types: type, null: bool = False, choices=None):
-        self.name = name + (' or null' if null else '')
-        self.types = types
-        self.null = null
-        self.choices = choices
-
-    def fits(self, value) -> bool:
-        """Whether `value` is of this kind; a bool is no number, a NaN no finite one."""
-        if value is None:
-            return self.null
-        if isinstance(value, bool) or not isinstance(value, self.types):
-            return False
-        if isinstance(value, float) and not math.isfinite(value):
-            return self.null  # written as null
-        return self.choices is None or value in self.choices
+Number = int | float
+Score = int | float | None
+Cpu = int | float | None  # null in live runs: threads side by side cannot be told apart by stage
+InsideCount = int | None  # null in the demo: seen from inside only
 
 
-TEXT = Kind('text', str)
-TEXT_OR_NULL = Kind('text', str, null=True)
-COUNT = Kind('a whole number', int)
-NUMBER = Kind('a number', int, float)
-SCORE = Kind('a number', int, float, null=True)
-OBJECT = Kind('an object', dict)
-CPU = SCORE  # null in live runs: threads side by side cannot be told apart by stage
-INSIDE_COUNT = Kind('a whole number', int, null=True)  # null in the demo: seen from inside only
-
-FRAME = {
-    'index': COUNT, 'kind': Kind('key or candidate', str, choices=('key', 'candidate')),
-    'psnr': SCORE, 'ssim': SCORE, 'psnr_moving': SCORE,
-    'motion_s': NUMBER, 'motion_cpu_s': CPU, 'refine_s': NUMBER, 'refine_cpu_s': CPU,
-    'render_s': NUMBER, 'step_s': NUMBER, 'step_cpu_s': CPU,
-    'gaussians': COUNT, 'moved': INSIDE_COUNT, 'state_bytes': INSIDE_COUNT,
-}
-CONTRACT = {
-    'scene': TEXT, 'version': TEXT, 'device': TEXT, 'machine': TEXT, 'threads': COUNT,
-    'seed': COUNT, 'test_view': TEXT_OR_NULL, 'train_views': [TEXT], 'config': OBJECT,
-    'bootstrap': {
-        'method': TEXT, 'seconds': NUMBER, 'cpu_s': CPU, 'iterations': COUNT,
-        'stopped_by': Kind('iterations or seconds', str, choices=('iterations', 'seconds')),
-        'gaussians': COUNT, 'psnr_train': SCORE, 'psnr_test': SCORE,
-    },
-    'frames': [FRAME],
-    'summary': {
-        'frames_scored': COUNT, 'psnr': SCORE, 'ssim': SCORE, 'psnr_moving': SCORE,
-        'psnr_keys': SCORE, 'psnr_first_two_keys': SCORE, 'psnr_last_two_keys': SCORE,
-        'flicker': SCORE, 'flicker_truth': SCORE,
-        'step_s': dict.fromkeys(('mean', 'p50', 'p95', 'p99', 'max'), SCORE),
-        'step_cpu_s_mean': SCORE, 'state_bytes_mean': SCORE, 'peak_rss_mb': NUMBER,
-        'wall_s': NUMBER,
-    },
-}
-OPTIONAL = {
-    'motion': TEXT,  # the motion model, also where the settings say auto
-    'live': OBJECT,  # of live runs and the demo: latencies, drops, frames not scored
-    'detail': OBJECT,  # of runs in lockstep: where time and quality come from (detail.py)
-}
+class _Part(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A JSON object with these fields and no others."""
 
 
-def validate_results(results: dict) -> None:
-    """Raise `AssertionError` naming the first field that breaks the contract.
+class Bootstrap(_Part):
+    """The first scene."""
 
-    Every field of `CONTRACT` has to be there, and no other but those of `OPTIONAL`.
+    method: str
+    seconds: Number
+    cpu_s: Cpu
+    iterations: int
+    stopped_by: Literal['iterations', 'seconds']
+    gaussians: int
+    psnr_train: Score
+    psnr_test: Score
+
+
+class Frame(_Part):
+    """One frame that was shown."""
+
+    index: int
+    kind: Literal['key', 'candidate']
+    psnr: Score
+    ssim: Score
+    psnr_moving: Score
+    motion_s: Number
+    motion_cpu_s: Cpu
+    refine_s: Number
+    refine_cpu_s: Cpu
+    render_s: Number
+    step_s: Number
+    step_cpu_s: Cpu
+    gaussians: int
+    moved: InsideCount
+    state_bytes: InsideCount
+
+
+class StepTimes(_Part):
+    """Over the frames' `step_s`."""
+
+    mean: Score
+    p50: Score
+    p95: Score
+    p99: Score
+    max: Score
+
+
+class Summary(_Part):
+    """Means and sizes of the whole run."""
+
+    frames_scored: int
+    psnr: Score
+    ssim: Score
+    psnr_moving: Score
+    psnr_keys: Score
+    psnr_first_two_keys: Score
+    psnr_last_two_keys: Score
+    flicker: Score
+    flicker_truth: Score
+    step_s: StepTimes
+    step_cpu_s_mean: Score
+    state_bytes_mean: Score
+    peak_rss_mb: Number
+    wall_s: Number
+
+
+class Results(_Part):
+    """All of results.json."""
+
+    scene: str
+    version: str
+    device: str
+    machine: str
+    threads: int
+    seed: int
+    test_view: str | None
+    train_views: list[str]
+    config: dict[str, Any]
+    bootstrap: Bootstrap
+    frames: list[Frame]
+    summary: Summary
+    motion: str | UnsetType = UNSET  # the motion model, also where the settings say auto
+    live: dict[str, Any] | UnsetType = UNSET  # of live runs and the demo: latencies, drops, ...
+    detail: dict[str, Any] | UnsetType = UNSET  # of runs in lockstep, see evaluation/detail.py
+
+    def __post_init__(self) -> None:
+        if self.test_view is None and self.summary.frames_scored:
+            raise ValueError(f'{self.summary.frames_scored} frames scored without a test view')
+
+
+def validate_results(results: dict) -> Results:
+    """`results` as they are written: floats to six significant digits, NaN and infinite ones null.
+
+    Raises `ValueError` naming the first field that breaks the contract.
     """
-    present = {name: kind for name, kind in OPTIONAL.items() if name in results}
-    _check(results, {**CONTRACT, **present}, 'results')
-    without_test_view = results['test_view'] is None
-    scored = results['summary']['frames_scored']
-    assert not (without_test_view and scored), f'{scored} frames scored without a test view'
+    try:
+        return msgspec.convert(_plain(results), Results)
+    except msgspec.ValidationError as error:
+        raise ValueError(f'results.json: {error}') from error
 
 
 def write_results(path: str | Path, results: dict) -> None:
-    """Check `results` and write them as JSON: fields in the order of the contract, floats to six
-    significant digits, NaN and infinite ones as null. Raises `OutputError`.
+    """Check `results` (`validate_results`) and write them as JSON, fields in the order of the
+    contract. Raises `OutputError`.
     """
-    validate_results(results)
-    ordered = _ordered(results, {**CONTRACT, **OPTIONAL})
-    text = json.dumps(_plain(ordered), indent=1, allow_nan=False)
+    ordered = msgspec.to_builtins(validate_results(results))
+    text = json.dumps(ordered, indent=1, allow_nan=False)
     with replaced(Path(path)) as draft:
         draft.write_text(text + '\n', encoding='utf-8')
 
 
-def _check(value, kind, where: str) -> None:
-    if isinstance(kind, Kind):
-        assert kind.fits(value), f'{where} is {value!r}; expected {kind.name}'
-    elif isinstance(kind, list):
-        assert isinstance(value, list | tuple), f'{where} is {value!r}; expected a list'
-        for number, item in enumerate(value):
-            _check(item, kind[0], f'{where}[{number}]')
-    else:
-        assert isinstance(value, dict), f'{where} is {value!r}; expected an object'
-        missing, unknown = kind.keys() - value.keys(), value.keys() - kind.keys()
-        assert not missing and not unknown, \
-            f'{where}: missing {sorted(missing)}, unknown {sorted(unknown)}'
-        for name, inner in kind.items():
-            _check(value[name], inner, f'{where}.{name}')
+def read_results(path: str | Path) -> dict:
+    """What `write_results` has written; raises `InputError` for anything else."""
+    found = read_json(Path(path), 'what `igs run` writes')
+    try:
+        return msgspec.to_builtins(msgspec.convert(found, Results))
+    except msgspec.ValidationError as error:
+        raise InputError(f'{path}: {error}; expected what this version of `igs run` writes. '
+                         f'Remove the file, and run again.') from error
 
 
-def _ordered(value, kind):
-    if isinstance(kind, list) and isinstance(kind[0], dict):
-        return [_ordered(item, kind[0]) for item in value]
-    if isinstance(kind, dict):
-        return {name: _ordered(value[name], inner) for name, inner in kind.items()
-                if name in value}
-    return value
-
-
-def _plain(value):
+def _plain(value: object) -> object:
     """`value` as JSON can hold it."""
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}

@@ -7,7 +7,6 @@ arm: they differ in nothing but their settings. Scores are those of results.json
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from igs_ros.apps.bench.raster import reference_ms
 from igs_ros.apps.evaluation.offline import Request, run, summary_text
 from igs_ros.core.config import BootstrapConfig, Config
 from igs_ros.core.machine import machine
+from igs_ros.io.results import read_results
 
 log = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parents[2]
@@ -120,7 +120,7 @@ def first_scene(plan: Plan, recording: Path, config: Config, folder: Path) -> tu
     out = folder / hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
     if not (out / 'final.ply').is_file():  # written after results.json
         run(Request(recording, out, config, first=plan.first, last=plan.first + 1))
-    return json.loads((out / 'results.json').read_text()), out / 'final.ply'
+    return read_results(out / 'results.json'), out / 'final.ply'
 
 
 def sources_digest(package: Path = PACKAGE) -> str:
