@@ -151,3 +151,22 @@ def test_views_are_far_apart_or_look_elsewhere():
     assert spread_views(cameras, 4) == tuple(cameras) == spread_views(cameras, -1)
     same = {name: camera(name) for name in 'abc'}
     assert spread_views(same, 2) == ('a', 'b')
+
+
+def test_a_picture_is_never_smaller_than_a_pixel():
+    flow = dense_flow(gray(0, 3, 40), gray(255, 3, 40), 0.1)
+    assert flow.forward.shape == (1, 4, 2)
+
+
+def test_a_cleared_cache_takes_no_bytes():
+    cache = FlowCache(('a',), 10 ** 8)
+    for stamp, level in ((10, 0), (20, 255), (5, 0)):
+        cache.observe(FrameSet(stamp, {'a': gray(level)}))
+    assert cache.nbytes == 0 and cache.previous_stamp(5) is None
+
+
+@pytest.mark.parametrize('count', [0, 1, 1023, 1024, 1025, 2049])
+def test_any_number_of_points_is_sampled(count):
+    ramp = np.float32(np.arange(60) + np.zeros((40, 1)))
+    points = np.random.default_rng(0).uniform(1, 39, (count, 2)).astype(np.float32)
+    np.testing.assert_allclose(flow_module._sample(ramp, points), points[:, 0] - 0.5, atol=0.02)

@@ -318,3 +318,10 @@ def test_velocities_that_become_known_or_unknown(before, after):
     assert update.has_velocities == after
     assert_same_bits(state.apply_update(state.key_arrays(key), replace(update, sequence=1)),
                      state.key_arrays(scene))
+
+
+def test_states_are_numbered_from_zero_unless_said_otherwise():
+    key = random_scene(np.random.default_rng(0), 3, 0)
+    made, update = state.key_arrays(key), state.update_arrays(key, key)
+    assert (made.scene_id, made.sequence) == (0, 0)
+    assert (update.scene_id, update.sequence, update.base_sequence) == (0, 0, 0)

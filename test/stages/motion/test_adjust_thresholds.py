@@ -13,7 +13,7 @@ from igs_ros.core.snapshot import Moved
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.stages.motion import adjust
 from igs_ros.stages.motion.adjust import AdjustedMotion
-from igs_ros.stages.motion.descent import STEPS, to_params
+from igs_ros.stages.motion.descent import to_params
 from igs_ros.stages.motion.models import MotionEffort
 from igs_ros.stages.motion.static import StaticFollower, StaticMotion
 
@@ -165,6 +165,9 @@ def test_how_wrong_a_gaussian_looks_is_the_mean_over_the_views_that_see_it():
 # --- how far and where ------------------------------------------------------------------------
 
 
+FULL = {'means': 1.2, 'quats': 0.16, 'log_scales': 0.08, 'logits': 1.2, 'colors': 0.32}
+
+
 @pytest.mark.parametrize('error, share', [(0, 0), (48 / 255, 0.5), (96 / 255, 1), (0.9, 1)])
 def test_steps_grow_with_the_error_up_to_ninety_six_levels(monkeypatch, error, share):
     """Geometry only of what moves, means in the pixels of the view where they are finest."""
@@ -183,7 +186,7 @@ def test_steps_grow_with_the_error_up_to_ninety_six_levels(monkeypatch, error, s
                             {'a': residual(wrong, 0.5)})
     for name, value in to_params(scene.select(torch.from_numpy(rows))).items():
         assert torch.equal(values[name], value)
-        unit = STEPS[name] * (2.0 / 60 if name == 'means' else 1)
+        unit = FULL[name] * (2.0 / 60 if name == 'means' else 1)
         still = 0 if name in ('means', 'quats', 'log_scales') else share * unit
         sizes = given['sizes'][name]
         assert sizes.ndim == value.ndim and len(sizes) == 2

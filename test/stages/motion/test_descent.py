@@ -125,3 +125,15 @@ def test_values_at_their_ends_stay_finite():
     assert torch.equal(back.sh, scene.sh) and (back.scales > 0).all()
     assert back.scales[0].max() < 1e-6
     torch.testing.assert_close(back.opacities, scene.opacities, rtol=0, atol=2e-6)
+
+
+def test_depth_is_not_drawn_for_nothing(stage):
+    class Watched:
+        def render(self, *arguments, depth=True, **options):
+            assert not depth
+            return stage.rasterizer.render(*arguments, depth=depth, **options)
+    part = stage.scene.select(torch.from_numpy(stage.ball))
+    values = to_params(part)
+    after = descend(values, part.sh[:, 1:], [aim_at(stage, stage.moved(2), stage.ball)], Watched(),
+                    sizes(values), 1)
+    assert not torch.equal(after['colors'], values['colors'])
