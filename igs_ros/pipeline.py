@@ -184,10 +184,12 @@ class Pipeline:
 
     def new_job(self, update: Update, polish: bool = False) -> KeyJob:
         """The job of the key that `update` wants, which is owed no more; or of a polish."""
+        moved, timeline = update.moved, self.timeline
+        if moved is None:
+            raise ValueError('a frame set of which nothing was made makes no key')
         if not polish:
             self._key_owed = False
             self._keys += 1
-        moved, timeline = update.moved, self.timeline
         return KeyJob(self._keys, self.epoch, moved.scene, moved.rows, timeline.reference,
                       update.checked.frame_set, timeline.follow,
                       update.checked.change is not Change.NONE)

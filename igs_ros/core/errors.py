@@ -27,7 +27,7 @@ class Cancelled(Exception):
     """Work that nobody wants any more: the caller asked for it to stop."""
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """`value` as a message shows it: one short line, however long or deeply nested it is."""
     return _SHORT.repr(value)
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from igs_ros.core.errors import InputError, OutputError, error_line
 
@@ -43,8 +44,14 @@ def replaced(path: Path, synced: bool = True) -> Iterator[Path]:
     """A path to write to, beside `path`; at the end of the block it takes the place of `path`.
 
     Its suffix is that of `path`, whose folder is made if it is not there. When the block raises,
-    `path` is as it was; an `OSError` becomes an `OutputError`. Not `synced`, it survives a kill,
-    but maybe no power cut: for many files. A device or a pipe is written to as it is.
+    `path` is as it was. A device or a pipe is written to as it is.
+
+    Args:
+        path: of the file.
+        synced: if not, it survives a kill, but maybe no power cut: for many files.
+
+    Raises:
+        OutputError: what the system says against it.
     """
     with writing(path):
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -116,7 +123,7 @@ def _may_write(pid: int) -> bool:
     return not command or b'python' in command or b'igs' in command
 
 
-def read_json(path: Path, expected: str):
+def read_json(path: Path, expected: str) -> Any:  # whatever the file holds
     """The content of a JSON file; raises `InputError` that says what was `expected`."""
     text = read_text(path, expected)
     try:
@@ -129,8 +136,13 @@ def read_json(path: Path, expected: str):
 def read_text(path: Path, expected: str, limit: int = MAX_TEXT) -> str:
     """The content of a text file in UTF-8, a byte order mark left out.
 
-    Raises `InputError` that says what was `expected` when it cannot be read, is no text, or is
-    longer than `limit` bytes.
+    Args:
+        path: of the file.
+        expected: what it should hold, for the message.
+        limit: bytes.
+
+    Raises:
+        InputError: when it cannot be read, is no text, or is longer than `limit`.
     """
     try:
         with open(path, 'rb') as file:

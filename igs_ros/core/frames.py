@@ -12,12 +12,16 @@ import numpy as np
 from igs_ros.core.errors import DamagedPicture, InputError, shown
 
 
-class Picture(Protocol):
-    """An image that may still be encoded."""
+class HasSize(Protocol):
+    """What has the size of a picture."""
 
     def size(self) -> tuple[int, int]:
         """Width and height in px, without decoding; raises `InputError`."""
         ...
+
+
+class Picture(HasSize, Protocol):
+    """An image that may still be encoded."""
 
     def decode(self) -> np.ndarray:
         """uint8 RGB [H, W, 3], sRGB, as the camera took it; raises `InputError`."""
@@ -47,12 +51,8 @@ class Depth(Protocol):
         ...
 
 
-class DepthPicture(Depth, Protocol):
+class DepthPicture(Depth, HasSize, Protocol):
     """A picture of a depth camera, registered to the color camera of the same name."""
-
-    def size(self) -> tuple[int, int]:
-        """Width and height in px, without decoding; raises `InputError`."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

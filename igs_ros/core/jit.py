@@ -9,36 +9,49 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any, TypeVar, overload
 
 import numba
-from numba.core import event
+from numba.core import config, event
 
 from igs_ros.core.files import private_folder
+from igs_ros.core.logs import log_once
 
 _LOG = logging.getLogger(__name__)
 _NO_PLACE = 'cannot cache function'  # how numba's RuntimeError begins
+_F = TypeVar('_F', bound=Callable)
 COMPILING = 'compiling kernels (once, about 30 s)'
 _hearing: list[Callable[[], None]] = []
 
 
-def njit(*functions: Callable, **options):
-    """`numba.njit`; without a writable place for `cache=True`, kernels go to a private folder."""
-    def compiled(function):
+@overload
+def njit(function: _F, /) -> _F: ...
+@overload
+def njit(**options: Any) -> Callable[[_F], _F]: ...
+def njit(*functions: _F, **options: Any) -> _F | Callable[[_F], _F]:
+    """`numba.njit`; without a writable place for `cache=True`, kernels go to a private folder.
+
+    Args:
+        functions: none, or the one to compile.
+        options: of `numba.njit`.
+    """
+    def compiled(function: _F) -> _F:
         try:
-            return numba.njit(**options)(function)
+            kernel: Any = numba.njit(**options)(function)
         except RuntimeError as error:
             if not str(error).startswith(_NO_PLACE):
                 raise
             options.update(cache=_use_private_folder())
-            return numba.njit(**options)(function)
+            kernel = numba.njit(**options)(function)
+        return kernel  # called as the function it is made from
     return compiled(*functions) if functions else compiled
 
 
 @contextmanager
-def on_compiling(tell: Callable[[], None]):
+def on_compiling(tell: Callable[[], None]) -> Iterator[None]:
     """Within the block, `tell` is called whenever numba compiles a kernel instead of loading it.
 
     It is called in the thread that compiles, before it does.
@@ -62,26 +75,22 @@ def _use_private_folder() -> bool:
                      'private folder for temporary files; set NUMBA_CACHE_DIR to a writable '
                      'folder', reason)
         return False
-    os.environ['NUMBA_CACHE_DIR'] = numba.config.CACHE_DIR = str(folder)
+    os.environ['NUMBA_CACHE_DIR'] = str(folder)
+    config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue]  numba sets them by name
     _LOG.warning('compiled kernels are kept in %s: %s cannot be written; NUMBA_CACHE_DIR names '
                  'another place', folder, reason)
     return True
 
 
-@cache
-def _say_once() -> None:
-    _LOG.info('%s', COMPILING)
-
-
 class _Compiles(event.Listener):
     """Hears that numba compiles."""
 
-    def on_start(self, _) -> None:
-        _say_once()
+    def on_start(self, event: event.Event) -> None:
+        log_once(_LOG, logging.INFO, COMPILING)
         for tell in tuple(_hearing):
             tell()
 
-    def on_end(self, _) -> None:
+    def on_end(self, event: event.Event) -> None:
         """Nothing to tell."""
 
 

@@ -54,7 +54,7 @@ _COLMAP_OTHERS = {
     9: 'RADIAL_FISHEYE', 10: 'THIN_PRISM_FISHEYE', 11: 'RAD_TAN_THIN_PRISM_FISHEYE'}
 
 
-def padded(lens: str, coefficients: Sequence[float]) -> np.ndarray:
+def padded(lens: str, coefficients: Sequence[float] | np.ndarray) -> np.ndarray:
     """[K] float64: all coefficients of a lens, zeros for those left out at the end."""
     result = np.zeros(len(LENSES[lens].coefficients))
     result[:len(coefficients)] = coefficients

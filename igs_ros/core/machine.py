@@ -92,14 +92,16 @@ def steady_heap() -> None:
     Else each thread has a heap of its own, and arrays that one thread makes and another gives up
     leave holes in all of them. MALLOC_ARENA_MAX of the environment wins.
     """
-    if 'MALLOC_ARENA_MAX' not in os.environ and _libc() is not None:
-        _libc().mallopt(_M_ARENA_MAX, _ARENAS)
+    libc = _libc()
+    if libc is not None and 'MALLOC_ARENA_MAX' not in os.environ:
+        libc.mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def trim_heap() -> None:
     """Give pages that malloc holds free back to the system; it holds up allocations meanwhile."""
-    if _libc() is not None:
-        _libc().malloc_trim(0)
+    libc = _libc()
+    if libc is not None:
+        libc.malloc_trim(0)
 
 
 def gpu_mb() -> float:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
+from types import ModuleType
 
 _PREFIX = '>>> igs '  # of the lines that are meant for us
 
@@ -70,10 +71,10 @@ def _line(error: Exception) -> str:
     return f'{type(error).__name__}: {text}'
 
 
-def _version(module) -> str:
+def _version(module: ModuleType) -> str:
     distribution = {'cv2': 'opencv-python-headless', 'yaml': 'pyyaml',
                     'rclpy': 'ros-rclpy', 'sensor_msgs': 'ros-sensor-msgs'}
-    name = module.__name__.partition('.')[0]
+    name: str = module.__name__.partition('.')[0]
     try:
         return getattr(module, '__version__', '') or metadata.version(
             distribution.get(name, name.replace('_', '-')))

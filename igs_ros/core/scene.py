@@ -2,8 +2,10 @@
 """The Gaussian scene: natural values, in the world frame."""
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from igs_ros.core.errors import InputError
@@ -11,6 +13,7 @@ from igs_ros.core.errors import InputError
 ATTRIBUTES = ('means', 'quats', 'scales', 'opacities', 'sh')
 MAX_POSITION = 1e6  # m from the origin: beyond, float32 is too coarse to mean anything
 MIN_SCALE = torch.finfo(torch.float32).tiny  # m; smaller ones underflow to 0
+SH_DEGREES = {1: 0, 4: 1, 9: 2, 16: 3}  # by the number of coefficients of a color channel
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 
 
@@ -39,7 +42,7 @@ class GaussianScene:
         assert self.scales.shape == (n, 3), self.scales.shape
         assert self.opacities.shape == (n,), self.opacities.shape
         assert self.sh.ndim == 3 and self.sh.shape[0] == n and self.sh.shape[2] == 3
-        assert self.sh.shape[1] in (1, 4, 9, 16), self.sh.shape
+        assert self.sh.shape[1] in SH_DEGREES, self.sh.shape
         assert self.velocities is None or self.velocities.shape == (n, 3)
 
     def __len__(self) -> int:
@@ -48,7 +51,7 @@ class GaussianScene:
     @property
     def sh_degree(self) -> int:
         """Degree of the spherical harmonics, 0..3."""
-        return {1: 0, 4: 1, 9: 2, 16: 3}[self.sh.shape[1]]
+        return sh_degree(self.sh)
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +72,7 @@ class GaussianScene:
 
     def with_sh_degree(self, degree: int) -> GaussianScene:
         """The same scene with SH cut to, or padded with zeros to, `degree` (0..3)."""
-        terms = (degree + 1) ** 2
+        terms = sh_terms(degree)
         kept = self.sh[:, :terms]
         padding = kept.new_zeros((len(self), terms - kept.shape[1], 3))
         return self.replaced(sh=torch.cat([kept, padding], 1).contiguous())
@@ -81,25 +84,36 @@ class GaussianScene:
             ok &= torch.isfinite(getattr(self, name))[:, None].flatten(1).all(1)
         return ok
 
-    def _map(self, change) -> GaussianScene:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return GaussianScene(**{k: None if v is None else change(v) for k, v in values.items()})
+    def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> GaussianScene:
+        return GaussianScene(
+            *(change(getattr(self, name)) for name in ATTRIBUTES),
+            velocities=None if self.velocities is None else change(self.velocities))
+
+
+def sh_terms(degree: int) -> int:
+    """Spherical harmonics up to `degree`."""
+    return (degree + 1) ** 2
+
+
+def sh_degree(sh: torch.Tensor | np.ndarray) -> int:
+    """Degree, 0..3, of coefficients [N, K, 3]."""
+    return SH_DEGREES[sh.shape[1]]
 
 
 def concatenated(scenes: list[GaussianScene]) -> GaussianScene:
     """One scene of all the Gaussians, in order; velocities only if every part has them."""
-    parts = {name: torch.cat([getattr(s, name) for s in scenes]) for name in ATTRIBUTES}
-    known = all(s.velocities is not None for s in scenes)
-    parts['velocities'] = torch.cat([s.velocities for s in scenes]) if known else None
-    return GaussianScene(**parts)
+    velocities = [s.velocities for s in scenes if s.velocities is not None]
+    return GaussianScene(
+        *(torch.cat([getattr(s, name) for s in scenes]) for name in ATTRIBUTES),
+        velocities=torch.cat(velocities) if len(velocities) == len(scenes) else None)
 
 
-def empty_scene(sh_degree: int = 0, device='cpu') -> GaussianScene:
+def empty_scene(sh_degree: int = 0, device: torch.device | str = 'cpu') -> GaussianScene:
     """A scene of no Gaussians."""
-    def zeros(*shape):
+    def zeros(*shape: int) -> torch.Tensor:
         return torch.zeros(shape, dtype=torch.float32, device=device)
     return GaussianScene(zeros(0, 3), zeros(0, 4), zeros(0, 3), zeros(0),
-                         zeros(0, (sh_degree + 1) ** 2, 3))
+                         zeros(0, sh_terms(sh_degree), 3))
 
 
 def checked(scene: GaussianScene, origin: str) -> GaussianScene:

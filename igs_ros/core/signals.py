@@ -28,7 +28,7 @@ class ShutdownFlag:
     def __enter__(self) -> ShutdownFlag:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -127,7 +127,7 @@ _here = _Here()
 
 
 @contextmanager
-def spans_to(*sinks: Sink, clock: Callable[[], float] = time.perf_counter):
+def spans_to(*sinks: Sink, clock: Callable[[], float] = time.perf_counter) -> Iterator[Recorder]:
     """Within the block, spans of this thread go to `sinks`, and no longer to those outside.
 
     clock: what they are measured by, s; benchmarks count CPU seconds, or wait for the device.
@@ -157,7 +157,7 @@ class span:  # noqa: N801 (used as a statement)
             recorder.enter(f'{self._outside}/{self._name}' if self._outside else self._name,
                            self._start_s)
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         recorder = self._recorder
         if recorder is not None:
             end_s = recorder.clock()
@@ -193,7 +193,7 @@ class Spent:
 
 
 @contextmanager
-def spending():
+def spending() -> Iterator[Callable[[], Spent]]:
     """`with spending() as spent: ...; spent().wall_s` is what the block cost."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = []

@@ -42,7 +42,7 @@ class Trace:
 
     def _add(self, event: tuple) -> None:
         thread = threading.current_thread()
-        ident = thread.native_id
+        ident = threading.get_native_id()
         with self._lock:
             self._threads[ident] = thread.name
             self._left_out += len(self._events) == self._events.maxlen

@@ -9,11 +9,15 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from igs_ros.core.errors import InputError, error_line
+
+if TYPE_CHECKING:
+    import torch
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -25,7 +29,7 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def parsed_yaml(text: str):
+def parsed_yaml(text: str) -> Any:  # whatever it holds
     """The content of YAML; raises `InputError` that says what is wrong, and nothing of where."""
     try:
         return yaml.load(text, _PlainLoader)  # safe: it makes plain values only
@@ -36,8 +40,14 @@ def parsed_yaml(text: str):
 def read_arrays(path: Path, most_bytes: int, expected: str) -> dict[str, np.ndarray]:
     """The arrays of an .npz by name; no pickles.
 
-    Raises `InputError` that says what was `expected` when it cannot be read, when sizes in it
-    lie, and when it holds more than `most_bytes`.
+    Args:
+        path: of the file.
+        most_bytes: that its arrays may take, unpacked.
+        expected: what it should hold, for the message.
+
+    Raises:
+        InputError: when it cannot be read, when sizes in it lie, and when it holds more than
+            `most_bytes`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -65,10 +75,19 @@ def _array(content: bytes) -> np.ndarray:
     return flat.reshape(shape, order='F' if fortran else 'C')
 
 
-def read_tensors(path: Path, expected: str, device='cpu'):
+def read_tensors(path: Path, expected: str, device: torch.device | str = 'cpu') -> Any:
     """What `torch.save` wrote: tensors and plain values, without running code from the file.
 
-    Raises `InputError` that says what was `expected`, also when sizes in the file lie.
+    Args:
+        path: of the file.
+        expected: what it should hold, for the message.
+        device: where the tensors go.
+
+    Returns:
+        Whatever the file holds.
+
+    Raises:
+        InputError: when it cannot be read, also when sizes in it lie.
     """
     import torch  # seconds to load: `igs --help` reads no tensors, but presets with `parsed_yaml`
     try:
@@ -85,7 +104,7 @@ def read_tensors(path: Path, expected: str, device='cpu'):
                          f'trust it.') from error
 
 
-def unusable_tensor(tree) -> str:
+def unusable_tensor(tree: object) -> str:
     """The name of a tensor in nested dicts and lists that holds NaN or infinite values, or claims
     more values than it has; '' where there is none.
     """

@@ -127,7 +127,8 @@ def _png_pixels(data: bytes, origin: str, flags: int) -> np.ndarray:
 
 def _whole_png(data: bytes, origin: str) -> bytes:
     """A PNG file's chunks that make the pixels, if the check sums of all chunks are right."""
-    view, at, kept = memoryview(data), len(PNG), [PNG]
+    view, at = memoryview(data), len(PNG)
+    kept: list[bytes | memoryview] = [PNG]
     for _ in range(_MAX_CHUNKS):
         if at + 12 > len(data):
             raise _damaged(origin, 'PNG', len(data), 'its end is missing')

@@ -15,6 +15,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 from matplotlib.figure import Figure
 
 from igs_ros.core.files import draft_of, replaced, writing
@@ -51,8 +53,8 @@ class VideoWriter:
         self._draft = draft_of(self.path)
         self.rate = Fraction(fps).limit_denominator(1001)
         self.crf = crf
-        self._container = None
-        self._stream = None
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
 
     def write(self, picture: np.ndarray) -> None:
         """Append a picture [H, W, 3] sRGB, uint8 or float 0..1; all of one size."""
@@ -60,18 +62,23 @@ class VideoWriter:
         pixels = np.ascontiguousarray(_uint8(picture)[:height, :width])
         frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
         with writing(self.path):
+            if self._container is None:
+                # the index goes to the front, so that a browser starts before it has everything
+                self._container = av.open(str(self._draft), 'w',
+                                          options={'movflags': 'faststart'})
             if self._stream is None:
-                self._open(width, height)
+                self._stream = self._new_stream(self._container, width, height)
             assert (width, height) == (self._stream.width, self._stream.height), picture.shape
-            self._mux(frame)
+            _mux(self._container, self._stream, frame)
 
     def close(self) -> None:
         """Finish the file; nothing is left behind when no picture was written."""
-        if self._container is None:
+        if self._container is None or self._stream is None:
+            self.discard()
             return
         try:
             with writing(self.path):
-                self._mux(None)
+                _mux(self._container, self._stream, None)
                 self._container.close()
                 os.replace(self._draft, self.path)
         finally:
@@ -86,27 +93,26 @@ class VideoWriter:
             container.close()
         self._draft.unlink(missing_ok=True)
 
-    def _mux(self, frame: av.VideoFrame | None) -> None:
-        """Encode a picture; None: all that the encoder still holds."""
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
-
-    def _open(self, width: int, height: int) -> None:
-        # the index goes to the front, so that a browser starts before it has everything
-        self._container = av.open(str(self._draft), 'w', options={'movflags': 'faststart'})
-        stream = self._container.add_stream('libx264', rate=self.rate,
+    def _new_stream(self, container: OutputContainer, width: int, height: int) -> VideoStream:
+        stream = container.add_stream('libx264', rate=self.rate,
                                             options={'crf': str(self.crf)})
         stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
         codec = stream.codec_context
         codec.colorspace = codec.color_primaries = codec.color_trc = BT601
         codec.color_range = LIMITED_RANGE
-        self._stream = stream
+        return stream
 
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self.discard() if error else self.close()
+
+
+def _mux(container: OutputContainer, stream: VideoStream, frame: av.VideoFrame | None) -> None:
+    """Encode a picture; None: all that the encoder still holds."""
+    for packet in stream.encode(frame):
+        container.mux(packet)
 
 
 @dataclass(frozen=True, eq=False)

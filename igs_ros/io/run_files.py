@@ -75,9 +75,9 @@ class RunFiles:
         rendered = np.rint(np.clip(view.rgb, 0, 1) * 255).astype(np.uint8)
         camera = np.zeros(rendered.shape, np.uint8) if truth is None else truth
         try:
-            self._begin()
+            video = self._begin()
             write_picture(self._renders / f'{name}.png', rendered)
-            self._video.write(np.concatenate([camera, rendered], 1))
+            video.write(np.concatenate([camera, rendered], 1))
         except OutputError as error:
             log.warning('%s The run goes on without pictures.', error)
             self._problem = error
@@ -85,11 +85,12 @@ class RunFiles:
             return
         self._keep(_panel_sized(ContactRow(label, camera, replace(view, rgb=rendered))))
 
-    def _begin(self) -> None:
+    def _begin(self) -> VideoWriter:
         """Before anything is written."""
         if self._video is None:
             put_aside(self._folder)
             self._video = VideoWriter(self._folder / 'video.mp4', self.rate_hz)
+        return self._video
 
     def _discard_video(self) -> None:
         if self._video is not None:

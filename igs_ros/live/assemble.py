@@ -32,6 +32,8 @@ _AWAY_UNKNOWN_S = 1.0  # and where its period is not known, after so long
 _JUMP_SETTLES_S = 1.0  # by then every camera's frames from before a jump have come in
 JUMP_S = 0.25  # far more than pictures overtake each other by, less than any recording lasts
 
+_WAYS = 5  # frames of a camera whose way is remembered
+
 
 @dataclass
 class _Waiting:
@@ -45,10 +47,11 @@ class _Camera:
 
     frames: list[_Waiting] = field(default_factory=list)  # by stamp, oldest first, bounded
     newest_ns: int | None = None  # greatest stamp since the last jump
-    steps_ns: deque = field(default_factory=lambda: deque(maxlen=5))  # between the last stamps
+    # between the last stamps
+    steps_ns: deque[int] = field(default_factory=lambda: deque(maxlen=5))
     period_ns: int | None = None  # their median; None before the second frame
     # times of arrival minus stamps, of the last frames: how long they are on their way
-    ways_s: deque = field(default_factory=lambda: deque(maxlen=5))
+    ways_s: deque[float] = field(default_factory=lambda: deque(maxlen=_WAYS))
     seen_s: float | None = None  # when the last frame came
     before_jump_ns: int | None = None  # stamps from here on predate a jump of another camera
 
@@ -201,7 +204,7 @@ class FrameSetAssembler:
         frames = self._cameras[frame.camera].frames
         while len(frames) >= self._queue and not self._is_late(frame):
             members = self._instant()
-            if frame.camera in members:
+            if members and frame.camera in members:
                 sets += self._finish(members)
             else:
                 self._drop(frame.camera, 'superseded')
@@ -235,8 +238,9 @@ class FrameSetAssembler:
         if not gaps or max(gaps) == 0:
             return window
         place = gaps.index(max(gaps)) + 1
-        following = [self._cameras[name].next_ns() for _, name in window[:place]]
-        if None in following:
+        following = [ns for _, name in window[:place]
+                     if (ns := self._cameras[name].next_ns()) is not None]
+        if len(following) < place:
             return window  # nothing to compare with in the first moments
         joined = following + stamps[place:]
         closer = max(joined) - min(joined) < _CLEARLY_CLOSER * (stamps[-1] - stamps[0])
@@ -249,14 +253,14 @@ class FrameSetAssembler:
 
     def _expected(self, camera: _Camera, members: list[str]) -> bool:
         """Whether waiting for `camera` can be of use to the instant of `members`."""
-        if self._finished_s is not None:
-            seen_s = self._begun_s if camera.seen_s is None else camera.seen_s
+        seen_s = self._begun_s if camera.seen_s is None else camera.seen_s
+        if self._finished_s is not None and seen_s is not None:
             own_s = _AWAY_UNKNOWN_S if camera.period_ns is None \
                 else _AWAY_PERIODS * camera.period_ns * 1e-9
             # not by now: when all cameras pause, none of them is away
             if self._finished_s - seen_s > max(_AWAY_WAITS * self._wait_s, own_s):
                 return False
-        if len(camera.ways_s) < camera.ways_s.maxlen:
+        if len(camera.ways_s) < _WAYS:
             return True
         first = self._cameras[members[0]].frames[0]
         way_s = first.arrival_s - first.frame.stamp_ns * 1e-9

@@ -184,8 +184,8 @@ class CameraWatch:
 
     def _timing(self, name: str, seen: _Seen, offset: Offset, judged: Judged, now: float) -> str:
         """What is wrong with the times of a camera's pictures, '' = nothing."""
-        unused = now - seen.used_s > self._limit_s and seen.unmatched_s is not None \
-            and seen.unmatched_s > seen.used_s
+        unused = seen.used_s is not None and now - seen.used_s > self._limit_s \
+            and seen.unmatched_s is not None and seen.unmatched_s > seen.used_s
         if abs(offset.seconds) > OUT_OF_STEP * seen.period_s:
             side = 'ahead of' if offset.seconds > 0 else 'behind'
             late = ', or its pictures come late' if offset.seconds < 0 else ''

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from igs_ros.core.frames import PictureProblem, RawFrameSet
+from igs_ros.core.logs import Throttle
 from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import Decoding, State, Status
 from igs_ros.core.timing import Drops, Timings
@@ -76,7 +77,7 @@ class Exchange:
         self._reset_wanted = False
         self._snapshot: Snapshot | None = None
         self._status = Status(cameras_expected=cameras_expected)
-        self._warned: dict[str, float] = {}
+        self._warnings = Throttle(_WARN_EVERY_S)
         self._changed_s = now()  # state, message or progress
         self._offered_s = 0.0  # when the newest frame set came
         self._owed_s: float | None = None  # the first one since the scene last followed one
@@ -302,11 +303,5 @@ class Exchange:
 
     def warn(self, message: str, origin: str | None = None, **options) -> None:
         """Log `message`, at most every few seconds for one origin (or what stands before ':')."""
-        origin, now = origin or message.split(':')[0], time.monotonic()
-        with self._changed:
-            due = now - self._warned.get(origin, -_WARN_EVERY_S) >= _WARN_EVERY_S
-            if due:
-                self._warned = {old: at for old, at in self._warned.items()
-                                if now - at < _WARN_EVERY_S} | {origin: now}
-        if due:
+        if self._warnings.take(origin or message.split(':')[0]) is not None:
             log.warning('%s', message, **options)

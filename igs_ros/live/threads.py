@@ -39,7 +39,7 @@ class PeriodicThread:
     """
 
     def __init__(self, name: str, run_once: Callable[[], float],
-                 on_error: Callable[[Exception], None]):
+                 on_error: Callable[[Exception], object]):
         self._run_once = run_once
         self._on_error = on_error
         self._wanted = threading.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 from igs_ros.core.frames import Picture, RawFrameSet
@@ -31,7 +31,7 @@ class EncodedFrames:
         frame_set, = self._frame_sets(self._first + 1)
         return self._first, _encoded(frame_set)
 
-    def once(self) -> Iterator[tuple[int, dict[str, bytes]]]:
+    def once(self) -> Generator[tuple[int, dict[str, bytes]]]:
         """Index and JPEG files by camera of every frame, at most `AHEAD` of them encoded ahead.
 
         They are encoded in a thread, which ends with the iteration or when that is closed.
@@ -52,7 +52,7 @@ class EncodedFrames:
                 thread.shutdown(cancel_futures=True)
                 frame_sets.close()
 
-    def _frame_sets(self, last: int | None) -> Iterator[RawFrameSet]:
+    def _frame_sets(self, last: int | None) -> Generator[RawFrameSet]:
         return self._recording.frame_sets(self._first, last, self._cameras)
 
 

@@ -8,6 +8,7 @@ pixel centers, `Camera.K` has them at +0.5: the half pixel is added and taken aw
 from __future__ import annotations
 
 import io
+from array import array
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +16,8 @@ import numpy as np
 import PIL.Image
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
+from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -51,10 +54,10 @@ def header(stamp_ns: int, frame_id: str) -> Header:
 # --- arrays ----------------------------------------------------------------------------------
 
 
-def fill(field, values: np.ndarray) -> None:
+def fill(field: array, values: np.ndarray) -> None:
     """Append the bytes of `values` to `field`, an empty typed array of a fresh message."""
     if values.size:  # memoryview cannot cast an empty array
-        field.frombytes(memoryview(np.ascontiguousarray(values)).cast('B'))
+        field.frombytes(np.ascontiguousarray(values).data.cast('B'))
 
 
 # --- pictures --------------------------------------------------------------------------------
@@ -247,7 +250,7 @@ def camera_from_world_of(message: PoseStamped, world_frame: str, topic: str) -> 
         raise InputError(f'{topic}: {error}') from error
 
 
-def camera_from_world(position, quaternion) -> np.ndarray:
+def camera_from_world(position: ArrayLike, quaternion: ArrayLike) -> np.ndarray:
     """[4, 4] inverse of a pose: position [3] m and quaternion [4] xyzw of any length but zero.
 
     Raises `InputError` for values that are no pose.
@@ -258,12 +261,7 @@ def camera_from_world(position, quaternion) -> np.ndarray:
         raise InputError(f'a pose with position {position.tolist()} and quaternion (xyzw) '
                          f'{quaternion.tolist()}; expected finite values and a quaternion of '
                          f'length 1. Check the sender.')
-    x, y, z, w = quaternion / length
-    world_from_camera = np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]])
     inverse = np.eye(4)
-    inverse[:3, :3] = world_from_camera.T
-    inverse[:3, 3] = -world_from_camera.T @ position
+    inverse[:3, :3] = Rotation.from_quat(quaternion).as_matrix().T
+    inverse[:3, 3] = -inverse[:3, :3] @ position
     return inverse

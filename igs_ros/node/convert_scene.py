@@ -99,10 +99,9 @@ def status_message(status: Status, drops: dict[str, int], cameras: Mapping[str, 
     for name in ('last_s', 'mean_s', 'p50_s', 'p95_s', 'p99_s'):
         getattr(message, f'stage_{name}').extend(
             getattr(stage, name) for stage in status.stages.values())
-    for cause, count in {**status.drops, **drops}.items():
-        if count:
-            message.drop_causes.append(cause)
-            message.drop_counts.append(count)
+    lost = {cause: count for cause, count in {**status.drops, **drops}.items() if count}
+    message.drop_causes = list(lost)
+    message.drop_counts.extend(lost.values())
     return message
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from igs_ros import __version__
+from igs_ros.core.camera import Camera
+from igs_ros.core.errors import InputError
 from igs_ros.core.machine import machine
 from igs_ros.core.snapshot import View
 from igs_ros.io.recordings.recording import Recording
 from igs_ros.io.run_files import RunFiles
-from igs_ros.node.observer import Observer, Processed, Seen
+from igs_ros.node.observer import Observer, Processed
 from igs_ros.node.options import DemoOptions
 from igs_ros.vision import metrics
 from igs_ros.vision.preparer import Preparer
@@ -55,6 +57,16 @@ def report(run: DemoRun, demo: DemoOptions, files: RunFiles) -> float:
     return len(joined.rows) / max(1, run.recording.frames_total - 1)
 
 
+@dataclass(frozen=True, eq=False)
+class _Watched:
+    """A view that can be scored."""
+
+    rgb: np.ndarray  # [H, W, 3] uint8
+    depth: np.ndarray | None  # [H, W] float32 m, NaN = nothing; None: the topic skipped this one
+    latency_s: float  # arrival - stamp
+    known: Processed
+
+
 @dataclass(eq=False)
 class _Joined:
     """The frames that were played, with what came of them."""
@@ -71,46 +83,46 @@ def _joined(run: DemoRun, stamps: dict[int, int], files: RunFiles) -> _Joined:
     preparer = Preparer({run.test: run.recording.cameras[run.test]})
     for index, truth in enumerate(_truths(run, preparer)):
         stamp_ns = stamps.get(index)
-        seen, cause = _view_of(run.observer, stamp_ns, truth)
-        score = joined.scorer.add(truth, None if seen is None else seen.rgb)
-        if seen is None:
-            joined.unscored.append({'index': index, 'cause': cause})
+        seen = _view_of(run.observer, stamp_ns, truth)
+        score = joined.scorer.add(truth, None if isinstance(seen, str) else seen.rgb)
+        if isinstance(seen, str):
+            joined.unscored.append({'index': index, 'cause': seen})
             continue
         files.add(f'frame {index}', _view(seen, preparer.cameras[run.test]), truth)
         if index == 0:
             joined.first = score
             continue
-        joined.rows.append(_row(index, score, run.observer.about(stamp_ns)))
+        joined.rows.append(_row(index, score, seen.known))
         joined.arrivals.append({'index': index, 'stamp_ns': stamp_ns,
                                 'latency_s': seen.latency_s})
     return joined
 
 
-def _truths(run: DemoRun, preparer: Preparer):
+def _truths(run: DemoRun, preparer: Preparer) -> Iterator[np.ndarray | None]:
     for frame_set in run.recording.frame_sets(cameras=(run.test,)):
         yield preparer.prepare(frame_set).images.get(run.test)
 
 
 def _view_of(observer: Observer, stamp_ns: int | None, truth: np.ndarray | None,
-             ) -> tuple[Seen | None, str]:
+             ) -> _Watched | str:
     """The first view with that stamp, or why there is none to score."""
     if stamp_ns is None:
-        return None, 'not played'
+        return 'not played'
     if truth is None:
-        return None, 'the unseen camera has no picture of it'
-    seen = observer.views.get(stamp_ns)
-    if seen is not None and seen.rgb is not None:
-        if observer.about(stamp_ns) is None:
-            return None, 'no status came about it'
-        return seen, ''
-    return None, ('processed, but a newer scene came before its view was published'
-                  if stamp_ns in observer.processed
-                  else 'not processed: superseded by a newer frame set, or incomplete')
+        return 'the unseen camera has no picture of it'
+    seen, known = observer.views.get(stamp_ns), observer.about(stamp_ns)
+    if seen is None or seen.rgb is None or seen.latency_s is None:
+        return 'processed, but a newer scene came before its view was published' \
+            if stamp_ns in observer.processed \
+            else 'not processed: superseded by a newer frame set, or incomplete'
+    if known is None:
+        return 'no status came about it'
+    return _Watched(seen.rgb, seen.depth, seen.latency_s, known)
 
 
-def _view(seen: Seen, camera) -> View:
+def _view(seen: _Watched, camera: Camera) -> View:
     depth = seen.depth
-    if depth is None:  # the depth topic skipped this one
+    if depth is None:
         depth = np.full(seen.rgb.shape[:2], np.nan, np.float32)
     return View(seen.rgb.astype(np.float32) / 255, depth, np.isfinite(depth).astype(np.float32),
                 camera, 0, seen.latency_s)
@@ -137,6 +149,9 @@ def _rate_hz(stamps_ns: Iterable[int]) -> float | None:
 def _results(run: DemoRun, demo: DemoOptions, joined: _Joined) -> dict:
     """results.json, as every run has it (docs/metrics.md)."""
     observer, status, config = run.observer, run.observer.status, demo.config()
+    if status is None:
+        raise InputError('/igs/status: nothing came; expected what the node says of itself. Look '
+                         'at its log.')
     times = dict(zip(status.stage_names, map(float, status.stage_mean_s), strict=True))
     # of the processes that have ended: node and player
     peak_rss_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
@@ -171,7 +186,7 @@ def _print(results: dict) -> None:
     table = Table(title=escape(f"{results['scene']}: camera {results['test_view']}, which the "
                                f'reconstruction never saw'), show_header=False)
 
-    def value(number, unit, digits=2):
+    def value(number: float | None, unit: str, digits: int = 2) -> str:
         return 'none' if number is None or not np.isfinite(number) \
             else f'{number:.{digits}f} {unit}'
     table.add_row('PSNR, mean over frames', value(summary['psnr'], 'dB'))

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from rclpy.clock import Clock, ClockType
+
+# rclpy.clock_type, where it is defined, is not in every ROS
+from rclpy.clock import Clock, ClockType  # pyright: ignore[reportPrivateImportUsage]
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -22,6 +24,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import Frame, RawFrameSet
+from igs_ros.core.logs import ThrottledWarnings
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Drops
 from igs_ros.live.assemble import FrameSetAssembler, usual_min_cameras
@@ -34,7 +37,6 @@ from igs_ros.node.convert import (
     picture_from_image,
 )
 from igs_ros.node.filters import FilteredAssembler
-from igs_ros.node.logs import ThrottledWarnings
 from igs_ros.node.params import NodeConfig
 
 _POLL_S = 0.02
@@ -180,9 +182,8 @@ class Inputs:
             if stamp_ns == 0:
                 raise InputError(f'{topic}: pictures with stamp 0; expected the time of '
                                  f'exposure. Make the camera driver fill header.stamp.')
-            read = picture_from_compressed if isinstance(message, CompressedImage) \
-                else picture_from_image
-            picture = read(message, topic)
+            picture = picture_from_compressed(message, topic) \
+                if isinstance(message, CompressedImage) else picture_from_image(message, topic)
         except InputError as error:
             self._watch.refused(name, str(error))
             self._warnings.add('bad_message', name, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rclpy.node import Node
@@ -38,7 +39,7 @@ class Processed:
 class Observer(Node):
     """Collects the views and statuses of the node `/igs`."""
 
-    def __init__(self, **node_options):
+    def __init__(self, **node_options: Any):  # of rclpy's Node
         super().__init__('igs_observer', **node_options)
         self.views: dict[int, Seen] = {}  # by stamp
         self.processed: dict[int, Processed] = {}  # by stamp

@@ -11,25 +11,27 @@ from functools import cached_property
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
+from igs_ros.core.logs import ThrottledWarnings
 from igs_ros.core.snapshot import Snapshot, View
 from igs_ros.io.codec.state import key_arrays, update_arrays
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.live.threads import PeriodicThread
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus
 from igs_ros.node import convert, convert_scene
-from igs_ros.node.logs import ThrottledWarnings, with_traceback
+from igs_ros.node.logs import with_traceback
 from igs_ros.node.params import NodeConfig
 
 _LOOK_S = 0.2  # how often to look for new subscribers
 _OVERDUE = 3  # periods of the status
 
 
-def newest(durability=DurabilityPolicy.VOLATILE) -> QoSProfile:
+def newest(durability: DurabilityPolicy = DurabilityPolicy.VOLATILE) -> QoSProfile:
     """Reliable, depth 1: RViz and rqt ask for reliable, and only the newest counts."""
     return QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, durability=durability,
                       reliability=ReliabilityPolicy.RELIABLE)
@@ -110,17 +112,20 @@ class ViewOutput:
     def _run_once(self) -> float:
         wanted = [name for name, publisher in self._publishers.items()
                   if publisher.get_subscription_count()]
-        snapshot = self._pipeline.snapshot() if self._pipeline and wanted else None
-        if snapshot is not None:
-            pictures = self._pictures(snapshot, self._camera)
+        pipeline = self._pipeline
+        snapshot = pipeline.snapshot() if pipeline and wanted else None
+        if pipeline and snapshot is not None:
+            pictures = self._pictures(pipeline, snapshot, self._camera)
             for name in wanted:
                 self._publishers[name].publish(getattr(pictures, name))
         return 1 / self._rate_hz
 
-    def _pictures(self, snapshot: Snapshot, camera: Camera) -> _Pictures:
+    def _pictures(self, pipeline: LivePipeline, snapshot: Snapshot, camera: Camera) -> _Pictures:
         """The messages of `snapshot` as `camera` sees it; rendered anew only after a change."""
         if self._shown is None or self._shown[0] is not snapshot or self._shown[1] is not camera:
-            view = self._pipeline.view(camera, snapshot)
+            view = pipeline.view(camera, snapshot)
+            if view is None:
+                raise RuntimeError('the scene is gone')
             self._shown = snapshot, camera, _Pictures(view, self._settings.view_frame,
                                                       self._settings.jpeg_quality)
         return self._shown[2]
@@ -143,8 +148,8 @@ class StateOutput:
         self._points = node.create_publisher(PointCloud2, '~/points', newest())
         self._status = node.create_publisher(SceneStatus, '~/status', latched)
         # what was last published: of which state, to how many subscribers
-        self._done = {publisher: (None, 0) for publisher in
-                      (self._keys, self._updates, self._points)}
+        self._done: dict[Publisher, tuple[tuple[int, int] | None, int]] = dict.fromkeys(
+            (self._keys, self._updates, self._points), (None, 0))
         self._points_s = self._status_s = float('-inf')
         self._status_of = None
         log = node.get_logger()
@@ -164,7 +169,7 @@ class StateOutput:
             self._publish_points(snapshot)
         return min(_LOOK_S, 1 / self._settings.status_rate_hz, 1 / self._settings.points_rate_hz)
 
-    def _due(self, publisher, state) -> bool:
+    def _due(self, publisher: Publisher, state: tuple[int, int]) -> bool:
         """Whether `state` is new to a subscriber; then it counts as published."""
         subscribers = publisher.get_subscription_count()
         done, known = self._done[publisher]

@@ -13,11 +13,17 @@ import inspect
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from igs_ros.core.config import MOST_INT, Bound, Choice, Config, allowed, refuse_removed
 from igs_ros.core.errors import InputError, shown
 from igs_ros.stages.motion.choose import MotionName
+
+if TYPE_CHECKING:  # without ROS, too, this module tells the parameters
+    from _typeshed import DataclassInstance
+    from rclpy.node import Node
+
+_Config = TypeVar('_Config', bound='DataclassInstance')
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Parameter:
     """One ROS parameter."""
 
     name: str
-    default: object
+    default: str | int | float | tuple[str, ...]
     description: str  # one line
     allowed: Bound | Choice | None  # None: what its type allows
 
@@ -91,7 +97,7 @@ def parameters() -> list[Parameter]:
     return [*_parameters_of(NodeConfig(), rules), *_parameters_of(Config(), rules)]
 
 
-def _parameters_of(config, rules: Mapping[str, Bound | Choice], prefix: str = ''
+def _parameters_of(config: DataclassInstance, rules: Mapping[str, Bound | Choice], prefix: str = ''
                    ) -> Iterator[Parameter]:
     docs = field_docs(type(config))
     plain = [f.name for f in fields(config) if not is_dataclass(getattr(config, f.name))]
@@ -105,10 +111,12 @@ def _parameters_of(config, rules: Mapping[str, Bound | Choice], prefix: str = ''
 
 def field_docs(cls: type) -> dict[str, str]:
     """The string below each field of a dataclass, as one line."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    found = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    body = found.body if isinstance(found, ast.ClassDef) else []
     docs = {}
     for field, after in zip(body, body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) \
+                and isinstance(after, ast.Expr):
             docs[field.target.id] = ' '.join(ast.literal_eval(after.value).split())
     return docs
 
@@ -122,29 +130,37 @@ def configs_from(values: Mapping[str, object]) -> tuple[NodeConfig, Config]:
     return _replaced(NodeConfig(), checked), _replaced(Config(), checked)
 
 
-def _replaced(config, values: Mapping[str, object], prefix: str = ''):
+def _replaced(config: _Config, values: Mapping[str, object], prefix: str = '') -> _Config:
     changes = {}
     for field in fields(config):
         old = getattr(config, field.name)
         changes[field.name] = _replaced(old, values, f'{prefix}{field.name}.') \
-            if is_dataclass(old) else values[prefix + field.name]
+            if is_dataclass(old) and not isinstance(old, type) else values[prefix + field.name]
     return replace(config, **changes)
 
 
-def _checked(parameter: Parameter, value):
-    name, default = parameter.name, parameter.default
+def _checked(parameter: Parameter, value: object) -> object:
+    checked = _of_type(parameter, value)
+    if parameter.allowed and not parameter.allowed.allows(checked):
+        raise InputError(f'parameter {parameter.name} is {shown(checked)}; expected '
+                         f'{parameter.allowed}.')
+    return checked
+
+
+def _of_type(parameter: Parameter, value: Any) -> Any:
+    """`value` as what the default is."""
+    default = parameter.default
     if isinstance(default, tuple):
         return tuple(item for item in value if item)  # [''] is how YAML says an empty list
     if isinstance(default, float) and type(value) is int:
-        value = float(value)  # `points_rate_hz: 2` is meant well
+        return float(value)  # `points_rate_hz: 2` is meant well
     if type(value) is not type(default):
-        raise InputError(f'parameter {name} is {shown(value)}; expected a value like {default!r}.')
-    if parameter.allowed and not parameter.allowed.allows(value):
-        raise InputError(f'parameter {name} is {shown(value)}; expected {parameter.allowed}.')
+        raise InputError(f'parameter {parameter.name} is {shown(value)}; expected a value like '
+                         f'{default!r}.')
     return value
 
 
-def declare(node) -> tuple[NodeConfig, Config]:
+def declare(node: Node) -> tuple[NodeConfig, Config]:
     """Declare all parameters on `node` (read-only) and read them; raises `InputError`."""
     from rclpy.exceptions import InvalidParameterValueException, ParameterException
 

@@ -132,6 +132,8 @@ class Player(Node):
 
     def keys_done(self, interval: int) -> bool:
         """Whether every key due so far has been refined, or given up."""
+        if self.status is None:
+            return False
         done = self.status.keys_refined + self.status.refinements_discarded
         return done >= self.status.frame_sets_processed // interval
 
@@ -196,8 +198,8 @@ def _play_once(player: Player, options: PlayOptions, frames: EncodedFrames, reco
                                 lambda: player.keys_done(options.wait_for_keys))
             else:
                 player.wait(started + (number + 1) / rate - time.monotonic())
-    if rate is not None and not options.loop and player.status is not None:
-        missed = not player.wait(options.frame_timeout, lambda: player.shows(stamp_ns))
+    if rate is not None and not options.loop and stamp_ns and player.status is not None:
+        missed = not player.wait(options.frame_timeout, lambda s=stamp_ns: player.shows(s))
         played.note_shown(not missed)
     if missed:
         player.get_logger().warning(f'{int(missed)} frames were not shown within '

@@ -10,6 +10,7 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from igs_ros.node.environment import exit_without_ros
 
@@ -17,7 +18,9 @@ if __name__ == '__main__':
     exit_without_ros('reconstruct')  # the import below may end the process
 
 import rclpy
+from rclpy.clock import ROSClock
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
@@ -26,6 +29,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import RawFrameSet
+from igs_ros.core.logs import ThrottledWarnings
 from igs_ros.core.machine import tune_process
 from igs_ros.core.signals import ShutdownFlag
 from igs_ros.core.snapshot import Snapshot
@@ -38,7 +42,7 @@ from igs_ros.live.pipeline import LivePipeline
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
 from igs_ros.node.inputs import Inputs, steady_clock
-from igs_ros.node.logs import RosHandler, ThrottledWarnings, with_traceback
+from igs_ros.node.logs import RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
 from igs_ros.node.watchdog import Watchdog
@@ -53,7 +57,7 @@ class ReconstructNode(Node):
     `start` begins, `close` ends; in between somebody spins it.
     """
 
-    def __init__(self, **node_options):
+    def __init__(self, **node_options: Any):  # of rclpy's Node
         super().__init__('igs', **node_options)
         self._handler = RosHandler(self.get_logger())
         self.settings, self.config = params.declare(self)
@@ -150,7 +154,9 @@ class ReconstructNode(Node):
         return self.get_clock().now().nanoseconds
 
     def _simulated_ns(self) -> int | None:
-        return self._now_ns() if self.get_clock().ros_time_is_active else None
+        clock = self.get_clock()
+        simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
+        return self._now_ns() if simulated else None
 
     def _on_frame_set(self, frame_set: RawFrameSet) -> None:
         self._watchdog.set_came()
@@ -260,7 +266,7 @@ def main(arguments: list[str] | None = None) -> int:
                 node.on_error(error)
         return 0
     except InputError as error:
-        rclpy.logging.get_logger('igs').fatal(str(error))
+        get_logger('igs').fatal(str(error))
         return 1
     finally:
         if node is not None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from igs_ros.live.camera_watch import CameraReport, CameraState
+from igs_ros.node.logs import RosLogger
 
 CLOCK_S = 5.0
 """How long the node's clock may stand still."""
@@ -23,7 +24,8 @@ class Watchdog:
     None while it does not; now: a steady clock, s.
     """
 
-    def __init__(self, log, stall_after_s: float, simulated_ns: Callable[[], int | None],
+    def __init__(self, log: RosLogger, stall_after_s: float,
+                 simulated_ns: Callable[[], int | None],
                  now: Callable[[], float] = time.monotonic):
         self._log = log
         self._limit_s = stall_after_s

@@ -9,6 +9,7 @@ import torch
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
+from igs_ros.core.logs import log_once
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import View
 from igs_ros.render.rasterizer import Rasterizer, render_view
@@ -33,7 +34,7 @@ def make_rasterizer(device: str = 'auto', threads: int = 2) -> Rasterizer:
         except InputError as error:
             if device == 'cuda':
                 raise
-            _warn_once(f'{error} Until then the CPU draws.')
+            log_once(log, logging.WARNING, f'{error} Until then the CPU draws.')
     from igs_ros.render.cpu.rasterizer import CpuRasterizer
     return CpuRasterizer(threads)
 
@@ -72,7 +73,3 @@ def _on_gpu() -> Rasterizer:
                          f"(its first use compiles kernels, which needs nvcc).") from error
     return GsplatRasterizer()
 
-
-@cache
-def _warn_once(message: str) -> None:
-    log.warning(message)

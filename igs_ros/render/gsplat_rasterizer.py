@@ -17,7 +17,7 @@ import torch
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.scene import GaussianScene, concatenated
-from igs_ros.render.rasterizer import GSPLAT_1_5, RasterConstants, Rendering
+from igs_ros.render.rasterizer import GSPLAT_1_5, Context, RasterConstants, Rendering
 
 
 class GsplatScreenGradients:
@@ -72,12 +72,14 @@ class GsplatRasterizer:
                background: tuple[float, float, float] = (0.0, 0.0, 0.0),
                antialiased: bool = False, absgrad: bool = False, depth: bool = True,
                tiles: np.ndarray | None = None,
-               context: GsplatContext | None = None) -> Rendering:
+               context: Context | None = None) -> Rendering:
         """See `Rasterizer.render`; the scene has to be on the GPU.
 
         All tiles are drawn, whatever `tiles` says: gsplat takes a tile mask only below
         `rasterization`, and there it leaves alpha of the masked pixels uninitialized.
         """
+        if context is not None and not isinstance(context, GsplatContext):
+            raise TypeError(f'a {type(context).__name__} was not made by this rasterizer')
         count = len(scene)
         if context is not None and len(context.scene):
             scene = concatenated([scene, context.scene])
@@ -140,7 +142,8 @@ def _load_kernels() -> None:
     missing CUDA_HOME as OSError.
     """
     try:
-        from gsplat.cuda._backend import _C as kernels
+        # gsplat makes it when it is imported
+        from gsplat.cuda._backend import _C as kernels  # pyright: ignore[reportAttributeAccessIssue]
         reason = 'it found no CUDA compiler' if kernels is None else ''
     except (ImportError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -33,24 +33,26 @@ class Target:
             image = image.astype(np.float32) * np.float32(1 / 255)
         self.image = np.ascontiguousarray(image, dtype=np.float32)
         self.tensor = torch.from_numpy(self.image).to(device)
-        self._moments = None
-        self._tiles = self._compared = None
+        self._moments: tuple[np.ndarray, np.ndarray] | None = None
+        self._compared: tuple[np.ndarray, torch.Tensor] | None = None  # tiles, and their pixels
 
     @property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and spread under the SSIM window, [H, 3 W] float32 each (loss_cpu.moments)."""
         if self._moments is None:
             flat = _rows(self.image)
-            self._moments = np.empty_like(flat), np.empty_like(flat)
-            moments(flat, *self._moments)
+            mean, spread = np.empty_like(flat), np.empty_like(flat)
+            moments(flat, mean, spread)
+            self._moments = mean, spread
         return self._moments
 
     def compared(self, tiles: np.ndarray) -> torch.Tensor:
         """[H, W, 1] bool on the device: the pixels of `tiles`, which must not change later."""
-        if tiles is not self._tiles:
-            pixels = torch.from_numpy(pixels_of(tiles, *self.image.shape[:2]))
-            self._tiles, self._compared = tiles, pixels.to(self.tensor.device)[..., None]
-        return self._compared
+        if self._compared is None or self._compared[0] is not tiles:
+            height, width = self.image.shape[:2]
+            pixels = torch.from_numpy(pixels_of(tiles, height, width))
+            self._compared = tiles, pixels.to(self.tensor.device)[..., None]
+        return self._compared[1]
 
 
 def photometric_loss(rendered: torch.Tensor, target: Target, dssim: float,
@@ -87,8 +89,9 @@ def _torch_ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     mean_x, mean_y = blurred(x), blurred(y)
     var_x, var_y = blurred(x * x) - mean_x ** 2, blurred(y * y) - mean_y ** 2
     covariance = blurred(x * y) - mean_x * mean_y
-    return ((2 * mean_x * mean_y + C1) * (2 * covariance + C2)
-            / ((mean_x ** 2 + mean_y ** 2 + C1) * (var_x + var_y + C2))).mean()
+    c1, c2 = float(C1), float(C2)
+    return ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+            / ((mean_x ** 2 + mean_y ** 2 + c1) * (var_x + var_y + c2))).mean()
 
 
 @cache
@@ -101,7 +104,7 @@ def _window(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
 def _fused() -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """The fastest mean SSIM of two pictures [H, W, 3] that there is for CUDA."""
     try:
-        from fused_ssim import fused_ssim
+        from fused_ssim import fused_ssim  # pyright: ignore[reportMissingImports]  optional
     except ImportError as error:
         log.info('SSIM is computed by torch: fused-ssim cannot be imported (%s); with it the loss '
                  'is several times faster', error)
@@ -122,7 +125,8 @@ class _CpuLoss(torch.autograd.Function):
     """Loss and gradient in one go."""
 
     @staticmethod
-    def forward(ctx, rendered, target, dssim, tiles):
+    def forward(ctx, rendered: torch.Tensor, target: Target, dssim: float,
+                tiles: np.ndarray | None) -> torch.Tensor:
         image = np.ascontiguousarray(rendered.detach().numpy())
         gradient = np.empty_like(image) if tiles is None else np.zeros_like(image)
         weights = (1 - dssim) / image.size, dssim / image.size
@@ -133,7 +137,8 @@ class _CpuLoss(torch.autograd.Function):
         return rendered.new_tensor(weights[0] * sums[0] + weights[1] * sums[1])
 
     @staticmethod
-    def backward(ctx, grad_output):
+    # torch calls it with one gradient for each output
+    def backward(ctx, grad_output):  # pyright: ignore[reportIncompatibleMethodOverride]
         scale = grad_output.item()
         return ctx.gradient if scale == 1 else ctx.gradient * scale, None, None, None
 

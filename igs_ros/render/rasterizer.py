@@ -38,8 +38,15 @@ GSPLAT_1_5 = RasterConstants()
 class ScreenGradients(Protocol):
     """Gradients in the image plane, there after `backward` on something drawn."""
 
-    mean2d: torch.Tensor  # [N, 2] dL/d(pixel position), summed over pixels
-    absgrad: torch.Tensor | None  # [N, 2] sum over pixels of |dL/d(pixel position)|
+    @property
+    def mean2d(self) -> torch.Tensor | None:
+        """[N, 2] dL/d(pixel position), summed over pixels; None before `backward`."""
+        ...
+
+    @property
+    def absgrad(self) -> torch.Tensor | None:
+        """[N, 2] sum over pixels of |dL/d(pixel position)|; None where it was not asked for."""
+        ...
 
 
 @dataclass(eq=False)
@@ -52,11 +59,20 @@ class Rendering:
     visible: torch.Tensor  # [N] bool: drawn in at least one tile
     screen: ScreenGradients
 
+    def require_depth(self) -> torch.Tensor:
+        """`depth`; raises `ValueError` where it was not asked for."""
+        if self.depth is None:
+            raise ValueError('drawn without depth: call render with depth=True')
+        return self.depth
+
 
 class Context(Protocol):
     """Gaussians that stay as they are, ready to be drawn along in pictures of one camera."""
 
-    camera: Camera
+    @property
+    def camera(self) -> Camera:
+        """The camera of these pictures."""
+        ...
 
 
 class Rasterizer(Protocol):
@@ -109,5 +125,5 @@ def render_view(rasterizer: Rasterizer, scene: GaussianScene, camera: Camera, st
                          f'undistorted().')
     drawn = rasterizer.render(scene, camera)
     alpha = drawn.alpha.cpu().numpy()
-    depth = np.where(alpha < 0.5, np.float32(np.nan), drawn.depth.cpu().numpy())
+    depth = np.where(alpha < 0.5, np.float32(np.nan), drawn.require_depth().cpu().numpy())
     return View(drawn.rgb.clamp(0, 1).cpu().numpy(), depth, alpha, camera, stamp_ns, age_s)

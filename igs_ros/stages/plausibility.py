@@ -213,9 +213,10 @@ class PlausibilityCheck:
                 for memory in self._cameras.values():
                     memory.lately = memory.newer = memory.believed
         notes = [note for name in small if (note := self._remember(
-            name, doubts[name], small[name], images[name], name in again))]
+            name, doubts[name], small[name], images[name], name in again, stamp_ns))]
         left = {name: self._cameras[name].doubt for name in small}
-        implausible = {name: left[name].text for name in sorted(left) if left[name] is not None}
+        implausible = {name: doubt.text for name, doubt in sorted(left.items())
+                       if doubt is not None}
         held = f'implausible pictures: {grouped(implausible)}' if _too_many(left) else ''
         if self._held and not held and change is Change.NONE:
             change = Change.RESUMED
@@ -275,24 +276,24 @@ class PlausibilityCheck:
         found = {other: match.known for other, memory in self._cameras.items()
                  if other != name and memory.believed.telling.any()
                  and (match := _match(small, memory.believed)) is not None}
-        best = max(found, key=found.get, default='')
+        best = max(found, key=lambda other: found[other], default='')
         return best if best and found[best] >= max(_KNOWN, known + _BETTER) else ''
 
     def _remember(self, name: str, doubt: Doubt | None, small: _Small, image: np.ndarray,
-                  again: bool) -> str:
-        """Note what came of a picture; what is to be said about it, or ''."""
+                  again: bool, now: int) -> str:
+        """Note what came of a picture of `now`, ns; what is to be said about it, or ''."""
         if name not in self._cameras:
-            self._cameras[name] = _Memory(small, image, small, small, self._stamp_ns)
+            self._cameras[name] = _Memory(small, image, small, small, now)
             return ''
         memory = self._cameras[name]
-        was, now = memory.doubt, self._stamp_ns
+        was = memory.doubt
         if not again:
             memory.fresh += 1
         elif doubt is None:
             memory.fresh = 0
         memory.image = image
         lasted = ''
-        if doubt is not None and was is not None:
+        if doubt is not None and memory.doubted is not None:
             match = _match(small, memory.doubted)
             if match is not None and not (match.known >= _KNOWN
                                           and _LIGHT[0] <= match.gain <= _LIGHT[1]):

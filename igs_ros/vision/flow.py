@@ -36,7 +36,7 @@ class Flow:
     @property
     def nbytes(self) -> int:
         """Memory that the arrays take."""
-        return 0 if self.forward is None else self.forward.nbytes + self.trusted.nbytes
+        return sum(array.nbytes for array in (self.forward, self.trusted) if array is not None)
 
     def follow(self, points: np.ndarray, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points of the earlier picture in the later one.
@@ -45,7 +45,7 @@ class Flow:
         who of them is still alive: inside the picture, on trusted flow. Others stay where they
         are and are not to be used.
         """
-        if self.forward is None:
+        if self.forward is None or self.trusted is None:
             return points, alive
         on_grid = points * np.divide(self.trusted.shape[::-1], self.size, dtype=np.float32)
         sampled = _sample(self.forward.astype(np.float32), on_grid)
@@ -201,11 +201,11 @@ def _changed_box(earlier: np.ndarray, later: np.ndarray, margin: int,
     change = cv2.blur(cv2.absdiff(earlier, later), (5, 5)) > _NOISE
     if not change.any():
         return None
-    box = []
-    for axis, size in ((1, change.shape[0]), (0, change.shape[1])):
-        where = np.flatnonzero(change.any(axis))
-        box.append(slice(max(where[0] - margin, 0), min(where[-1] + 1 + margin, size)))
-    return tuple(box)
+
+    def around(axis: int) -> slice:
+        where = np.flatnonzero(change.any(1 - axis))
+        return slice(max(where[0] - margin, 0), min(where[-1] + 1 + margin, change.shape[axis]))
+    return around(0), around(1)
 
 
 def _dis(earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
@@ -216,9 +216,11 @@ def _dis(earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
         earlier, later = (cv2.copyMakeBorder(image, *padding, cv2.BORDER_REPLICATE)
                           for image in (earlier, later))
     # a new one each time: the objects hold buffers and must not be shared by threads
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
-    flow = dis.calc(np.ascontiguousarray(earlier), np.ascontiguousarray(later), None)
+    # no flow to start from: OpenCV's types leave None out
+    flow = dis.calc(np.ascontiguousarray(earlier), np.ascontiguousarray(later),
+                    None)  # pyright: ignore[reportCallIssue, reportArgumentType]
     return flow[:height, :width]
 
 

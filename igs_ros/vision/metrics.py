@@ -7,8 +7,9 @@ to 0..1. PSNR is in dB; the summary is made of means of per-frame values.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import cv2
 import numpy as np
@@ -43,11 +44,21 @@ def as_float(picture: np.ndarray) -> np.ndarray:
     return np.clip(picture, 0, 1).astype(np.float64)
 
 
+@overload
+def psnr(truth: np.ndarray, rendered: np.ndarray) -> float: ...
+@overload
+def psnr(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray) -> float | None: ...
 def psnr(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray | None = None
          ) -> float | None:
     """Peak signal-to-noise ratio in dB over all pixels and RGB; infinite for equal pictures.
 
-    pixels: [H, W] bool, only these count; None is returned where there are none.
+    Args:
+        truth: [H, W, 3] sRGB, uint8 or floats 0..1.
+        rendered: the same.
+        pixels: [H, W] bool, only these count.
+
+    Returns:
+        None where no pixel counts.
     """
     error = (as_float(truth) - as_float(rendered)) ** 2
     if pixels is not None:
@@ -90,6 +101,24 @@ def changed_pixels(before: np.ndarray, after: np.ndarray, above: float) -> np.nd
     return cv2.dilate(mask, GROWN).astype(bool)
 
 
+class _Steps:
+    """How pictures differ from one frame to the next, mean over RGB and over steps."""
+
+    def __init__(self):
+        self.count = 0
+        self._total = np.zeros(())  # [H, W] after the first step
+
+    def add(self, before: np.ndarray, after: np.ndarray) -> None:
+        self._total = self._total + np.abs(as_float(after) - as_float(before)).mean(-1)
+        self.count += 1
+
+    def mean(self, pixels: np.ndarray) -> float | None:
+        """Over `pixels`, [H, W] bool, in 1/255; None without a step."""
+        if not self.count:
+            return None
+        return float(self._total[pixels].mean()) * 255 / self.count
+
+
 class Scorer:
     """Scores the rendered test view of one run, frame by frame, the first scene's frame first.
 
@@ -100,20 +129,20 @@ class Scorer:
         self._truth: np.ndarray | None = None
         self._rendered: np.ndarray | None = None
         self._changed: np.ndarray | None = None  # [H, W] bool: not still
-        self._steps = 0
-        self._steps_rendered = 0
-        self._flicker: np.ndarray | float = 0.0  # [H, W] sums of |difference|, mean over RGB
-        self._flicker_truth: np.ndarray | float = 0.0
-        self._flicker_keys: np.ndarray | float = 0.0  # of steps to key frames alone
-        self._key_steps_rendered = 0
+        self._steps_truth, self._steps_rendered = _Steps(), _Steps()
+        self._steps_to_keys = _Steps()  # of rendered pictures
 
     def add(self, truth: np.ndarray | None, rendered: np.ndarray | None,
             is_key: bool = False) -> Score:
         """The score of the next frame of the run.
 
-        truth: what the test camera saw, uint8 [H, W, 3], None where it has no picture; rendered:
-        float or uint8 [H, W, 3], None where the frame was not rendered: its truth still
-        says what moves. `psnr_moving` needs the truth of the frame before.
+        `psnr_moving` needs the truth of the frame before.
+
+        Args:
+            truth: what the test camera saw, uint8 [H, W, 3]; None where it has no picture.
+            rendered: float or uint8 [H, W, 3]; None where the frame was not rendered: its truth
+                still says what moves.
+            is_key: whether it is a key frame.
         """
         score = Score()
         if truth is not None and rendered is not None:
@@ -133,37 +162,30 @@ class Scorer:
         if self._changed is None or self._changed.all():
             return None, None
         still = ~self._changed
-        truth = float(self._flicker_truth[still].mean()) * 255 / self._steps
-        if not self._steps_rendered:
-            return None, truth
-        return float(self._flicker[still].mean()) * 255 / self._steps_rendered, truth
+        return self._steps_rendered.mean(still), self._steps_truth.mean(still)
 
     def flicker_at_keys(self) -> float | None:
         """`flicker` of the rendered pictures over the steps to key frames alone, in 1/255."""
-        if not self._key_steps_rendered or self._changed.all():
+        if self._changed is None or self._changed.all():
             return None
-        still = ~self._changed
-        return float(self._flicker_keys[still].mean()) * 255 / self._key_steps_rendered
+        return self._steps_to_keys.mean(~self._changed)
 
-    def _psnr_moving(self, truth, rendered) -> float | None:
+    def _psnr_moving(self, truth: np.ndarray, rendered: np.ndarray) -> float | None:
         if self._truth is None:
             return None
         return psnr(truth, rendered, changed_pixels(self._truth, truth, MOVING_ABOVE))
 
-    def _accumulate(self, truth, rendered, is_key) -> None:
+    def _accumulate(self, truth: np.ndarray | None, rendered: np.ndarray | None,
+                    is_key: bool) -> None:
         if truth is None or self._truth is None:
             return
         changed = changed_pixels(self._truth, truth, STILL_UP_TO)
         self._changed = changed if self._changed is None else self._changed | changed
-        self._flicker_truth += np.abs(as_float(truth) - as_float(self._truth)).mean(-1)
-        self._steps += 1
+        self._steps_truth.add(self._truth, truth)
         if rendered is not None and self._rendered is not None:
-            difference = np.abs(as_float(rendered) - self._rendered).mean(-1)
-            self._flicker += difference
-            self._steps_rendered += 1
+            self._steps_rendered.add(self._rendered, rendered)
             if is_key:
-                self._flicker_keys += difference
-                self._key_steps_rendered += 1
+                self._steps_to_keys.add(self._rendered, rendered)
 
 
 def times_summary(seconds: Sequence[float]) -> dict[str, float | None]:
@@ -201,7 +223,7 @@ def summary(frames: Sequence[dict], scorer: Scorer, peak_rss_mb: float, wall_s: 
     }
 
 
-def mean(values) -> float | None:
+def mean(values: Iterable[float | None]) -> float | None:
     """Mean of `values` but None and infinite ones; None of nothing."""
     known = [value for value in values if value is not None and value != math.inf]
     return float(np.mean(known)) if known else None

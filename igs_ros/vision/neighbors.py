@@ -12,6 +12,8 @@ import logging
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
+from typing import overload
 
 import numpy as np
 import torch
@@ -30,40 +32,60 @@ _LOG = logging.getLogger(__name__)
 Points = np.ndarray | torch.Tensor
 
 
+@overload
+def fps(points: np.ndarray, m: int, seed: int = 0) -> np.ndarray: ...
+@overload
+def fps(points: torch.Tensor, m: int, seed: int = 0) -> torch.Tensor: ...
 def fps(points: Points, m: int, seed: int = 0) -> Points:
     """Farthest point sampling: each point is the one farthest from all before it.
 
-    points: [N, D] array or tensor, any unit, finite; taken as float32. `seed` decides which one is
-    the first; the rest follow. Returns int64 indices in the order picked, of the same kind and on
-    the same device: `m` of them, or fewer where there are fewer different points.
+    Args:
+        points: [N, D] array or tensor, any unit, finite; taken as float32.
+        m: how many to pick.
+        seed: decides which one is the first; the rest follow.
+
+    Returns:
+        int64 indices in the order picked, of the same kind and on the same device: `m` of them,
+        or fewer where there are fewer different points.
     """
     if len(points) == 0 or m <= 0:
         return _like(points, np.zeros(0, np.int64))
     start = int(np.random.default_rng(seed).integers(len(points)))
     m = min(m, len(points))
-    if _on_device(points):
+    if isinstance(points, torch.Tensor) and points.device.type != 'cpu':
         return _device_backend().fps(points.detach(), m, start)
     return _like(points, host.fps(_array(points), m, start))
 
 
+@overload
+def knn(query: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]: ...
+@overload
+def knn(query: torch.Tensor, points: torch.Tensor, k: int,
+        ) -> tuple[torch.Tensor, torch.Tensor]: ...
 def knn(query: Points, points: Points, k: int) -> tuple[Points, Points]:
     """The k nearest points of each query point, nearest first.
 
-    query: [Q, D]; points: [P, D], both arrays or both tensors of one device, same unit, finite.
-    Returns distances [Q, k'] (float64, of tensors their dtype) and indices [Q, k'] int64 into
-    `points`, with k' = min(k, P).
+    Args:
+        query: [Q, D].
+        points: [P, D]; both are arrays or both tensors of one device, same unit, finite.
+        k: how many.
+
+    Returns:
+        Distances [Q, k'] (float64, of tensors their dtype) and indices [Q, k'] int64 into
+        `points`, with k' = min(k, P).
     """
     k = min(k, len(points))
     if k <= 0 or len(query) == 0:
         distances = np.zeros((len(query), max(k, 0)))
         indices = distances.astype(np.int64)
-    elif _on_device(query):
-        query, points = query.detach(), points.detach()
-        return _device_backend(k).knn(query, points, k)
+    elif isinstance(query, torch.Tensor) and isinstance(points, torch.Tensor) \
+            and query.device.type != 'cpu':
+        return _device_backend(k).knn(query.detach(), points.detach(), k)
     else:
         distances, indices = host.knn(_array(query), _array(points), k)
-    distances, indices = _like(query, distances), _like(query, indices)
-    return (distances.to(query.dtype) if isinstance(query, torch.Tensor) else distances), indices
+    if isinstance(query, torch.Tensor):
+        return _tensor(query, distances).to(query.dtype), _tensor(query, indices)
+    return distances, indices
 
 
 def has_torch_cluster() -> bool:
@@ -71,11 +93,7 @@ def has_torch_cluster() -> bool:
     return find_spec('torch_cluster') is not None
 
 
-def _on_device(points: Points) -> bool:
-    return isinstance(points, torch.Tensor) and points.device.type != 'cpu'
-
-
-def _device_backend(k: int = 0):
+def _device_backend(k: int = 0) -> ModuleType:
     """The module for points on a CUDA device; k: neighbors asked for."""
     return cluster if _uses_torch_cluster() and k <= cluster.MOST else chunked
 
@@ -103,6 +121,8 @@ def _array(points: Points) -> np.ndarray:
 
 def _like(points: Points, values: np.ndarray) -> Points:
     """`values` as what `points` are: an array, or a tensor of their device."""
-    if not isinstance(points, torch.Tensor):
-        return values
+    return _tensor(points, values) if isinstance(points, torch.Tensor) else values
+
+
+def _tensor(points: torch.Tensor, values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).to(points.device)

@@ -10,7 +10,7 @@ MOST = 100  # neighbors that its CUDA kernel can hold
 
 def fps(points: Tensor, m: int, start: int) -> Tensor:
     """See `igs_ros.vision.neighbors.fps`; points: [N, D], N > `start`; 1 <= m <= N."""
-    import torch_cluster
+    import torch_cluster  # pyright: ignore[reportMissingImports]  it is optional
     points = points.float()
     order = torch.arange(len(points), device=points.device)
     order[[0, start]] = order[[start, 0]]  # it starts with the first point
@@ -23,7 +23,7 @@ def fps(points: Tensor, m: int, start: int) -> Tensor:
 
 def knn(query: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """See `igs_ros.vision.neighbors.knn`; 1 <= k <= P, at most `MOST`; Q >= 1."""
-    import torch_cluster
+    import torch_cluster  # pyright: ignore[reportMissingImports]  it is optional
     indices = torch_cluster.knn(points, query, k)[1].reshape(len(query), k)
     distances = (query[:, None] - points[indices]).norm(dim=-1)
     distances, order = distances.sort(stable=True, dim=1)

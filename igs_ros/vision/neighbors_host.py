@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from igs_ros.core.jit import njit
+from igs_ros.core.logs import log_once
 
 try:
     import fpsample
@@ -23,8 +23,9 @@ def fps(points: np.ndarray, m: int, start: int) -> np.ndarray:
     """See `igs_ros.vision.neighbors.fps`; points: [N, D] float32, N > `start`; 1 <= m <= N."""
     points = np.ascontiguousarray(points, dtype=np.float32)
     if fpsample is None:
-        _tell_once('fpsample is not installed: farthest point sampling runs in numba, which is '
-                   'about 20 times slower; pip install fpsample==0.3.3')
+        log_once(_LOG, logging.WARNING,
+                 'fpsample is not installed: farthest point sampling runs in numba, which is '
+                 'about 20 times slower; pip install fpsample==0.3.3')
         return _fps_brute_force(points, m, start)
     if len(points) < 2 ** _TREE_HEIGHT:
         return _fps_brute_force(points, m, start)
@@ -37,18 +38,14 @@ def fps(points: np.ndarray, m: int, start: int) -> np.ndarray:
 
 def knn(query: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """See `igs_ros.vision.neighbors.knn`; 1 <= k <= P, Q >= 1."""
-    # a list of ranks keeps the second axis, also for k = 1
-    return cKDTree(points).query(query, k=list(range(1, k + 1)))
+    distances, indices = KDTree(points, leafsize=16).query(query, k=k)
+    shape = (len(query), k)  # for k = 1 the second axis is left out
+    return np.reshape(distances, shape), np.reshape(indices, shape)
 
 
 def warm_up() -> None:
     """Have numba compile, or load, the sampling."""
     _fps_brute_force(np.zeros((2, 3), np.float32), 1, 0)
-
-
-@cache
-def _tell_once(message: str) -> None:
-    _LOG.warning(message)
 
 
 @njit(cache=True, nogil=True)

@@ -10,7 +10,14 @@ import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import DepthPicture, FrameSet, Picture, PictureProblem, RawFrameSet
+from igs_ros.core.frames import (
+    DepthPicture,
+    FrameSet,
+    HasSize,
+    Picture,
+    PictureProblem,
+    RawFrameSet,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +37,13 @@ class WorkingDepth:
                 f'is for {self.source.width}x{self.source.height}; expected depth registered to '
                 f'the pictures. Register it, or leave it out.')
         depth = self.picture.decode()
-        maps = self.source.working_maps(self.target)
+        x, y = self.source.working_maps(self.target)
         # nearest: a mean of two depths lies on neither surface
-        return cv2.remap(depth, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT,
+        return cv2.remap(depth, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT,
                          borderValue=float('nan'))
 
 
-def check_size(picture: Picture, camera: Camera) -> None:
+def check_size(picture: HasSize, camera: Camera) -> None:
     """Raise `InputError` unless `picture`, not decoded, has the size of the calibration."""
     width, height = picture.size()
     if (width, height) != (camera.width, camera.height):
@@ -56,7 +63,7 @@ class Preparer:
         self.sources = dict(sources)
         self.cameras = {name: source.undistorted().resized(width or source.width)
                         for name, source in self.sources.items()}
-        self._maps = {}
+        self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of distorted cameras
 
     def prepare(self, frame_set: RawFrameSet) -> FrameSet:
         """The frame set with decoded working images.
@@ -90,7 +97,8 @@ class Preparer:
                                                    cv2.CV_16SC2)
             # what lies beyond the raw picture repeats its border: black would be learned as part
             # of the scene, and its edge would pass for a contour in flow and stereo
-            pixels = cv2.remap(pixels, *self._maps[name], cv2.INTER_LINEAR,
+            places, fractions = self._maps[name]
+            pixels = cv2.remap(pixels, places, fractions, cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_REPLICATE)
         if (target.width, target.height) != (source.width, source.height):
             shrinking = target.width < source.width

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each complaint is said once, and counted always."""
+"""What Python logs goes to ROS."""
 import logging
 
-from igs_ros.core.timing import Drops
-from igs_ros.node.logs import RosHandler, ThrottledWarnings, with_traceback
+from igs_ros.node.logs import RosHandler, with_traceback
 
 
 class RosLogger:
@@ -28,19 +27,6 @@ def test_the_core_logs_to_ros():
     assert ros_logger.lines[:2] == [('info', 'a 1'), ('warning', 'b')]
     severity, text = ros_logger.lines[2]
     assert severity == 'error' and 'ZeroDivisionError' in text
-
-
-def test_a_complaint_is_repeated_only_after_a_while():
-    seconds, lines, drops = [0.0], [], Drops()
-    warnings = ThrottledWarnings(lines.append, drops, every_s=10, now=lambda: seconds[0])
-    for number in range(15):
-        seconds[0] = float(number)
-        warnings.add('bad', 'cam00', f'message {number}')
-    warnings.add('bad', 'cam01', 'another camera')
-    warnings.add('worse', 'cam00', 'another cause')
-    assert lines == ['message 0', 'message 10 (9 more like this since)', 'another camera',
-                     'another cause']
-    assert drops.snapshot() == {'bad:cam00': 15, 'bad:cam01': 1, 'worse:cam00': 1}
 
 
 def test_an_unexpected_error_is_told_with_its_origin():

@@ -17,11 +17,11 @@ from geometry_msgs.msg import PoseStamped  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 
+from igs_ros.core.logs import ThrottledWarnings  # noqa: E402
 from igs_ros.core.snapshot import Moved
 from igs_ros.live.views import draw  # noqa: E402
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
 from igs_ros.node import convert, outputs  # noqa: E402
-from igs_ros.node.logs import ThrottledWarnings  # noqa: E402
 from igs_ros.node.params import NodeConfig  # noqa: E402
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

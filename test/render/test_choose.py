@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from igs_ros.core.errors import InputError
-from igs_ros.render import choose
+from igs_ros.core.logs import log_once
 from igs_ros.render.choose import make_rasterizer
 
 
@@ -16,7 +16,7 @@ def gpu(monkeypatch):
     """A machine whose torch finds a GPU; the wrapper of gsplat is imported anew."""
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.delitem(sys.modules, 'igs_ros.render.gsplat_rasterizer', raising=False)
-    choose._warn_once.cache_clear()
+    log_once.cache_clear()
     yield monkeypatch
     sys.modules.pop('igs_ros.render.gsplat_rasterizer', None)  # it may be bound to a stand-in
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from igs_ros.core.logs import log_once
 from igs_ros.vision import neighbors
 from igs_ros.vision import (
     neighbors_chunked as chunked,
@@ -93,7 +94,7 @@ def test_fps_of_few_points(sample, n, m, expected):
 
 def test_missing_fpsample_is_told_once(monkeypatch, caplog):
     monkeypatch.setattr(host, 'fpsample', None)
-    host._tell_once.cache_clear()
+    log_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         fps(np.eye(3), 2)
         fps(np.eye(3), 2)

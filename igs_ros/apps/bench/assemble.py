@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import Frame
+from igs_ros.core.frames import Frame, RawFrameSet
 from igs_ros.core.machine import machine
 from igs_ros.live.assemble import FrameSetAssembler, usual_min_cameras
 
@@ -61,6 +61,22 @@ def run(plan: Plan = Plan()) -> dict:
     return {'machine': machine(), 'plan': asdict(plan), 'rows': rows}
 
 
+@dataclass(frozen=True)
+class _Numbered:
+    """Stands for a picture, which the assembler hands on without a look."""
+
+    instant: int
+    camera: int
+
+    def size(self) -> tuple[int, int]:
+        """One pixel."""
+        return 1, 1
+
+    def decode(self) -> np.ndarray:
+        """A black pixel."""
+        return np.zeros((1, 1, 3), np.uint8)
+
+
 def _measure(plan: Plan, cameras: int, loss: float, dead: int) -> dict:
     rng = np.random.default_rng([cameras, round(1000 * loss), dead])
     names = [f'cam{i:02d}' for i in range(cameras)]
@@ -75,9 +91,9 @@ def _measure(plan: Plan, cameras: int, loss: float, dead: int) -> dict:
     now = _START_S
     assembler = FrameSetAssembler(names, plan.max_spread_s, plan.max_wait_s, least,
                                   now=lambda: now)
-    events = sorted((arrivals[k, i], names[i], round(stamps[k, i] * 1e9), (k, i))
-                    for k, i in zip(*np.nonzero(comes), strict=True))
-    events = [(at, Frame(name, stamp_ns, picture)) for at, name, stamp_ns, picture in events]
+    events = sorted((float(arrivals[k, i]), names[i], round(float(stamps[k, i]) * 1e9), k, i)
+                    for k, i in np.argwhere(comes).tolist())
+    events = [(at, Frame(name, stamp_ns, _Numbered(k, i))) for at, name, stamp_ns, k, i in events]
     made, next_poll = [], _START_S
     begun = time.process_time()
     for at, frame in events:
@@ -97,10 +113,12 @@ def _measure(plan: Plan, cameras: int, loss: float, dead: int) -> dict:
             'cpu_ms_per_message': 1e3 * cpu_s / len(events)}
 
 
-def _scores(made, arrivals: np.ndarray, possible: np.ndarray, scored: np.ndarray) -> dict:
+def _scores(made: list[tuple[float, RawFrameSet]], arrivals: np.ndarray, possible: np.ndarray,
+            scored: np.ndarray) -> dict:
     delivered, mixed, waits, sizes = set(), 0, [], []
     for at, frame_set in made:
-        pictures = list(frame_set.pictures.values())
+        pictures = [(one.instant, one.camera) for one in frame_set.pictures.values()
+                    if isinstance(one, _Numbered)]
         instants = {k for k, _ in pictures}
         if not scored[min(instants)]:
             continue

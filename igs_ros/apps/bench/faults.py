@@ -28,7 +28,7 @@ from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import machine
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import test_view, train_views
-from igs_ros.pipeline import Pipeline, Step
+from igs_ros.pipeline import Pipeline
 from igs_ros.render.rasterizer import render_view
 from igs_ros.vision.metrics import mean, psnr
 from igs_ros.vision.preparer import Preparer
@@ -82,7 +82,9 @@ class _Frame:
     """What a run made of one frame."""
 
     psnr: float  # dB, of the unseen view
-    step: Step
+    kind: str  # 'key' or 'candidate'
+    implausible: Mapping[str, str]  # why, by camera left out
+    held: str  # why nothing was made of it; '' = something was
 
 
 def measure(plan: Plan) -> dict:
@@ -121,7 +123,7 @@ def _rows(plan: Plan, path: Path, wanted: Sequence[Fault]):
         ends = [_spans(rig, fault, begin)[-1][1] for fault in wanted if not fault.long]
         count = max([begin + rig.loop, *(end + _after(config) for end in ends)])
         clean = _play(rig, recording.cameras, config, count)
-        alarms = sum(bool(frame.step.implausible) for frame in clean[1:])
+        alarms = sum(bool(frame.implausible) for frame in clean[1:])
         for fault in wanted:
             spans = _spans(rig, fault, begin)
             frames = _play(rig, recording.cameras, config, spans[-1][1] + _after(config), fault,
@@ -165,20 +167,21 @@ def _play(rig: _Rig, cameras, config: Config, count: int, fault: Fault | None = 
     for number in range(count):
         pictures = rig.seen(number)
         for start, end in spans:
-            if start <= number < end:
+            if fault is not None and start <= number < end:
                 pictures = fault.apply(pictures, rig.seen(start - 1), number)
         frame_set = RawFrameSet.of(round(number * 1e9 / rig.rate_hz), {
             name: np.ascontiguousarray(image) for name, image in pictures.items()})
-        step = None
         if number:
             step = pipeline.step(frame_set)
+            came = step.kind, step.implausible, step.held
         else:
             pipeline.start(frame_set)
+            came = 'key', {}, ''
         unseen = RawFrameSet.of(0, {rig.test: rig.at(number)[rig.test]})
         truth = judge.prepare(unseen).images[rig.test]
-        view = render_view(pipeline.stages.rasterizer, pipeline.snapshot.scene,
+        view = render_view(pipeline.stages.rasterizer, pipeline.timeline.snapshot.scene,
                            judge.cameras[rig.test])
-        frames.append(_Frame(psnr(truth, view.rgb), step))
+        frames.append(_Frame(psnr(truth, view.rgb), *came))
     return frames
 
 
@@ -198,18 +201,19 @@ def _row(rig: _Rig, fault: Fault, spans, frames: Sequence[_Frame], clean: Sequen
     hit = [n for first, last in spans for n in range(first, last)]
     faulty = fault.faulty(rig.train) or set(rig.train)
     noticed = [next((n - first for n in range(first, last)
-                     if set(frames[n].step.implausible) == faulty), None) for first, last in spans]
-    keys = [n for n in range(end, len(frames)) if frames[n].step.kind == 'key']
+                     if set(frames[n].implausible) == faulty), None) for first, last in spans]
+    at = [n for n in noticed if n is not None]
+    keys = [n for n in range(end, len(frames)) if frames[n].kind == 'key']
     second = keys[1] if len(keys) > 1 else len(frames)
     return {
         'psnr_before': frames[start - 1].psnr, 'before_db': lost(start - window, start),
         'during_db': lost(start, end), 'two_keys_db': lost(second, second + window),
         'two_keys_frames': second - end, 'later_db': lost(end + LATER, end + LATER + window),
-        'noticed_at': None if None in noticed else max(noticed),
-        'named': sorted(set().union(*(frames[n].step.implausible for n in hit))),
-        'reasons': sorted({why for n in hit for why in frames[n].step.implausible.values()}),
-        'held': sum(bool(frame.step.held) for frame in frames[1:]), 'faulty_frames': len(hit),
-        'alarms_outside': sum(bool(frame.step.implausible) for n, frame in enumerate(frames)
+        'noticed_at': max(at) if len(at) == len(noticed) else None,
+        'named': sorted(set().union(*(frames[n].implausible for n in hit))),
+        'reasons': sorted({why for n in hit for why in frames[n].implausible.values()}),
+        'held': sum(bool(frame.held) for frame in frames[1:]), 'faulty_frames': len(hit),
+        'alarms_outside': sum(bool(frame.implausible) for n, frame in enumerate(frames)
                               if n and n not in hit),
         'psnr': [frame.psnr for frame in frames]}
 

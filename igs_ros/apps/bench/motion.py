@@ -164,8 +164,9 @@ def _random_net():
     from igs_ros.stages.motion.agm.net import AgmNet
     torch.manual_seed(0)
     net = AgmNet()
-    for head in net.render.out_layers:
-        head.reset_parameters()
+    for head in net.render.out_layers.modules():
+        if isinstance(head, torch.nn.Linear):
+            head.reset_parameters()
     return net
 
 

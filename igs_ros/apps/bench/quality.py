@@ -91,11 +91,12 @@ def _run_arm(plan: Plan, recording: Path, arm: Arm, base: Config, times: Mapping
     short = plan.first + 1 + 2 * config.key_interval
     short = short if plan.last is None else min(plan.last, short)
     iterations = _corrected(result_with(config.refine.iterations, short), wanted)
-    for _ in range(CORRECTIONS):
-        result = result_with(iterations, plan.last)
+    result = result_with(iterations, plan.last)
+    for _ in range(CORRECTIONS - 1):
         if abs(result['summary']['step_cpu_s_mean'] / wanted - 1) <= SAME_TIME:
             break
         iterations = _corrected(result, wanted)
+        result = result_with(iterations, plan.last)
     return result
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from statistics import fmean
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,7 +12,7 @@ from rich.table import Table
 from igs_ros.vision.metrics import mean
 
 REFERENCE_MS = 33.0  # CPU-ms of `igs bench raster` on the machine that targets are stated for
-_Row = Mapping[str, Mapping]
+_Row = Mapping[str, Any]  # of results.json
 COLUMNS: Mapping[str, tuple[int, Callable[[_Row], float | None]]] = {
     'iter.': (0, lambda row: row['iterations']),
     'first': (2, lambda row: row['bootstrap']['psnr_test']),
@@ -72,7 +74,7 @@ def print_means(results: dict) -> None:
     console.print(f"{results['machine']}; igs bench raster's 20k 320x240 took "
                   f'{speed[0]:.1f} CPU-ms before and {speed[1]:.1f} after: times are those of '
                   f'this machine; for one of {REFERENCE_MS:.0f} ms multiply by '
-                  f'{REFERENCE_MS / mean(speed):.2f}.', highlight=False)
+                  f'{REFERENCE_MS / fmean(speed):.2f}.', highlight=False)
 
 
 def _text(value: float | None, digits: int) -> str:

@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
         {'run': Run, 'play': Play, 'demo': Demo, 'bench': Bench, 'prepare': Prepare,
          'train': Train, 'check': Check},
         prog='igs', args=arguments,
-        description=__doc__.replace('BENCHES', _wrapped(bench_names())))
+        description=(__doc__ or '').replace('BENCHES', _wrapped(bench_names())))
     tune_process()
     before, threading.excepthook = threading.excepthook, _thread_failed
     try:

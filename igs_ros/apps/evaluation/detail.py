@@ -59,4 +59,5 @@ def _slope(scores: Sequence[float | None]) -> float | None:
              if score is not None and np.isfinite(score)]
     if len(known) < 2:
         return None
-    return float(np.polyfit(*np.array(known).T, 1)[0])
+    indices, values = np.array(known).T
+    return float(np.polyfit(indices, values, 1)[0])

@@ -33,7 +33,7 @@ from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import machine, peak_rss_mb
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Snapshot
-from igs_ros.core.timing import Timings, spans_to, spending
+from igs_ros.core.timing import Spent, Timings, spans_to, spending
 from igs_ros.core.trace import Trace
 from igs_ros.io.codec.state import key_arrays, serialized_size, update_arrays
 from igs_ros.io.recordings.open import open_recording
@@ -86,7 +86,7 @@ def run(request: Request) -> dict:
         if files:
             _finish(files, results, scene)
     finally:
-        if trace:
+        if trace and request.profile:
             trace.write(request.profile)
     return results
 
@@ -143,7 +143,7 @@ def _results(request: Request, recording: Recording, files: RunFiles | None, tra
                                    time.perf_counter() - started)}
     if not request.live:
         results['detail'] = _detail(rows, evaluator, motion_scorer, timings)
-    if request.live:
+    if isinstance(session, LiveSession):
         results['live'] = {'skipped': skipped, 'unscored': unscored, **session.figures()}
     return results, session.snapshot.scene
 
@@ -212,7 +212,8 @@ class Evaluator:
     def _truth(self, frame_set: RawFrameSet) -> np.ndarray | None:
         return self._preparer.prepare(frame_set).images.get(self._camera.name)
 
-    def _look(self, label: str, snapshot: Snapshot, frame_set: RawFrameSet, is_key: bool = False):
+    def _look(self, label: str, snapshot: Snapshot, frame_set: RawFrameSet, is_key: bool = False,
+              ) -> tuple[metrics.Score, Spent]:
         with spending() as spent:
             view = render_view(self._rasterizer, snapshot.scene, self._camera, snapshot.stamp_ns)
         truth = self._truth(frame_set)

@@ -115,7 +115,7 @@ class LockstepSession:
     def __enter__(self) -> LockstepSession:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing runs in the background."""
 
     @property
@@ -126,7 +126,7 @@ class LockstepSession:
     @property
     def snapshot(self) -> Snapshot:
         """The newest scene."""
-        return self._pipeline.snapshot
+        return self._pipeline.timeline.snapshot
 
     def begin(self, progress: Progress) -> tuple[BootstrapReport, RawFrameSet]:
         """Make the first scene; what it took, and the frame set it shows."""
@@ -194,7 +194,7 @@ class LiveSession:
     def __enter__(self) -> LiveSession:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     @property
@@ -204,8 +204,11 @@ class LiveSession:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The newest scene."""
-        return self._live.snapshot()
+        """The newest scene; raises `RuntimeError` before there is one."""
+        snapshot = self._live.snapshot()
+        if snapshot is None:
+            raise RuntimeError('there is no scene yet: call begin first')
+        return snapshot
 
     def begin(self, progress: Progress) -> tuple[BootstrapReport, RawFrameSet]:
         """Offer the first frame set until it has become the first scene.
@@ -227,7 +230,10 @@ class LiveSession:
                 self._live.offer(frame_set.only(self._playlist.train))
             time.sleep(0.1)
         progress.update(task, completed=1.0)
-        return self._live.first_report, frame_set
+        report = self._live.first_report
+        if report is None:
+            raise RuntimeError('the scene streams, but nothing is known of its beginning')
+        return report, frame_set
 
     def frames(self, progress: Progress) -> Iterator[Shown | Skipped | Unscored]:
         """Play everything, then yield the frames in order, with the scene as it was shown."""
@@ -281,8 +287,8 @@ class LiveSession:
             self._kept += len(snapshot.scene)
             self._shown[snapshot.stamp_ns] = Shown(
                 -1, 'key' if is_key else 'candidate', snapshot, known.motion if known else motion,
-                Spent(self._live.last_s('refine') if is_key else 0.0, math.nan), None,
-                background=True)
+                Spent(self._live.last_s('refine') if is_key else 0.0, math.nan),
+                RawFrameSet(snapshot.stamp_ns, {}), background=True)
 
     def _keeps(self) -> bool:
         return self._kept < KEPT_GAUSSIANS and self._kept_pixels < KEPT_PIXELS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,10 +24,10 @@ class State:
 
     step: int  # steps done
     plan: Mapping[str, str | int | float | bool]  # see `plan`; the same for the whole run
-    module: Mapping  # state dicts
-    optimizer: Mapping
-    schedule: Mapping
-    scaler: Mapping | None  # of fp16
+    module: dict[str, Any]  # state dicts
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    scaler: dict[str, Any] | None  # of fp16
 
 
 def plan(config: TrainConfig, steps: int, samples_per_step: int) -> dict:

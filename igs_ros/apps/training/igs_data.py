@@ -54,6 +54,9 @@ class IgsDataSource:
 
     def __init__(self, data: DataConfig, views: Views, seed: int, consecutive: bool,
                  held_out: bool = False):
+        if data.igs_data is None:
+            raise InputError('training: no --igs-data is given; expected the folder of the data '
+                             'set.')
         self._root = Path(data.igs_data)
         self._views, self._seed = views, seed
         self._consecutive, self._held_out = consecutive, held_out
@@ -134,15 +137,15 @@ def read_pairs(path: Path) -> dict[str, list[Pair]]:
     return pairs
 
 
-def _pair(entry, who: str) -> Pair:
+def _pair(entry: object, who: str) -> Pair:
     values = entry if isinstance(entry, dict) else {}
     scene = values.get('scene_name')
-    frames = [_FRAME.fullmatch(text) if isinstance(text := values.get(name), str) else None
-              for name in ('cur_frame', 'next_frame')]
-    if not isinstance(scene, str) or not scene or None in frames:
+    frames = [int(found[1]) for name in ('cur_frame', 'next_frame')
+              if isinstance(text := values.get(name), str) and (found := _FRAME.fullmatch(text))]
+    if not isinstance(scene, str) or not scene or len(frames) != 2:
         raise InputError(f'{who} is {shown(entry)}; expected scene_name, and cur_frame and '
                          f'next_frame like colmap_12.')
-    key, target = (int(frame[1]) for frame in frames)
+    key, target = frames
     if key == target:
         raise InputError(f'{who} goes from colmap_{key} to itself; expected two frames.')
     return Pair(scene, key, target)
@@ -182,8 +185,8 @@ def read_cameras(path: Path) -> dict[str, Camera]:
             pose[:3, :3] = rotation.T
             pose[:3, 3] = -rotation.T @ np.array(entry['position'], np.float64).reshape(3)
             width, height = int(entry['width']), int(entry['height'])
-            K = [[float(entry['fx']), 0, width / 2], [0, float(entry['fy']), height / 2],
-                 [0, 0, 1]]
+            K = np.array([[float(entry['fx']), 0, width / 2], [0, float(entry['fy']), height / 2],
+                          [0, 0, 1]])
             name = entry['img_name']
             require_name(name)
         except (KeyError, TypeError, ValueError, OverflowError) as error:

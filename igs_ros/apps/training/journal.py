@@ -78,13 +78,12 @@ def read_curve(folder: Path) -> list[dict]:
 
 
 def _line(text: str, who: str) -> dict:
+    line, reason = None, f'is {shown(text)}'
     try:
         line = json.loads(text)
-        good = isinstance(line, dict) and type(line.get('step')) is int
-        reason = f'is {shown(text)}'
     except (ValueError, RecursionError) as error:
-        good, reason = False, f'is no JSON ({error_line(error)})'
-    if not good:
+        reason = f'is no JSON ({error_line(error)})'
+    if not isinstance(line, dict) or type(line.get('step')) is not int:
         raise InputError(f'{who} {reason}; expected {_WHAT}. Remove that line, or take another '
                          f'--out.')
     return line

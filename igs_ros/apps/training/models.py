@@ -20,9 +20,20 @@ NAMES = ('agm', 'agm_small')
 class TrainableMotion(Protocol):
     """A motion network with what training needs of it."""
 
-    name: str
-    module: nn.Module  # parameters with `requires_grad` are trained, the others stay
-    consecutive: bool  # whether samples have to hold all frames from the key to the last target
+    @property
+    def name(self) -> str:
+        """One of `NAMES`."""
+        ...
+
+    @property
+    def module(self) -> nn.Module:
+        """Parameters with `requires_grad` are trained, the others stay."""
+        ...
+
+    @property
+    def consecutive(self) -> bool:
+        """Whether samples have to hold all frames from the key to the last target."""
+        ...
 
     def predict(self, sample: Sample, targets: Sequence[int]) -> list[GaussianScene]:
         """The key of `sample`, moved to each of `targets` (indices into its target pictures).

@@ -7,7 +7,7 @@ kill, or is spread over more processes, learns from the same samples in the same
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -40,7 +40,8 @@ def picked_targets(sample: Sample, count: int, number: int, seed: int) -> list[i
     return sorted(rng.choice(there, min(count, there), replace=False).tolist())
 
 
-def in_order(source: Source, wanted: Iterable[int], workers: int) -> Iterator[tuple[int, Sample]]:
+def in_order(source: Source, wanted: Iterable[int], workers: int,
+             ) -> Generator[tuple[int, Sample]]:
     """Numbers and samples, as `wanted`; up to `workers` of them are made ahead, by threads."""
     if workers == 0:
         for number in wanted:

@@ -124,10 +124,10 @@ def _exposures(entry: dict, path: Path) -> dict[str, np.ndarray]:
     try:
         found = {name: np.array([known['gain'], known['offset']], np.float32)
                  for name, known in entry.get('exposures', {}).items()}
-        good = all(value.shape == (2, 3) and np.isfinite(value).all() for value in found.values())
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        good = False
-    if not good:
+        found = None
+    if found is None or not all(value.shape == (2, 3) and np.isfinite(value).all()
+                                for value in found.values()):
         raise InputError(f"{path}: exposures of frame {entry['frame']}: expected gain and offset "
                          f'of three channels for each camera. Run `igs prepare` again.')
     return found

@@ -61,7 +61,10 @@ class Sample:
 class Source(Protocol):
     """An endless, seeded row of samples; several threads may ask at once."""
 
-    len_hint: int | None  # samples of one pass over all there is; None = no end
+    @property
+    def len_hint(self) -> int | None:
+        """Samples of one pass over all there is; None = no end."""
+        ...
 
     def sample(self, number: int) -> Sample:
         """Sample `number`, 0 and up: the same for the same number, whatever was asked before."""

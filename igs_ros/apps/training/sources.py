@@ -28,9 +28,9 @@ def build(config: TrainConfig, rasterizer: Rasterizer, consecutive: bool) -> tup
         make = IgsDataSource
     else:
         from igs_ros.apps.training.procedural.source import ProceduralSource
-        seeds = np.random.SeedSequence(config.seed).generate_state(2)
-        return tuple(ProceduralSource(int(seed), rasterizer, config.views, count=count,
-                                      folder=data.keep)
-                     for seed, count in zip(seeds, (data.scenes, 0), strict=True))
-    return tuple(make(data, config.views, config.seed, consecutive, held_out=held_out)
-                 for held_out in (False, True))
+        seed, other = np.random.SeedSequence(config.seed).generate_state(2).tolist()
+        return (ProceduralSource(seed, rasterizer, config.views, count=data.scenes,
+                                 folder=data.keep),
+                ProceduralSource(other, rasterizer, config.views, folder=data.keep))
+    return (make(data, config.views, config.seed, consecutive),
+            make(data, config.views, config.seed, consecutive, held_out=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,7 +131,7 @@ class Trainer:
                                   f'saved in {self.out}; the same command goes on.')
         return scores
 
-    def _samples(self):
+    def _samples(self) -> Generator[tuple[int, Sample]]:
         """Numbers and samples of this process, from the next step on."""
         wanted = (number for step in range(self.done, self.steps) for number in order.numbers(
             step, self.config.batch, self.accelerator.process_index,
@@ -152,7 +152,8 @@ class Trainer:
                 loss, terms = self._loss(sample, targets)
                 self.accelerator.backward(loss / len(batch))
             for name, value in {'loss': loss.detach(), **terms}.items():
-                total[name] = total.get(name, 0) + value / len(batch)
+                share = value / len(batch)
+                total[name] = total[name] + share if name in total else share
         means = self._mean_of_processes({**total, 'stop': torch.full_like(
             total['loss'], bool(stop))})
         stopping = means.pop('stop') > 0
@@ -160,18 +161,22 @@ class Trainer:
         norm = self.accelerator.clip_grad_norm_(self.model.module.parameters(),
                                                 config.optimizer.clip_norm)
         # with fp16, the scaler skips steps whose gradients are too large, and adapts
-        self._stop_unless(bool(norm.isfinite()) or self.accelerator.scaler is not None,
+        norm = math.nan if norm is None else float(norm)  # None: there is nothing to clip
+        self._stop_unless(math.isfinite(norm) or self.accelerator.scaler is not None,
                           'gradient', batch)
         self._stepper.step()
         self._stepper.zero_grad()
         lr = self._schedule.get_last_lr()[0]
         if not self._stepper.step_was_skipped:
             self._schedule.step()
-        return {**means, 'gradient_norm': float(norm), 'lr': lr}, stopping
+        return {**means, 'gradient_norm': norm, 'lr': float(lr)}, stopping
 
     def _mean_of_processes(self, values: dict[str, torch.Tensor]) -> dict[str, float]:
         stacked = torch.stack([value.float() for value in values.values()])
-        return dict(zip(values, self.accelerator.reduce(stacked, 'mean').tolist(), strict=True))
+        means = self.accelerator.reduce(stacked, 'mean')
+        if not isinstance(means, torch.Tensor):
+            raise TypeError(f'accelerate made a {type(means).__name__} of a tensor')
+        return dict(zip(values, means.tolist(), strict=True))
 
     def _stop_unless(self, finite: bool, what: str, batch) -> None:
         """All processes know the same `finite`."""

@@ -143,7 +143,9 @@ def _vertices(path) -> np.ndarray:
             return np.frombuffer(content, vertex.dtype(byte_order), vertex.count, start + skipped)
         kept = ['ply', 'format ascii 1.0', *(e.header for e in (*before, vertex)), 'end_header']
         file = io.BytesIO('\n'.join([*kept, '']).encode() + content[start:])
-        return PlyData.read(file, mmap=False)['vertex'].data
+        # pyright takes plyfile's default of `mmap` for its type
+        return PlyData.read(
+            file, mmap=False)['vertex'].data  # pyright: ignore[reportArgumentType]
     except (PlyParseError, UnicodeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
@@ -173,7 +175,8 @@ def _header(content: bytes) -> tuple[list[PlyElement], bool, str, int]:
             words[2] = '0'  # so that plyfile, which has no bounds, reads nothing yet
         if words[:1] not in ([], ['comment'], ['obj_info']):
             kept.append(' '.join(words))
-    file = PlyData.read(io.BytesIO('\n'.join([*kept, 'end_header', '']).encode()), mmap=False)
+    file = PlyData.read(io.BytesIO('\n'.join([*kept, 'end_header', '']).encode()),
+                        mmap=False)  # pyright: ignore[reportArgumentType]  as above
     elements = [PlyElement(element.name, element.properties, count)
                 for element, count in zip(file.elements, counts, strict=True)]
     start = end + 2 * len(newline) + len(b'end_header')

@@ -6,13 +6,15 @@ in messages) and nowhere else. Everything is exact: float32 bits go through unch
 """
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from igs_ros.core.errors import InputError
-from igs_ros.core.scene import MAX_POSITION, GaussianScene
+from igs_ros.core.scene import MAX_POSITION, GaussianScene, sh_degree, sh_terms
 
 KEY_FIELDS = ('scene_id', 'sequence', 'count', 'sh_degree', 'means', 'quats', 'scales',
               'opacities', 'sh', 'velocities')
@@ -28,11 +30,29 @@ BYTE_FIELDS = ('sh_degree', 'has_velocities')
 MOVING = ('means', 'quats', 'velocities')
 VALUES = ('means', 'quats', 'scales', 'opacities', 'sh', 'velocities')
 UNIT_WITHIN = 1e-3  # lengths of quaternions
+Rows = np.ndarray | torch.Tensor  # indices, or a bool for each row
 
 
-def sh_terms(sh_degree: int) -> int:
-    """SH coefficients per color channel."""
-    return (sh_degree + 1) ** 2
+class KeyMessage(Protocol):
+    """GaussianCloud, of which other fields are read by their names."""
+
+    scene_id: int
+    sequence: int
+    count: int
+    sh_degree: int
+    velocities: Sized
+
+
+class UpdateMessage(Protocol):
+    """GaussianUpdate, of which other fields are read by their names."""
+
+    scene_id: int
+    sequence: int
+    base_sequence: int
+    count: int
+    sh_degree: int
+    has_velocities: bool
+    added_opacities: Sized
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +66,7 @@ class KeyArrays:
     scales: np.ndarray  # [N, 3] m
     opacities: np.ndarray  # [N]
     sh: np.ndarray  # [N, K, 3]
-    velocities: np.ndarray | None  # [N, 3] m/s, None = unknown
+    velocities: np.ndarray | None = None  # [N, 3] m/s, None = unknown
 
     @property
     def count(self) -> int:
@@ -56,9 +76,9 @@ class KeyArrays:
     @property
     def sh_degree(self) -> int:
         """0..3."""
-        return {1: 0, 4: 1, 9: 2, 16: 3}[self.sh.shape[1]]
+        return sh_degree(self.sh)
 
-    def fields(self) -> dict:
+    def fields(self) -> dict[str, Any]:
         """Field name -> int or flat array, in the order of the message."""
         values = {name: getattr(self, name) for name in KEY_FIELDS}
         return _flat(values)
@@ -98,9 +118,9 @@ class UpdateArrays:
     @property
     def sh_degree(self) -> int:
         """0..3."""
-        return {1: 0, 4: 1, 9: 2, 16: 3}[self.added_sh.shape[1]]
+        return sh_degree(self.added_sh)
 
-    def fields(self) -> dict:
+    def fields(self) -> dict[str, Any]:
         """Field name -> int, bool or flat array, in the order of the message."""
         return _flat({name: getattr(self, name) for name in UPDATE_FIELDS})
 
@@ -113,24 +133,30 @@ def key_arrays(scene: GaussianScene, *, scene_id: int = 0, sequence: int = 0) ->
     return KeyArrays(scene_id, sequence, **_scene_values(scene))
 
 
-def scene_from(key: KeyArrays, device='cpu') -> GaussianScene:
+def scene_from(key: KeyArrays, device: torch.device | str = 'cpu') -> GaussianScene:
     """The inverse of `key_arrays`; the scene owns its memory."""
-    values = {name: None if array is None else torch.tensor(array, device=device)
-              for name, array in ((name, getattr(key, name)) for name in VALUES)}
+    values = {name: torch.tensor(array, device=device) for name in VALUES
+              if (array := getattr(key, name)) is not None}
     values['quats'] = values['quats'].roll(1, 1)  # xyzw -> wxyz
     return GaussianScene(**values)
 
 
-def update_arrays(key_scene: GaussianScene, scene: GaussianScene, moved_rows=None, *,
-                  source_rows=None, scene_id: int = 0, sequence: int = 0,
+def update_arrays(key_scene: GaussianScene, scene: GaussianScene, moved_rows: Rows | None = None,
+                  *, source_rows: Rows | None = None, scene_id: int = 0, sequence: int = 0,
                   base_sequence: int = 0) -> UpdateArrays:
     """The difference of `scene` to `key_scene`; both have the same SH degree.
 
-    `moved_rows`: rows of the key of which more than the velocity may differ (index or boolean
-    array); None compares all.
-    `source_rows`: [len(scene)] row of the key that each Gaussian comes from, -1 = added; None
-    means that `scene` has the key's rows in place. Kept rows stand in the key's order, added
-    ones behind them: an update cannot say anything else.
+    Args:
+        key_scene: what the receiver holds.
+        scene: what it is to hold.
+        moved_rows: rows of the key of which more than the velocity may differ (index or boolean
+            array); None compares all.
+        source_rows: [len(scene)] row of the key that each Gaussian comes from, -1 = added; None
+            means that `scene` has the key's rows in place. Kept rows stand in the key's order,
+            added ones behind them: an update cannot say anything else.
+        scene_id: as in GaussianUpdate.
+        sequence: of `scene`.
+        base_sequence: of `key_scene`.
     """
     key, new = _scene_values(key_scene), _scene_values(scene)
     total = len(key_scene)
@@ -140,10 +166,10 @@ def update_arrays(key_scene: GaussianScene, scene: GaussianScene, moved_rows=Non
     assert (source[:len(kept)] >= 0).all() and (np.diff(kept) > 0).all() and (kept < total).all()
     assert key['sh'].shape[1] == new['sh'].shape[1], 'SH degrees differ'
 
-    known = new['velocities'] is not None
+    known = 'velocities' in new
     if not known:
         new['velocities'] = np.zeros((len(scene), 3), np.float32)
-    if key['velocities'] is None or not known:
+    if 'velocities' not in key or not known:
         key['velocities'] = np.zeros((total, 3), np.float32)
 
     # Candidates: which kept rows may differ, as positions in `scene` and rows of the key.
@@ -158,7 +184,7 @@ def update_arrays(key_scene: GaussianScene, scene: GaussianScene, moved_rows=Non
     only_moved, changed = at[moved & ~changed], at[changed]
     added = np.arange(len(kept), len(scene))
 
-    def taken(prefix, rows, names):
+    def taken(prefix: str, rows: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         values = {f'{prefix}_{name}': new[name][rows] for name in names}
         if not known:
             values[f'{prefix}_velocities'] = np.zeros((0, 3), np.float32)
@@ -184,7 +210,6 @@ def apply_update(key: KeyArrays, update: UpdateArrays) -> KeyArrays:
         if name == 'velocities' and base is None:
             base = np.zeros((key.count, 3), np.float32)
         if name == 'velocities' and not update.has_velocities:
-            values[name] = None
             continue
         array = np.concatenate([base, getattr(update, f'added_{name}')])
         if name in MOVING:
@@ -194,7 +219,7 @@ def apply_update(key: KeyArrays, update: UpdateArrays) -> KeyArrays:
     return KeyArrays(update.scene_id, update.sequence, **values)
 
 
-def key_from_message(message) -> KeyArrays:
+def key_from_message(message: KeyMessage) -> KeyArrays:
     """The arrays of a GaussianCloud (views, not copies). Raises `InputError` if malformed."""
     label = f'GaussianCloud {message.sequence}'
     known = len(message.velocities) > 0
@@ -202,11 +227,11 @@ def key_from_message(message) -> KeyArrays:
     for name, array in values.items():
         _require_values(array, label, name)
     if not known:
-        values['velocities'] = None
+        del values['velocities']
     return KeyArrays(message.scene_id, message.sequence, **values)
 
 
-def update_from_message(message) -> UpdateArrays:
+def update_from_message(message: UpdateMessage) -> UpdateArrays:
     """The arrays of a GaussianUpdate (views, not copies). Raises `InputError` on wrong lengths.
 
     `apply_update` checks the rest, against the key.
@@ -239,21 +264,21 @@ def serialized_size(state: KeyArrays | UpdateArrays, frame_id: str) -> int:
 # --- small parts ---------------------------------------------------------------------------
 
 
-def _scene_values(scene):
-    values = {name: getattr(scene, name) for name in VALUES}
+def _scene_values(scene: GaussianScene) -> dict[str, np.ndarray]:
+    """Without velocities where they are unknown."""
+    values = {name: tensor for name in VALUES if (tensor := getattr(scene, name)) is not None}
     values['quats'] = values['quats'].roll(-1, 1)  # wxyz -> xyzw
-    return {name: None if tensor is None
-            else np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
+    return {name: np.ascontiguousarray(tensor.detach().cpu().numpy(), np.float32)
             for name, tensor in values.items()}
 
 
-def _flat(values):
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
     return {name: np.zeros(0, np.float32) if value is None
             else np.ascontiguousarray(value).reshape(-1) if isinstance(value, np.ndarray)
             else value for name, value in values.items()}
 
 
-def _indices(rows, total):
+def _indices(rows: Rows, total: int) -> np.ndarray:
     """Row numbers from an index or boolean array or tensor."""
     rows = np.asarray(rows.cpu() if isinstance(rows, torch.Tensor) else rows)
     if rows.dtype == bool:
@@ -262,7 +287,8 @@ def _indices(rows, total):
     return rows.astype(np.int64)
 
 
-def _differ(key, new, names, key_rows, new_rows):
+def _differ(key: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], names: Sequence[str],
+            key_rows: np.ndarray, new_rows: np.ndarray) -> np.ndarray:
     """[len(rows)] bool: any bit of these attributes differs."""
     different = np.zeros(len(key_rows), bool)
     for name in names:
@@ -272,14 +298,15 @@ def _differ(key, new, names, key_rows, new_rows):
     return different
 
 
-def _terms(message, label):
+def _terms(message: KeyMessage | UpdateMessage, label: str) -> int:
     if message.sh_degree > 3:
         raise InputError(f'{label}: sh_degree is {message.sh_degree}, expected 0 to 3. '
                          f'Check the sender.')
     return sh_terms(message.sh_degree)
 
 
-def _shaped(message, prefix, names, count, terms, known):
+def _shaped(message: KeyMessage | UpdateMessage, prefix: str, names: Sequence[str], count: int,
+            terms: int, known: bool) -> dict[str, np.ndarray]:
     """Flat fields of a message as arrays of `count` rows."""
     label = f'{type(message).__name__} {message.sequence}'
     row = {'means': (3,), 'quats': (4,), 'scales': (3,), 'opacities': (), 'sh': (terms, 3),
@@ -296,7 +323,7 @@ def _shaped(message, prefix, names, count, terms, known):
     return values
 
 
-def _check_update(key, update):
+def _check_update(key: KeyArrays, update: UpdateArrays) -> None:
     label = f'GaussianUpdate {update.sequence}'
     held = f'{update.scene_id}/{update.base_sequence}', f'{key.scene_id}/{key.sequence}'
     if held[0] != held[1]:
@@ -326,7 +353,7 @@ def _check_update(key, update):
         _check_rows(update, prefix, names, label)
 
 
-def _check_rows(update, prefix, names, label):
+def _check_rows(update: UpdateArrays, prefix: str, names: Sequence[str], label: str) -> None:
     rows = len(update.added_means if prefix == 'added_' else getattr(update, prefix + 'rows'))
     for name in names:
         array = getattr(update, prefix + name)
@@ -337,7 +364,7 @@ def _check_rows(update, prefix, names, label):
         _require_values(array, label, prefix + name)
 
 
-def _require_values(array, label, name):
+def _require_values(array: np.ndarray, label: str, name: str) -> None:
     """Raise `InputError` unless the values are what msg/GaussianCloud.msg allows."""
     if not np.isfinite(array).all():
         raise InputError(f'{label}: {name} holds NaN or infinite values, expected finite ones. '

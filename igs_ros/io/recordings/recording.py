@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,12 +51,20 @@ class Recording:
         return self.load_points() if self.load_points else None
 
     def frame_sets(self, first: int = 0, last: int | None = None,
-                   cameras: Iterable[str] | None = None, step: int = 1) -> Iterator[RawFrameSet]:
+                   cameras: Iterable[str] | None = None, step: int = 1) -> Generator[RawFrameSet]:
         """Frame sets first, first + step, ... before `last` (None = to the end), in time order.
 
         A camera whose pictures end early is `missing` from there on, and one warning says so;
-        the iteration ends where all have ended. Raises `InputError` (at the call) for an empty
-        range or a camera that is not in the recording.
+        the iteration ends where all have ended.
+
+        Args:
+            first: frame to begin with.
+            last: half-open; None = to the end.
+            cameras: whose pictures are read; None = those of all.
+            step: from frame to frame.
+
+        Raises:
+            InputError: at the call, for an empty range or a camera that is not in the recording.
         """
         names = tuple(self.cameras if cameras is None else cameras)
         self._require(names)
@@ -70,7 +78,7 @@ class Recording:
                         first, end, total)
         return self._frame_sets(names, range(first, min(end, total), step))
 
-    def _frame_sets(self, names: tuple[str, ...], indices: range) -> Iterator[RawFrameSet]:
+    def _frame_sets(self, names: tuple[str, ...], indices: range) -> Generator[RawFrameSet]:
         streams = {name: self.sources[name].pictures(indices.start, indices.stop, indices.step)
                    for name in names}
         try:

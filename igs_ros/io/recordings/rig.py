@@ -113,10 +113,10 @@ def _camera(entry: dict, who: str, pixel_center: float) -> Camera:
         raise InputError(f'{who}: dist {shown(dist)}; expected up to {len(names)} {lens} values '
                          f'{" ".join(names)}. Calibrate with that model.')
     distortion = lenses.padded(lens, _array(dist, (len(dist),), f'{who}: dist'))
-    size = [_pixels(entry[key], f'{who}: {key}') for key in ('width', 'height')]
+    width, height = (_pixels(entry[key], f'{who}: {key}') for key in ('width', 'height'))
     build = Camera if pixel_center else Camera.from_opencv_K
     try:
-        return build(entry['name'], *size, K, pose, distortion, lens)
+        return build(entry['name'], width, height, K, pose, distortion, lens)
     except InputError as error:
         raise InputError(f'{who.split(": camera")[0]}: {error}') from error
 
@@ -167,7 +167,7 @@ def _rate(rig: dict, origin: Path, sources: dict[str, Source]) -> float:
     return rate
 
 
-def _number(value, what: str) -> float:
+def _number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f'{what} is {shown(value)}; expected a number.')
     try:
@@ -177,13 +177,14 @@ def _number(value, what: str) -> float:
                          f'that can be meant.') from None
 
 
-def _pixels(value, what: str) -> int:
-    if not _number(value, what).is_integer():
+def _pixels(value: object, what: str) -> int:
+    number = _number(value, what)
+    if not number.is_integer():
         raise InputError(f'{what} is {shown(value)}; expected a whole number of pixels.')
-    return int(value)
+    return int(number)
 
 
-def _array(value, shape: tuple[int, ...], what: str) -> np.ndarray:
+def _array(value: object, shape: tuple[int, ...], what: str) -> np.ndarray:
     try:
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
+from av.container import InputContainer
+from av.error import FFmpegError
 from av.video.reformatter import Interpolation
 
 from igs_ros.core.errors import InputError, error_line
@@ -17,16 +19,28 @@ from igs_ros.io.pictures import EncodedDepth, EncodedPicture
 MOST_BYTES = 500_000_000  # of a picture file
 BLOCK = 128  # px
 # Text in a video that is no UTF-8 must not matter. PyAV 19 sees to it itself.
-_ANY_METADATA = {'metadata_errors': 'replace'} if int(av.__version__.split('.')[0]) < 19 else {}
+_ANY_METADATA: dict[str, Any] = \
+    {'metadata_errors': 'replace'} if int(av.__version__.split('.')[0]) < 19 else {}
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 class Source(Protocol):
     """The pictures of one camera."""
 
-    path: Path  # named in messages
-    length: int  # pictures it promises; a truncated one holds fewer
-    rate_hz: float | None  # where the source itself knows it
+    @property
+    def path(self) -> Path:
+        """Named in messages."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Pictures that it promises; a truncated one holds fewer."""
+        ...
+
+    @property
+    def rate_hz(self) -> float | None:
+        """Frames per second, where the source itself knows it."""
+        ...
 
     def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
         """Pictures first, first + step, ... before `last`; ends early where the source does."""
@@ -92,7 +106,7 @@ class VideoSource:
             for index in range(last):
                 try:
                     frame = next(frames, None)
-                except (av.FFmpegError, ValueError):
+                except (FFmpegError, ValueError):
                     return
                 if frame is None:
                     return
@@ -135,7 +149,7 @@ def video_file(path: Path) -> VideoSource:
         try:
             if not length:  # containers without an index: count the packets
                 length = sum(packet.size > 0 for packet in container.demux(stream))
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise InputError(f'{path}: no readable video ({error_line(error)}); it may be '
                              f'truncated. Copy or export it again.') from error
     return VideoSource(path, length, rate, size)
@@ -154,13 +168,13 @@ def _bytes(file: Path) -> bytes:
                      f'recording.')
 
 
-def _opened(path: Path):
+def _opened(path: Path) -> InputContainer:
     if not path.is_file():
         raise InputError(f'{path}: no file; expected a video. Check the recording.')
     try:
         # 'file:' because a name like http:... would be taken for an address
         container = av.open(f'file:{path}', **_ANY_METADATA)
-    except (av.FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError) as error:
         raise InputError(f'{path}: no readable video ({error_line(error)}); it may be truncated. '
                          f'Copy or export it again.') from error
     if not container.streams.video or container.streams.video[0].codec_context is None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
+from igs_ros.core.scene import sh_degree
 from igs_ros.render.cpu import records as at
 from igs_ros.render.cpu.bins import depth_order, list_pairs, place_pairs
 from igs_ros.render.cpu.project import project, project_backward
@@ -86,7 +87,7 @@ def projected(run, shot: RenderParams, means, quats, scales, opacities, sh):
     pieces = gaussian_pieces(count)
     run(project, pieces, means, quats, scales, opacities, shot.view, shot.lens, shot.limits,
         shot.antialiased, shot.width, shot.height, shot.tiles_before, records, spans, most_pairs)
-    run(shade, pieces, means, sh, shot.center, _degree(sh), records)
+    run(shade, pieces, means, sh, shot.center, sh_degree(sh), records)
     return records, spans, most_pairs
 
 
@@ -170,7 +171,7 @@ def attribute_gradients(run, params: RenderParams, picture: Picture, totals, mea
     run(project_backward, pieces, means, quats, scales, opacities, params.view, params.lens,
         params.limits, params.antialiased, picture.records, totals, grad_means, grad_quats,
         grad_scales, grad_opacities, mean2d)
-    run(shade_backward, pieces, means, sh, params.center, _degree(sh), picture.records, totals,
+    run(shade_backward, pieces, means, sh, params.center, sh_degree(sh), picture.records, totals,
         grad_sh, grad_means)
     return gradients, mean2d
 
@@ -187,6 +188,3 @@ def _tile_pieces(tile_start: np.ndarray) -> list[tuple[int, int]]:
     cuts = [0, *np.searchsorted(tile_start[:-1], shares).tolist(), len(tile_start) - 1]
     return [(first, end) for first, end in itertools.pairwise(cuts) if first < end]
 
-
-def _degree(sh: np.ndarray) -> int:
-    return int(round(sh.shape[1] ** 0.5)) - 1

@@ -33,7 +33,7 @@ from igs_ros.render.cpu.picture import (
     projected,
 )
 from igs_ros.render.cpu.tiles import sum_rows
-from igs_ros.render.rasterizer import GSPLAT_1_5, RasterConstants, Rendering
+from igs_ros.render.rasterizer import GSPLAT_1_5, Context, RasterConstants, Rendering
 from igs_ros.render.tiles import checked
 
 
@@ -65,12 +65,14 @@ class CpuRasterizer:
     def render(self, scene: GaussianScene, camera: Camera, *,
                background: tuple[float, float, float] = (0.0, 0.0, 0.0),
                antialiased: bool = False, absgrad: bool = False, depth: bool = True,
-               tiles: np.ndarray | None = None, context: CpuContext | None = None) -> Rendering:
+               tiles: np.ndarray | None = None, context: Context | None = None) -> Rendering:
         """See `Rasterizer.render`. With `depth` off, `Rendering.depth` is None and costs nothing.
 
         Lens distortion is not drawn: the camera has to be an undistorted one. Tiles that are not
         drawn show the background and alpha 0, and cost as much as filling them in.
         """
+        if context is not None and not isinstance(context, CpuContext):
+            raise TypeError(f'a {type(context).__name__} was not made by this rasterizer')
         assert context is None or context.camera is camera, (context.camera.name, camera.name)
         shot = self._shot(camera, background, antialiased, absgrad, depth, tiles)
         attributes = (scene.means, scene.quats, scene.scales, scene.opacities, scene.sh)
@@ -122,7 +124,7 @@ class CpuRasterizer:
         with torch.enable_grad():
             for absgrad, depth in itertools.product((False, True), repeat=2):
                 drawn = self.render(scene, camera, absgrad=absgrad, depth=depth)
-                (drawn.depth if depth else drawn.rgb).sum().backward()
+                (drawn.require_depth() if depth else drawn.rgb).sum().backward()
         self.gathered(scene, camera, lambda rgb: np.zeros((*rgb.shape[:2], VALUES), np.float32))
 
     def _shot(self, camera, background, antialiased, absgrad, depth, tiles) -> RenderParams:
@@ -166,7 +168,8 @@ class _Draw(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, v_rgb, v_alpha, v_weighted):
+    # torch calls it with one gradient for each output
+    def backward(ctx, v_rgb, v_alpha, v_weighted):  # pyright: ignore[reportIncompatibleMethodOverride]
         arrays = [_array(value) for value in ctx.saved_tensors]
         given = (None if value is None else _array(value)
                  for value in (v_rgb, v_alpha, v_weighted))

@@ -127,8 +127,9 @@ def _border_depth(depth: np.ndarray) -> np.ndarray:
     unknown = ~np.isfinite(depth)
     if unknown.all():
         return depth
-    row, column = distance_transform_edt(unknown, return_distances=False, return_indices=True)
-    return depth[row, column]
+    nearest = np.empty((2, *depth.shape), np.int32)  # row and column
+    distance_transform_edt(unknown, return_distances=False, return_indices=True, indices=nearest)
+    return depth[nearest[0], nearest[1]]
 
 
 def _range_without_overlap(cameras) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import torch
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.points import Points
-from igs_ros.core.scene import SH_C0, GaussianScene
+from igs_ros.core.scene import SH_C0, GaussianScene, sh_terms
 from igs_ros.stages.bootstrap.coverage import covering_points, hole_points
 from igs_ros.vision.neighbors import knn
 from igs_ros.vision.stereo import DepthMap, known_points, plane_sweep
@@ -79,17 +79,23 @@ def scene_from_points(points: Points, cameras: Mapping[str, Camera], *, opacity:
                       ) -> GaussianScene:
     """One round Gaussian per point, in its color from all directions.
 
-    Standard deviation: `size` times the RMS distance to the three nearest points, at most
-    `largest` times that to the nearest camera (lone points would hide a picture). opacity: 0..1.
+    Args:
+        points: where they are.
+        cameras: that see them.
+        opacity: of all, 0..1.
+        sh_degree: 0..3; all but the constant coefficient are 0.
+        size: standard deviation, in RMS distances to the three nearest points,
+        largest: but at most, in distances to the nearest camera: lone points would hide a
+            picture.
     """
     xyz = points.xyz.astype(np.float64)
     centers = np.array([camera.center for camera in cameras.values()])
     distance = knn(xyz, centers, 1)[0][:, 0]
-    largest = largest * np.maximum(distance, 1e-3 * np.median(distance))
+    limits = largest * np.maximum(distance, 1e-3 * np.median(distance))
     gaps = knn(xyz, xyz, 4)[0][:, 1:]
-    spacing = size * np.sqrt((gaps ** 2).mean(1)) if gaps.shape[1] else largest
-    scales = np.clip(spacing, 1e-3 * largest, largest)
-    sh = np.zeros((len(xyz), (sh_degree + 1) ** 2, 3), np.float32)
+    spacing = size * np.sqrt((gaps ** 2).mean(1)) if gaps.shape[1] else limits
+    scales = np.clip(spacing, 1e-3 * limits, limits)
+    sh = np.zeros((len(xyz), sh_terms(sh_degree), 3), np.float32)
     sh[:, 0] = (points.rgb / 255.0 - 0.5) / SH_C0
     quats = torch.zeros(len(xyz), 4)
     quats[:, 0] = 1

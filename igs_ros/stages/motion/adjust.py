@@ -77,11 +77,6 @@ class AdjustedMotion:
         """What went wrong."""
         return {**self.inner.counts, 'adjust_discarded': self.discarded}
 
-    @property
-    def effort(self) -> MotionEffort:
-        """That of the model inside."""
-        return self.inner.effort
-
     def set_effort(self, effort: MotionEffort) -> None:
         """What each step may cost from now on."""
         self.iterations = round(self._full * effort.adjust_share)
@@ -189,7 +184,7 @@ class AdjustedFollower:
         error = (drawn.rgb - target).abs().amax(2).cpu().numpy()
         error[~pixels_of(near, camera.height, camera.width)] = 0
         error = cv2.GaussianBlur(error, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT_101)
-        depth = torch.where(drawn.alpha < 0.5, torch.nan, drawn.depth).cpu().numpy()
+        depth = torch.where(drawn.alpha < 0.5, torch.nan, drawn.require_depth()).cpu().numpy()
         return _ViewResidual(target, error, error > np.where(changed, _WRONG, _WRONG_STILL), depth)
 
     def _free(self, scene, moves, residuals) -> tuple[np.ndarray, np.ndarray]:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from igs_ros.core.config import Choice, MotionConfig, checked
 from igs_ros.core.errors import InputError
+from igs_ros.core.logs import log_once
 
 if TYPE_CHECKING:
     import torch
 
     from igs_ros.core.camera import Camera
     from igs_ros.render.rasterizer import Rasterizer
+    from igs_ros.stages.motion.agm.net import AgmNet
     from igs_ros.stages.motion.models import MotionModel
 
 MotionName = Literal['auto', 'agm', 'agm_small', 'geometric', 'static']
@@ -37,7 +39,7 @@ def make_motion(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer
     check_motion(name, config)
     if name == 'auto':
         name, reason = _best(config, rasterizer.device)
-        _log_once(f'motion: {name} (auto: {reason})')
+        log_once(_LOG, logging.INFO, f'motion: {name} (auto: {reason})')
     model = _MAKERS[name](cameras, rasterizer, config, threads)
     if name == 'static' or not config.adjust_iterations:
         return model
@@ -126,7 +128,7 @@ def has_agm_small() -> bool:
 
 
 @lru_cache(maxsize=1)  # a scene that starts anew must not need the files again
-def agm_net(folder: str):
+def agm_net(folder: str) -> AgmNet:
     """AGM-Net with the weights of `folder`, read once; raises `InputError`."""
     from igs_ros.stages.motion.agm import weights  # heavy: only for those who use it
     if not folder:
@@ -134,8 +136,3 @@ def agm_net(folder: str):
                          '(parameter motion_model.weights) to the folder of the published files, '
                          'or use --motion geometric, which needs none.')
     return weights.load(folder)
-
-
-@cache
-def _log_once(message: str) -> None:
-    _LOG.info(message)

@@ -8,6 +8,7 @@ to the newest frame set at little cost. Making and using followers from two thre
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,8 +45,15 @@ class Follower(Protocol):
 class MotionModel(Protocol):
     """Makes followers; counts what went wrong."""
 
-    name: str
-    counts: dict[str, int]  # e.g. chain_breaks, views_missing
+    @property
+    def name(self) -> str:
+        """What it is called in the settings."""
+        ...
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What went wrong so far, e.g. chain_breaks, views_missing."""
+        ...
 
     def set_effort(self, effort: MotionEffort) -> None:
         """What each step may cost from now on; a model without such a choice ignores it."""

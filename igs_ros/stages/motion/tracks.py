@@ -7,7 +7,7 @@ are left out.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene
 from igs_ros.render.rasterizer import Rasterizer
-from igs_ros.vision.flow import FlowCache, dense_flow
+from igs_ros.vision.flow import Flow, FlowCache, dense_flow
 from igs_ros.vision.visibility import Visibility, majority
 
 _DEPTH_TOLERANCE = 0.02  # of the depth: centers lie a little behind the surface they draw
@@ -36,7 +36,7 @@ class Track:
         with torch.no_grad():
             drawn = rasterizer.render(scene, camera)
         thickness = scene.scales.cpu().numpy().max(1, initial=0.0)
-        found = found.before(drawn.depth.cpu().numpy(), _DEPTH_TOLERANCE, thickness)
+        found = found.before(drawn.require_depth().cpu().numpy(), _DEPTH_TOLERANCE, thickness)
         self.visible = found.seen & (found.at(drawn.alpha.cpu().numpy()) > _OPAQUE)  # [N]
         self.restart(stamp_ns)
 
@@ -46,7 +46,7 @@ class Track:
         self.current = self.start
         self.alive = self.visible
 
-    def advance(self, flows) -> None:
+    def advance(self, flows: Iterable[Flow]) -> None:
         """Follow some flows, one after the other."""
         for flow in flows:
             self.current, self.alive = flow.follow(self.current, self.alive)

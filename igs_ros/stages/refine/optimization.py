@@ -6,7 +6,7 @@ camera per iteration without replacement, splits bounded by the Gaussian limit e
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,7 +80,16 @@ def optimize(scene: GaussianScene, tasks: Mapping[str, ViewTask], rasterizer: Ra
              cancelled: Callable[[], bool] = lambda: False) -> Outcome:
     """`scene`, the free Gaussians, fitted to `tasks` (by camera, at least one).
 
-    Raises `FloatingPointError` when it diverges, `Cancelled` soon after `cancelled()` is true.
+    Args:
+        scene: natural values; no tensor of it is written to.
+        tasks: the views to fit.
+        rasterizer: draws them.
+        schedule: iterations, rates, and what fixes everything random.
+        cancelled: asked once per iteration.
+
+    Raises:
+        FloatingPointError: it diverges.
+        Cancelled: soon after `cancelled()` is true.
     """
     optimizer = Optimizer(scene, rasterizer, schedule.rates, dssim=schedule.dssim)
     order = camera_order(sorted(tasks), (schedule.seed, schedule.number))
@@ -108,8 +117,8 @@ def optimize(scene: GaussianScene, tasks: Mapping[str, ViewTask], rasterizer: Ra
     return Outcome(refined, float(last), split, pruned)
 
 
-def camera_order(names: list[str], seed):
-    """Infinite iterator of names: each pass is a random permutation of all of them."""
+def camera_order(names: list[str], seed: int | tuple[int, ...]) -> Iterator[str]:
+    """Names without end: each pass is a random permutation of all of them."""
     rng = np.random.default_rng(seed)
     while True:
         for index in rng.permutation(len(names)):

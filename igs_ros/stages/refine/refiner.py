@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -153,8 +153,17 @@ class Refiner:
         """All of `scene` fitted a little better to `frame_set` (prepared), which it shows already.
 
         A tenth of the rates, no births, no splits, nothing pruned: rows stay what they are.
-        number: counts polishes; with the seed it fixes the order of the cameras. Raises as
-        `refine` does.
+
+        Args:
+            scene: all of it is free.
+            frame_set: what `scene` shows.
+            number: counts polishes; with the seed it fixes the order of the cameras.
+            iterations: 0 = nothing is done.
+            cancelled: asked now and then; once it is true, `Cancelled` is raised.
+
+        Raises:
+            FloatingPointError: the optimization diverges.
+            Cancelled: soon after `cancelled()` is true.
         """
         spent = _Spent()
         tasks = {name: ViewTask(self._cameras[name], Target(image, self._rasterizer.device))
@@ -268,10 +277,10 @@ class _Spent:
     """CPU seconds by part."""
 
     def __init__(self):
-        self.seconds = dict.fromkeys(('stereo', 'select', 'optimize'), 0.0)
+        self.seconds: dict[str, float] = {'stereo': 0.0, 'select': 0.0, 'optimize': 0.0}
 
     @contextmanager
-    def on(self, part: str):
+    def on(self, part: str) -> Iterator[None]:
         """The block belongs to `part`."""
         start = time.process_time()
         with span(part):

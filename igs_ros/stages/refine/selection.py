@@ -21,11 +21,10 @@ def select_changed(residuals: Mapping[str, ViewResidual]) -> np.ndarray:
 
     All of them where no view knows what was fitted.
     """
-    known = {name: one for name, one in residuals.items() if one.changed is not None}
-    if not known:
+    changed = {name: one.changed for name, one in residuals.items() if one.changed is not None}
+    if not changed:
         return np.ones(len(next(iter(residuals.values())).visibility.seen), bool)
-    return agreed({name: one.changed for name, one in known.items()},
-                  {name: one.visibility for name, one in known.items()}, _SHARE)
+    return agreed(changed, {name: residuals[name].visibility for name in changed}, _SHARE)
 
 
 def top_k(scores: np.ndarray, count: int) -> np.ndarray:
@@ -39,7 +38,9 @@ def cap_by_change(free: np.ndarray, residuals: Mapping[str, ViewResidual], max_f
     rows = np.flatnonzero(free)
     if len(rows) <= max_free:
         return free
-    change = sum(one.visibility.at(one.change).astype(np.float64) for one in residuals.values())
+    change = np.zeros(len(free))
+    for one in residuals.values():
+        change += one.visibility.at(one.change)
     chosen = np.zeros_like(free)
     chosen[rows[np.argsort(-change[rows], kind='stable')[:max_free]]] = True
     return chosen

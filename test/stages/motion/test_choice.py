@@ -10,6 +10,7 @@ import torch
 from igs_ros.apps.cli.options import SceneOptions
 from igs_ros.core.config import Config, MotionConfig
 from igs_ros.core.errors import InputError
+from igs_ros.core.logs import log_once
 from igs_ros.node import params
 from igs_ros.stages.motion import choose as motion
 from igs_ros.stages.motion.adjust import AdjustedMotion
@@ -21,7 +22,7 @@ from igs_ros.stages.motion.static import StaticMotion
 
 @pytest.fixture(autouse=True)
 def fresh():
-    motion._log_once.cache_clear()
+    log_once.cache_clear()
     motion.agm_net.cache_clear()
     yield
     motion.agm_net.cache_clear()

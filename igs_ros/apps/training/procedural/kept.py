@@ -2,7 +2,6 @@
 """Samples as files: making one takes seconds, reading it milliseconds."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,9 @@ def write_sample(path: Path, sample: Sample) -> None:
         'displacements': sample.displacements}
     values |= {name: getattr(sample.key_scene, name).numpy() for name in ATTRIBUTES}
     with replaced(path, synced=False) as draft:
-        np.savez(draft, **{name: np.asarray(value) for name, value in values.items()})
+        # pyright takes the arrays for `allow_pickle`, too
+        np.savez(draft, **{name: np.asarray(value)  # pyright: ignore[reportArgumentType]
+                           for name, value in values.items()})
 
 
 def read_sample(path: Path) -> Sample:
@@ -62,5 +63,5 @@ def read_sample(path: Path) -> Sample:
                          ) from error
 
 
-def _pictures(names: np.ndarray, pictures: Sequence[np.ndarray]) -> Pictures:
+def _pictures(names: np.ndarray, pictures: np.ndarray) -> Pictures:
     return dict(zip(names.tolist(), pictures, strict=True))

@@ -37,7 +37,10 @@ class _Look:
         values = 255 * rgb * self.gains[camera] + self.noise * rng.normal(size=rgb.shape)
         pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
         _, data = cv2.imencode('.jpg', pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, self.quality))
-        return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        if decoded is None:
+            raise RuntimeError('OpenCV cannot read the JPEG that it has just written')
+        return np.ascontiguousarray(decoded[..., ::-1])
 
 
 class ProceduralSource:

@@ -98,7 +98,8 @@ class World:
     def points(self, time: float) -> tuple[np.ndarray, np.ndarray]:
         """World points [M, 3] m and frames [M, 3, 3] of all things at a time."""
         placed = [thing.body.at(time) for thing in self.things]
-        return tuple(np.concatenate(parts) for parts in zip(*placed))
+        return (np.concatenate([points for points, _ in placed]),
+                np.concatenate([frames for _, frames in placed]))
 
     def present(self, time: float) -> np.ndarray:
         """[M] bool: whose thing is there at a time."""

@@ -34,8 +34,9 @@ class Decoder(nn.Module):
         self.mlp_net = nn.ModuleDict({'layers': nn.Sequential(
             nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels), nn.SiLU(),
             nn.Linear(channels, channels))})
-        self.out_layers = nn.ModuleList([nn.Linear(channels, 3), nn.Linear(channels, 4)])
-        for head, start in zip(self.out_layers, ((0.0,) * 3, _FIRST_TURN), strict=True):
+        heads = nn.Linear(channels, 3), nn.Linear(channels, 4)
+        self.out_layers = nn.ModuleList(heads)
+        for head, start in zip(heads, ((0.0,) * 3, _FIRST_TURN), strict=True):
             nn.init.zeros_(head.weight)
             head.bias.data = torch.tensor(start)
 

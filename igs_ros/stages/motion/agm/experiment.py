@@ -40,9 +40,9 @@ def experiment_problems(path: Path) -> tuple[str, ...]:
         if wrong else ()
 
 
-def _leaves(tree) -> Iterator[tuple[str, object]]:
-    """Names and values of everything below `tree` that is no section itself."""
-    items = tree.items() if isinstance(tree, dict) else ((None, value) for value in tree)
+def _leaves(tree: dict | list) -> Iterator[tuple[str, object]]:
+    """Names and values of everything below `tree` that is no section itself; '' in lists."""
+    items = tree.items() if isinstance(tree, dict) else (('', value) for value in tree)
     for name, value in items:
         if isinstance(value, (dict, list)):
             yield from _leaves(value)
@@ -50,6 +50,6 @@ def _leaves(tree) -> Iterator[tuple[str, object]]:
             yield name, value
 
 
-def _is_reference(value) -> bool:
+def _is_reference(value: object) -> bool:
     """Whether it is one of OmegaConf's `${...}`, which only its training run can resolve."""
     return isinstance(value, str) and value.startswith('${')

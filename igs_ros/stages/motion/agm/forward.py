@@ -57,7 +57,8 @@ class Forward:
         """
         _LOG.info('agm: compiling the network, which takes some minutes once')
         start, plain = time.perf_counter(), self._parts
-        self._parts = _Parts(*map(torch.compile, (plain.flow, plain.exchange, plain.decode)))
+        self._parts = _Parts(torch.compile(plain.flow), torch.compile(plain.exchange),
+                             torch.compile(plain.decode))
         try:
             # one and two targets; another number of anchors and Gaussians leaves these open
             for targets, anchors in ((1, sizes.anchors), (2, max(1, sizes.anchors // 2))):

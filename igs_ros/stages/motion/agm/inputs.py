@@ -83,6 +83,6 @@ def rig_of(cameras: Sequence[Camera], like: Tensor) -> Rig:
 def depths(scene: GaussianScene, cameras: Sequence[Camera], rasterizer: Rasterizer, size: int,
            like: Tensor) -> Tensor:
     """[V, size, size] depth of the key in its views, m; 0 = nothing there."""
-    drawn = [rasterizer.render(scene, camera).depth for camera in cameras]
+    drawn = [rasterizer.render(scene, camera).require_depth() for camera in cameras]
     return torch.cat([F.interpolate(depth[None, None], (size, size), mode='bilinear',
                                     align_corners=False)[0] for depth in drawn]).to(like)

@@ -228,18 +228,20 @@ class AgmFollower:
             usable = tuple(name for name in self._views if name in pictures)
             batches.setdefault(usable, []).append(index)
         motions: list[_Motion | None] = [None] * len(targets)
+        if self._key is None:
+            return motions
         for usable, indices in batches.items():
             if not usable or len(self._rows) == 0:
                 continue
-            found = self._run([targets[index] for index in indices], list(usable))
+            found = self._run(self._key, [targets[index] for index in indices], list(usable))
             for index, motion in zip(indices, found, strict=True):
                 motions[index] = motion
         return motions
 
     @torch.no_grad()
-    def _run(self, targets: list[tuple[int, Pictures]], views: list[str],
+    def _run(self, key: Key, targets: list[tuple[int, Pictures]], views: list[str],
              ) -> list[_Motion | None]:
-        model, key = self._model, self._key
+        model = self._model
         if views != self._views:
             key = key.views([self._views.index(name) for name in views])
         pictures = torch.stack([inputs.stacked(p, views, model.like) for _, p in targets])

@@ -87,7 +87,8 @@ class PairTransformer(nn.Module):
         for index, block in enumerate(self.layers):
             first, second = source.chunk(2)
             source = block(source, torch.cat([second, first]), mask if index % 2 else None)
-        return source.chunk(2)
+        first, second = source.chunk(2)
+        return first, second
 
     def update_first(self, first: Tensor, second: Tensor) -> Tensor:
         """`first` [B, H, W, C] after a single block that looks at `second`, which stays.

@@ -98,7 +98,8 @@ def load(folder: str | Path, double_division: bool = True) -> AgmNet:
     found = inspect(folder)
     if found.problems:
         raise InputError(f"weights '{folder}' cannot be used. " + ' '.join(found.problems))
-    trained_with = _double_division(found.parts[1].path)
+    path = found.parts[1].path
+    trained_with = None if path is None else _double_division(path)
     net = AgmNet(double_division if trained_with is None else trained_with)
     net.load_state_dict({k: v for part in found.parts for k, v in part.state.items()})
     return net.eval().requires_grad_(False)
@@ -152,7 +153,8 @@ def _part(title: str, root: Path, path: Path | None, expected: Mapping[str, torc
     except InputError as error:
         return Part(title, path, {}, (), (str(error),))
     fitting = {prefix + name: tensor.float() for name, tensor in found.items()
-               if name in expected and _mismatch(tensor, expected[name]) is None}
+               if name in expected and isinstance(tensor, Tensor)
+               and _mismatch(tensor, expected[name]) is None}
     problems = '. '.join(_differences(found, expected, unused))
     return Part(title, path, fitting, tuple(sorted(unused & found.keys())),
                 (f'{path} does not fit the {title}. {problems}. Use the file as published, or '
@@ -173,7 +175,7 @@ def _differences(found: Mapping[str, object], expected: Mapping[str, torch.Size]
             yield f'{kind} ({len(keys)}): {", ".join(keys)}'
 
 
-def _mismatch(value, shape: torch.Size) -> str | None:
+def _mismatch(value: object, shape: torch.Size) -> str | None:
     """Why `value` cannot be the parameter of that shape; None = it can."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return f'is {value.dtype if isinstance(value, Tensor) else type(value).__name__}, ' \
