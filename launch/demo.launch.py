@@ -5,6 +5,7 @@ Ends when the recording has been played; with loop:=true it goes on.
 """
 import os
 from pathlib import Path
+from typing import get_args
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
@@ -20,6 +21,7 @@ from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
+from igs_ros.stages.motion.choose import MotionName
 from launch import LaunchDescription
 
 # Fast DDS gets more shared memory for pictures (docs/topics.md). One name only: with both set it
@@ -77,7 +79,7 @@ def generate_launch_description():
         DeclareLaunchArgument('loop', default_value='false', choices=['true', 'false'],
                               description='start again after the last frame'),
         DeclareLaunchArgument('motion', default_value='auto',
-                              choices=['auto', 'agm', 'agm_small', 'geometric', 'static'],
+                              choices=list(get_args(MotionName)),
                               description='motion model between key frames; auto: the best there '
                                           'is, agm needs weights'),
         DeclareLaunchArgument('weights', default_value='',

@@ -8,38 +8,35 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from igs_ros.node.params import parameters
 from launch import LaunchDescription
 
-# name, type, choices, description; the names are those of the parameters, but for PARAMETERS
+# name, type, description; the names are those of the parameters, but for PARAMETERS
 OVERRIDES = [
-    ('rig_file', str, None, 'rig.json with the poses (and intrinsics) of the cameras; needed '
-                            'unless the parameter file names it'),
-    ('cameras', list, None, 'cameras that feed the scene, such as cam00,cam01,cam03; empty: all '
-                            'of the rig file'),
-    ('image_topic', str, None, 'image topic of a camera, such as /{camera}/image_raw'),
-    ('camera_info_topic', str, None, 'CameraInfo topic of a camera, such as '
-                                     '/{camera}/camera_info'),
-    ('transport', str, ['compressed', 'raw'], 'CompressedImage on IMAGE_TOPIC/compressed, or '
-                                              'Image on IMAGE_TOPIC'),
-    ('input_reliability', str, ['reliable', 'best_effort'], 'best_effort for drivers that publish '
-                                                            'so'),
-    ('points_file', str, None, 'PLY with colored points of the first frame'),
-    ('world_frame', str, None, 'frame of the poses in the rig file and of points and Gaussians'),
-    ('view_camera', str, None, 'rig camera that ~/view/image shows at first'),
-    ('view_hz', float, None, 'views per second'),
-    ('motion', str, ['auto', 'agm', 'agm_small', 'geometric', 'static'],
-     'motion model between key frames; auto: the best there is, agm needs weights'),
-    ('weights', str, None, 'folder with weights of agm (docs/weights.md)'),
-    ('width', int, None, 'width of the working pictures in px; 0: as the cameras send them'),
-    ('device', str, ['auto', 'cpu', 'cuda'], 'where to compute'),
-    ('threads', int, None, 'threads of the CPU rasterizer'),
+    ('rig_file', str, 'rig.json with the poses (and intrinsics) of the cameras; needed unless the '
+                      'parameter file names it'),
+    ('cameras', list, 'cameras that feed the scene, such as cam00,cam01,cam03; empty: all of the '
+                      'rig file'),
+    ('image_topic', str, 'image topic of a camera, such as /{camera}/image_raw'),
+    ('camera_info_topic', str, 'CameraInfo topic of a camera, such as /{camera}/camera_info'),
+    ('transport', str, 'CompressedImage on IMAGE_TOPIC/compressed, or Image on IMAGE_TOPIC'),
+    ('input_reliability', str, 'best_effort for drivers that publish so'),
+    ('points_file', str, 'PLY with colored points of the first frame'),
+    ('world_frame', str, 'frame of the poses in the rig file and of points and Gaussians'),
+    ('view_camera', str, 'rig camera that ~/view/image shows at first'),
+    ('view_hz', float, 'views per second'),
+    ('motion', str, 'motion model between key frames; auto: the best there is, agm needs weights'),
+    ('weights', str, 'folder with weights of agm (docs/weights.md)'),
+    ('width', int, 'width of the working pictures in px; 0: as the cameras send them'),
+    ('device', str, 'where to compute'),
+    ('threads', int, 'threads of the CPU rasterizer'),
 ]
 PARAMETERS = {'view_hz': 'budget.view_hz', 'weights': 'motion_model.weights'}
 
 
 def node(context):
     overrides = {}
-    for name, kind, _, _ in OVERRIDES:
+    for name, kind, _ in OVERRIDES:
         text = LaunchConfiguration(name).perform(context)
         if text:
             overrides[PARAMETERS.get(name, name)] = text.split(',') if kind is list else kind(text)
@@ -90,8 +87,10 @@ def generate_launch_description():
                               choices=['debug', 'info', 'warn', 'error'],
                               description='least severity of log lines'),
     ]
-    for name, _, choices, description in OVERRIDES:
-        options = {'choices': ['', *choices]} if choices else {}
+    choices = {parameter.name: parameter.choices for parameter in parameters()}
+    for name, _, description in OVERRIDES:
+        allowed = choices[PARAMETERS.get(name, name)]
+        options = {'choices': ['', *allowed]} if allowed else {}
         arguments.append(DeclareLaunchArgument(
             name, default_value='', description=f'{description} (empty: as in params)', **options))
     return LaunchDescription([*arguments, OpaqueFunction(function=node)])

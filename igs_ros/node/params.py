@@ -89,6 +89,11 @@ class Parameter:
     description: str  # one line
     allowed: Bound | Choice | None  # None: what its type allows
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of a text that is one of a few; else empty."""
+        return self.allowed.values if isinstance(self.allowed, Choice) else ()
+
 
 def parameters() -> list[Parameter]:
     """All parameters, the node's first."""

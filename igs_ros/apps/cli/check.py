@@ -31,7 +31,8 @@ _NEEDED = (
     ('av', 'video files', 'pip install av'),
     ('plyfile', 'PLY files', 'pip install plyfile'),
     ('safetensors', 'tensor files', 'pip install safetensors'),
-    ('matplotlib', 'plots', 'pip install matplotlib'))
+    ('matplotlib', 'plots', 'pip install matplotlib'),
+    ('msgspec', 'results.json', 'pip install msgspec'))
 _EXTRA = (('fpsample', 'fast anchor sampling',
            'slower sampling is used; pip install fpsample==0.3.3'),)
 _EXTRA_GPU = (
