@@ -29,6 +29,11 @@ class Bound:
         """Whether `value` is within, and finite (a NaN is not)."""
         return self.least <= value <= self.most and value < math.inf
 
+    @property
+    def brief(self) -> str:
+        """For help and comments: without the end that whole numbers have by their type."""
+        return f'at least {self.least}' if self.most >= MOST_INT else str(self)
+
     def __str__(self) -> str:
         if self.most == math.inf:
             return f'at least {self.least}, finite'

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
-from igs_ros.core.config import MOST_INT, Bound, Choice, Config, allowed, refuse_removed
+from igs_ros.core.config import Bound, Choice, Config, allowed, refuse_removed
 from igs_ros.core.errors import InputError, shown
 from igs_ros.stages.motion.choose import MotionName
 
@@ -238,9 +238,9 @@ def yaml_text() -> str:
 
 
 def _yaml_rule(rule: Bound | Choice | None) -> str:
-    if isinstance(rule, Bound) and rule.most >= MOST_INT:
-        return f' [at least {rule.least}]'
-    return f' [{rule}]' if rule else ''
+    if rule is None:
+        return ''
+    return f' [{rule.brief if isinstance(rule, Bound) else rule}]'
 
 
 def _yaml_value(value) -> str:

@@ -7,14 +7,17 @@ from typing import Annotated, Literal
 
 import tyro
 
-from igs_ros.core.config import Config, checked, setting, with_settings
+from igs_ros.core.config import Bound, Config, allowed, checked, setting, with_settings
 from igs_ros.core.presets import assigned, preset
 from igs_ros.stages.motion.choose import MotionName
 
 
 def _of(name: str, **options):
     """The argument for setting `name`: left out, it is what the preset says."""
-    return tyro.conf.arg(help_behavior_hint=f'(default: {setting(Config(), name)!r})', **options)
+    rule = allowed(Config).get(name)
+    bound = f', {rule.brief}' if isinstance(rule, Bound) else ''
+    return tyro.conf.arg(help_behavior_hint=f'(default: {setting(Config(), name)!r}{bound})',
+                         **options)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class SceneOptions:
     max_gaussians: Annotated[int | None, _of('max_gaussians')] = None
     """Bound of the scene at all times."""
     sh_degree: Annotated[int | None, _of('sh_degree')] = None
-    """Degree of the spherical harmonics, 0..3."""
+    """Degree of the spherical harmonics."""
     bootstrap: Annotated[str | None, _of('bootstrap.method',
                                          metavar='auto|depth|points|images|PATH')] = None
     """Where the first scene comes from; PATH is a 3DGS PLY."""

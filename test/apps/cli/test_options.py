@@ -50,6 +50,15 @@ def test_help_names_the_default(name, capsys):
         assert repr(setting(Config(), SETTINGS.get(name, name))) in text
 
 
+def test_help_names_choices_and_bounds(capsys):
+    with pytest.raises(SystemExit):
+        tyro.cli(SceneOptions, args=['--help'])
+    text = ' '.join(capsys.readouterr().out.replace('│', ' ').split())
+    assert '{None,auto,agm,agm_small,geometric,static}' in text
+    for said in ('(default: 1, 0 to 3)', '(default: 30000, at least 1)'):
+        assert said in text
+
+
 def test_a_preset_is_what_its_file_says_and_flags_win_over_it():
     made = SceneOptions(preset='igs-l', max_gaussians=123).config()
     assert (made.refine.iterations, made.sh_degree, made.max_gaussians) == (100, 3, 123)
