@@ -26,9 +26,9 @@ PACKAGED := CMakeLists.txt package.xml $(addprefix tools/,backend.py build_tools
 demo: venv
 	$(CHECKOUT) $(BIN)/python -m igs_ros.apps.cli.main demo --out "$(OUT)"
 
-# What was skipped, and why, stands above pytest's closing line.
+# What was skipped, and why, stands above pytest's closing line. JOBS=1: one after the other.
 test: venv
-	$(CHECKOUT) $(BIN)/python -m pytest
+	$(CHECKOUT) $(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile
 
 # Prints its seed, and per fuzzer: cases, tracebacks, slowest case (CPU s), largest growth of memory.
 fuzz: venv

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 # Before rclpy is imported, and inherited by processes. Ids above 101 collide with other ports.
-os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 50)  # demos have one from 60 on
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
 os.environ['RCUTILS_COLORIZED_OUTPUT'] = '0'
