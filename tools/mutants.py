@@ -46,7 +46,7 @@ TESTS = {
     'stages/motion/tracks.py': ['stages/motion/test_tracks.py'],
     'stages/motion/descent.py': ['stages/motion/test_descent.py',
                                  'stages/motion/test_adjust_thresholds.py'],
-    'live/budget.py': ['live/test_budget.py'],
+    'live/budget.py': ['live/test_ladder_bounds.py', 'live/test_budget.py'],
     'live/assemble.py': ['live/test_assemble_bounds.py', 'live/test_assemble.py'],
     'core/config.py': ['core/test_config.py', 'core/test_presets.py'],
     'render/exposure.py': ['render/test_exposure.py'],

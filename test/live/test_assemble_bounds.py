@@ -86,6 +86,13 @@ def test_a_later_frame_of_a_camera_does_not_prolong_its_waiting():
     assert [one.stamp_ns for one in target.poll()] == [0]
 
 
+def test_what_waits_at_the_stamp_of_a_set_is_too_late_for_the_next_one():
+    """a came at 0 and 5 ms, b at 5 for the first time, c at 20: the set is of 5 ms."""
+    target, _ = assembler('abc', spread_ms=25)
+    assert added(target, ('a', 0), ('a', 5 * MS), ('b', 5 * MS), ('c', 20 * MS)) == ['abc']
+    assert target.waiting()['a'] == 0 and target.counts['superseded']['a'] == 1
+
+
 def test_a_period_is_the_lower_median_of_the_last_five_steps():
     target, _ = assembler()
     stamp, camera = 0, target._cameras['a']
