@@ -14,22 +14,16 @@ zeros of autograd) begin with `empty`, which is registered here for both.
 from __future__ import annotations
 
 import functools
-import sys
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from weakref import WeakSet
 
 import pytest
 import torch
+from fake_device import CUDA, DEVICE, Device, Stream, Written
 from torch.utils._pytree import tree_leaves, tree_map
 
-CUDA, _CPP = torch.device('cuda', 0), torch.device('lazy', 0)
+_CPP = torch.device('lazy', 0)
 NAME = 'a CUDA device in host memory'
-_PACKAGE = str(Path(__file__).resolve().parents[1] / 'igs_ros')
 _INDEXING = ('aten::index', 'aten::index_put', 'aten::index_put_', 'aten::_index_put_impl_',
              'aten::_unsafe_index', 'aten::_unsafe_index_put')
 # take a CPU tensor without dimensions, as pointwise operations do
@@ -44,78 +38,6 @@ _RESHAPING = ('aten::resize_', 'aten::set_', 'aten::t_', 'aten::transpose_', 'at
               'aten::unsqueeze_')
 
 
-@dataclass
-class Costs:
-    """What was counted; by 'operation file:line' of the package, so that a failure says where."""
-
-    waits: Counter = field(default_factory=Counter)  # the host waited for the device
-    uploads: Counter = field(default_factory=Counter)  # copies to it
-    downloads: Counter = field(default_factory=Counter)  # and back
-
-    def __str__(self) -> str:
-        return '\n'.join(f'{number} x {kind} {where}' for kind in ('waits', 'uploads', 'downloads')
-                         for where, number in getattr(self, kind).items()) or 'nothing'
-
-
-class Stream:
-    """What is to be known of a `torch.cuda.Stream`: how much it was given and has finished."""
-
-    def __init__(self, device=None, priority: int = 0):
-        assert device is None or torch.device(device).type == 'cuda', device
-        self.device, self.priority = CUDA, priority
-        self.given = self.finished = 0
-
-    def synchronize(self) -> None:
-        _count('waits', 'Stream.synchronize')
-        self.finished = self.given
-
-    def wait_stream(self, stream: Stream) -> None:
-        """All that `stream` was given counts as finished for everybody: it is on the way."""
-        stream.finished = stream.given
-
-
-@dataclass
-class _Written:
-    """When the memory of some tensors, which are views of each other, was last written."""
-
-    stream: Stream
-    number: int
-
-
-class _Device:
-    """The state of the one device."""
-
-    def __init__(self):
-        self.default = Stream()
-        self.local = threading.local()
-        self.counting: list[Costs] = []
-        self.lock = threading.Lock()
-        self.streams = WeakSet([self.default])
-
-    @property
-    def stream(self) -> Stream:
-        return getattr(self.local, 'stream', self.default)
-
-
-_device = _Device()
-
-
-def _count(kind: str, what: str) -> None:
-    frame = sys._getframe(1)
-    while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    if frame is not None:
-        what = f'{what} {frame.f_code.co_filename[len(_PACKAGE) + 1:]}:{frame.f_lineno}'
-    with _device.lock:
-        for costs in _device.counting:
-            getattr(costs, kind)[what] += 1
-
-
-def _wait(what: str) -> None:
-    _count('waits', what)
-    _device.stream.finished = _device.stream.given
-
-
 class DeviceTensor(torch.Tensor):
     """A tensor of the device; `host` is where its numbers are."""
 
@@ -124,12 +46,12 @@ class DeviceTensor(torch.Tensor):
     is_cuda = property(lambda self: True)
 
     @staticmethod
-    def __new__(cls, host: torch.Tensor, written: _Written | None = None):
+    def __new__(cls, host: torch.Tensor, written: Written | None = None):
         tensor = torch.Tensor._make_wrapper_subclass(
             cls, host.size(), strides=host.stride(), storage_offset=host.storage_offset(),
             dtype=host.dtype, layout=host.layout, device=_CPP)
         tensor.host = host
-        tensor.written = written or _Written(_device.stream, _device.stream.given)
+        tensor.written = written or Written(DEVICE.stream, DEVICE.stream.given)
         return tensor
 
     @classmethod
@@ -158,10 +80,10 @@ class DeviceTensor(torch.Tensor):
 def kernel(inputs: list[DeviceTensor], outputs: list[torch.Tensor], wait: str = ''
            ) -> list[DeviceTensor]:
     """For stand-ins of compiled kernels: `outputs` on the device, computed of `inputs`."""
-    _read(inputs)
+    DEVICE.read(inputs)
     made = [DeviceTensor(output) for output in outputs]
     if wait:
-        _wait(wait)
+        DEVICE.wait(wait)
     return made
 
 
@@ -173,7 +95,7 @@ def _run(func, args, kwargs):
     _check_devices(func, name, args, tensors)
     _check_generator(kwargs)
     ours = [tensor for tensor in tensors if isinstance(tensor, DeviceTensor)]
-    _read([one for one in ours if not (name == 'aten::copy_' and one is args[0])])
+    DEVICE.read([one for one in ours if not (name == 'aten::copy_' and one is args[0])])
     _count_costs(func, name, args, kwargs)
     to_host = name == 'aten::_to_copy' and _is_host(kwargs.get('device')) or \
         name != 'aten::_to_copy' and _is_host(kwargs.get('device', CUDA))
@@ -192,8 +114,8 @@ def _returned(func, args, kwargs, made, ours, to_host):
             for tensor in _tensors(value):
                 if isinstance(tensor, DeviceTensor):
                     assert tensor.shape == tensor.host.shape, f'{func} changed a shape'
-                    tensor.written.stream = _device.stream
-                    tensor.written.number = _device.stream.given
+                    tensor.written.stream = DEVICE.stream
+                    tensor.written.number = DEVICE.stream.given
     def wrapped(value):
         if not isinstance(value, torch.Tensor):
             return value
@@ -201,17 +123,6 @@ def _returned(func, args, kwargs, made, ours, to_host):
             return known[id(value)]
         return value if to_host else DeviceTensor(value, memory.get(_memory(value)))
     return args[0] if func._schema.name == 'aten::copy_' else tree_map(wrapped, made)
-
-
-def _read(tensors) -> None:
-    """The next operation on this stream reads `tensors`: all of them have to be there."""
-    stream = _device.stream
-    stream.given += 1
-    for tensor in tensors:
-        written = tensor.written
-        if written.stream is not stream and written.number > written.stream.finished:
-            raise RuntimeError('a stream reads what another one may still be writing: synchronize '
-                               'that one first')
 
 
 def _check_devices(func, name, args, tensors) -> None:
@@ -257,11 +168,11 @@ def _count_costs(func, name, args, kwargs) -> None:
             and not isinstance(value, DeviceTensor)
         masks = [one for one in indices if one.dtype in (torch.bool, torch.uint8)]
         if masks and not filled:
-            _wait(f'{name} by a mask')
+            DEVICE.wait(f'{name} by a mask')
         elif value is not None and not isinstance(value, DeviceTensor) and not masks:
             _moved('uploads', value, 'value')
     elif any(tag in func.tags for tag in _DATA_DEPENDENT) or name in _WAITING:
-        _wait(name)
+        DEVICE.wait(name)
 
 
 def _count_copy(name, args, kwargs) -> None:
@@ -277,9 +188,9 @@ def _count_copy(name, args, kwargs) -> None:
 
 def _moved(kind, tensor, what, blocking=True) -> None:
     if tensor.numel():
-        _count(kind, what)
+        DEVICE.count(kind, what)
         if blocking:  # from memory that is not pinned, as all of ours
-            _wait(what)
+            DEVICE.wait(what)
 
 
 def _is_host(device) -> bool:
@@ -341,49 +252,7 @@ def _uploading(function):
 
 
 @contextmanager
-def _stream(stream: Stream | None) -> Iterator[None]:
-    before = _device.stream
-    _device.local.stream = stream or before
-    try:
-        yield
-    finally:
-        _device.local.stream = before
-
-
-def _new_stream(*args, **kwargs) -> Stream:
-    stream = Stream(*args, **kwargs)
-    _device.streams.add(stream)
-    return stream
-
-
-def _synchronize(device=None) -> None:
-    _count('waits', 'torch.cuda.synchronize')
-    _finish_all()
-
-
-def _finish_all() -> None:
-    for stream in _device.streams:
-        stream.finished = stream.given
-
-
-class Cuda:
-    """What tests ask of the device."""
-
-    device = CUDA
-
-    @contextmanager
-    def counted(self) -> Iterator[Costs]:
-        """What all threads cost within the block."""
-        costs = Costs()
-        _device.counting.append(costs)
-        try:
-            yield costs
-        finally:
-            _device.counting.remove(costs)
-
-
-@contextmanager
-def fake_cuda() -> Iterator[Cuda]:
+def fake_cuda() -> Iterator[Device]:
     """Within the block, torch has the device; its tensors must not be used afterwards."""
     assert torch.version.cuda is None, 'torch is built with CUDA: it has devices of its own'
     with pytest.MonkeyPatch.context() as patch, \
@@ -396,15 +265,15 @@ def fake_cuda() -> Iterator[Cuda]:
                 'is_available': lambda: True, 'is_initialized': lambda: True,
                 '_lazy_init': lambda: None, 'device_count': lambda: 1,
                 'current_device': lambda: 0, 'get_device_name': lambda device=None: NAME,
-                'memory_reserved': lambda device=None: 2 ** 20, 'Stream': _new_stream,
-                'stream': _stream, 'current_stream': lambda device=None: _device.stream,
-                'synchronize': _synchronize}.items():
+                'memory_reserved': lambda device=None: 2 ** 20, 'Stream': Stream,
+                'stream': DEVICE.use, 'current_stream': lambda device=None: DEVICE.stream,
+                'synchronize': DEVICE.synchronize}.items():
             patch.setattr(torch.cuda, name, value)
         patch.setattr(torch.Tensor, 'to', _moving(torch.Tensor.to))
         patch.setattr(torch.Tensor, 'cuda', lambda self, *_, **__: self.to(CUDA))
         patch.setattr(torch, 'tensor', _uploading(torch.tensor))
         patch.setattr(torch, 'as_tensor', _uploading(torch.as_tensor))
         try:
-            yield Cuda()
+            yield DEVICE
         finally:
-            _finish_all()
+            DEVICE.finish_all()

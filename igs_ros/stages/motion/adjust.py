@@ -217,7 +217,7 @@ class AdjustedFollower:
         index = torch.from_numpy(rows).to(device)
         stay = np.ones(len(scene), bool)
         stay[rows] = False
-        frozen = scene.select(torch.from_numpy(stay).to(device))
+        frozen = scene.select(torch.from_numpy(np.flatnonzero(stay)).to(device))
         targets = []
         for name, residual in residuals.items():
             camera = self._model.cameras[name]
@@ -237,8 +237,8 @@ class AdjustedFollower:
             sizes[name] = each.view(-1, *[1] * (value.ndim - 1))
         values = descend(to_params(part), part.sh[:, 1:], targets, rasterizer, sizes,
                          self._model.iterations)
-        finite = all(bool(torch.isfinite(value).all()) for value in values.values())
-        return values if finite else None
+        finite = torch.stack([torch.isfinite(value).all() for value in values.values()]).all()
+        return values if bool(finite) else None
 
 
 def _pixel_sizes(scene: GaussianScene, cameras: Mapping[str, Camera]) -> np.ndarray:

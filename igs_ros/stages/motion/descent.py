@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -37,6 +38,12 @@ class ViewTarget:
     target: torch.Tensor  # [H, W, 3] float32
     tiles: np.ndarray  # bool [rows, columns] that are drawn and compared
     context: Context  # the Gaussians that stay as they are
+
+    @cached_property
+    def compared(self) -> torch.Tensor:
+        """[H, W, 1] bool, the pixels of `tiles`; uploaded once, as a GPU waits for it."""
+        pixels = pixels_of(self.tiles, self.camera.height, self.camera.width)
+        return torch.from_numpy(pixels).to(self.target.device)[..., None]
 
 
 def to_params(scene: GaussianScene) -> Values:
@@ -76,12 +83,10 @@ def descend(values: Values, sh_rest: torch.Tensor, targets: Sequence[ViewTarget]
 
 
 def _gradients(values: Values, sh_rest, target: ViewTarget, rasterizer: Rasterizer) -> Values:
-    camera = target.camera
     leaves = {name: value.clone().requires_grad_() for name, value in values.items()}
     with torch.enable_grad():
-        drawn = rasterizer.render(from_params(leaves, sh_rest), camera, depth=False,
+        drawn = rasterizer.render(from_params(leaves, sh_rest), target.camera, depth=False,
                                   tiles=target.tiles, context=target.context)
-        compared = torch.from_numpy(pixels_of(target.tiles, camera.height, camera.width))
-        apart = (drawn.rgb - target.target) * compared.to(drawn.rgb.device)[..., None]
+        apart = (drawn.rgb - target.target) * target.compared
         gradients = torch.autograd.grad(apart.abs().sum(), list(leaves.values()))
     return dict(zip(leaves, gradients, strict=True))

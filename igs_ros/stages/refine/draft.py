@@ -20,7 +20,8 @@ class KeyDraft:
 
     def select(self, rows: np.ndarray) -> KeyDraft:
         """The Gaussians `rows` (index or boolean array)."""
-        index = torch.from_numpy(rows).to(self.scene.device)
+        index = np.flatnonzero(rows) if rows.dtype == bool else rows  # a GPU waits for masks
+        index = torch.from_numpy(index).to(self.scene.device)
         return KeyDraft(self.scene.select(index), self.rows[rows], self.free[rows])
 
     def joined(self, newborn: GaussianScene) -> KeyDraft:
