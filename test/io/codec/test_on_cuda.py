@@ -7,7 +7,7 @@ import torch
 from igs_ros.core.errors import InputError
 from igs_ros.core.scene import GaussianScene, checked, concatenated
 from igs_ros.io.codec import state
-from igs_ros.io.codec.ply import write_scene
+from igs_ros.io.codec.ply import save_ply
 
 
 def scene(seed=0, count=20):
@@ -26,7 +26,7 @@ def bits(arrays):
 
 def test_files(cuda, tmp_path):
     for device in ('cpu', 'cuda'):
-        write_scene(tmp_path / device, scene().to(device))
+        save_ply(scene().to(device), tmp_path / device)
     assert (tmp_path / 'cpu').read_bytes() == (tmp_path / 'cuda').read_bytes()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from igs_ros.core.config import BootstrapConfig, Config
-from igs_ros.io.codec.ply import read_scene, write_scene
+from igs_ros.io.codec.ply import load_ply, save_ply
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
@@ -48,10 +48,10 @@ def test_it_is_that_of_the_cpu(cuda, bench):
 
 def test_a_file_is_read_onto_the_device_and_written_from_it(cuda, bench, tmp_path):
     made = bench.first('cuda')
-    write_scene(tmp_path / 'scene.ply', made.scene)
+    save_ply(made.scene, tmp_path / 'scene.ply')
     again = bench.first('cuda', str(tmp_path / 'scene.ply'))
     assert again.scene.device.type == 'cuda'
-    known = read_scene(tmp_path / 'scene.ply')
+    known = load_ply(tmp_path / 'scene.ply')
     torch.testing.assert_close(known.means, made.scene.means.cpu())
 
 

@@ -7,14 +7,18 @@ import pytest
 from igs_ros.core.config import RefineConfig
 from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.optimize import _CHECK_EVERY
+from igs_ros.stages.refine.optimization import TUNED
 from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.refiner import Refiner
 
-CONFIG = RefineConfig(iterations=12, lr_means=4e-4, densify_threshold=1e9)
+CONFIG = RefineConfig(iterations=12)
+FIXED = replace(TUNED, rates=replace(TUNED.rates, means=4e-4))
 
 
-def refiner(world, rasterizer, limit=5000, **config):
-    return Refiner(rasterizer, world.cameras, replace(CONFIG, **config), limit, 0)
+def refiner(world, rasterizer, limit=5000, threshold=1e9, every=1000, **config):
+    """threshold, every: of splits, which are for pictures of the usual size."""
+    fixed = replace(FIXED, densify_threshold=threshold, densify_every=every)
+    return Refiner(rasterizer, world.cameras, replace(CONFIG, **config), limit, 0, 1, fixed)
 
 
 def refined(world, device, limit=5000, **config):
@@ -40,13 +44,13 @@ def same_key(world, options):
 
 @pytest.mark.parametrize('options', [
     {}, {'births': False}, {'selective': False}, {'limit': 1350},
-    {'densify_threshold': 1e-7, 'densify_every': 4}],
+    {'threshold': 1e-7, 'every': 4}],
     ids=['usual', 'no births', 'everything', 'limit', 'splits'])
 def test_a_key_is_that_of_the_cpu(cuda, world, options):
     slow, fast = same_key(world, options)
     if 'limit' in options:
         assert len(fast.scene) <= options['limit']
-    if 'densify_every' in options:
+    if 'every' in options:
         assert fast.split > 0
 
 
@@ -62,7 +66,7 @@ def test_costs_of_a_key_at_most_as_today(cuda, world):
     before, wanted = world.pictures(world.wall), world.pictures(world.both)
     rasterizer, wall = make_rasterizer('cuda'), world.wall.to('cuda')
     def cost(iterations):
-        made = refiner(world, rasterizer, iterations=iterations, densify_every=1000)
+        made = refiner(world, rasterizer, iterations=iterations)
         with cuda.counted() as costs:
             made.refine(wall, wanted, 1, reference=ReferenceImages.of(before))
         return costs
