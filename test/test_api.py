@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -258,3 +259,40 @@ def test_live_is_a_context_manager(recording):
                 if not thread.name.startswith('raster')}
     assert live.snapshot().stamp_ns == 5
     assert live.view(recording.cameras['cam02'].resized(96)).rgb.shape == (72, 96, 3)
+
+
+# -- what docs/api.md says ----------------------------------------
+
+
+PAGE = (ROOT / 'docs' / 'api.md').read_text()
+
+
+def test_the_page_has_a_heading_for_each_public_name():
+    headings = re.findall(r'^## (`.*)$', PAGE, re.M)
+    documented = [name for heading in headings for name in re.findall(r'`(\w+)`', heading)]
+    assert sorted(documented) == sorted(igs_ros.__all__)
+    assert 'The thirteen names' in PAGE and len(documented) == 13
+
+
+def test_the_page_names_nothing_that_is_not_there():
+    for name in set(re.findall(r'\bigs_ros\.((?:\w+\.)*\w+)', PAGE)):
+        value = igs_ros
+        for part in name.split('.'):
+            if not hasattr(value, part):
+                importlib.import_module(f'{value.__name__}.{part}')
+            value = getattr(value, part)
+
+
+def test_the_snippets_of_the_page_run(workbench, tmp_path, monkeypatch):
+    """In order, as one program."""
+    snippets = re.findall(r'^```python\n(.*?)^```', PAGE, re.M | re.S)
+    assert len(snippets) >= len(igs_ros.__all__)
+    (tmp_path / 'recordings').symlink_to(workbench.parent)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('igs_ros.core.machine.tune_process', lambda: None)  # of this process
+    names: dict = {}
+    for snippet in snippets:
+        exec(compile(snippet, f'docs/api.md: {snippet}', 'exec'), names)
+    assert names['view'].rgb.shape == (180, 240, 3)
+    assert len(igs_ros.load_ply(tmp_path / 'scene.ply')) == len(names['scene']) > 100
+    assert names['pipeline'].snapshot.stamp_ns == names['recording'].stamp_ns(2)

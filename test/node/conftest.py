@@ -23,13 +23,14 @@ PATIENCE_S = 120.0  # with anything that comes sooner or later: no test asks how
 
 
 class Process:
-    """A module of igs_ros running as a process; its output is kept in a file."""
+    """A module of igs_ros, or a script, running as a process; its output is kept in a file."""
 
-    def __init__(self, log: Path, module: str, *arguments):
+    def __init__(self, log: Path, program: str, *arguments):
         self.log = log
+        started = [program] if program.endswith('.py') else ['-m', program]
         with log.open('w') as output:
             self._process = subprocess.Popen(
-                [sys.executable, '-m', module, *map(str, arguments)], cwd=ROOT, stdout=output,
+                [sys.executable, *started, *map(str, arguments)], cwd=ROOT, stdout=output,
                 stderr=subprocess.STDOUT)
 
     def lines(self, pattern: str) -> list[str]:
@@ -59,12 +60,12 @@ class Process:
 
 @pytest.fixture(scope='module')
 def processes(tmp_path_factory):
-    """start(module, *arguments) -> Process; whatever still runs at the end is interrupted."""
+    """start(program, *arguments) -> Process; whatever still runs at the end is interrupted."""
     running = []
 
-    def start(module, *arguments):
+    def start(program, *arguments):
         log = tmp_path_factory.mktemp('process') / 'log.txt'
-        running.append(Process(log, module, *arguments))
+        running.append(Process(log, program, *arguments))
         return running[-1]
     yield start
     for process in running:
