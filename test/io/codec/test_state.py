@@ -284,6 +284,11 @@ def test_a_message_with_a_value_too_few_is_refused(pair, name):
                 update, **{prefix + name: update.fields()[prefix + name][:-1]}))
 
 
+def test_a_single_velocity_is_too_few(pair):
+    with pytest.raises(InputError, match='velocities has 1 values, expected 60 for 20 rows'):
+        state.key_from_message(message(pair[0], velocities=np.zeros(1, np.float32)))
+
+
 def test_the_size_of_a_message_is_that_of_its_parts():
     """CDR: 4 bytes before all, a stamp of 8, a text with its length before and a 0 behind it,
     numbers of 4 bytes where 4 divides the place, and the length before each array.

@@ -95,6 +95,14 @@ def test_views_vote(lengths, known, moved, still):
     assert (bool(result[0][0]), bool(result[1][0])) == (moved, still)
 
 
+@pytest.mark.parametrize('length, moved, still', [
+    (0.34, False, True), (0.36, False, False), (0.69, False, False), (0.71, True, False)])
+def test_the_least_motion_is_given_in_pixels(length, moved, still):
+    current = np.full((2, 1, 2), [length, 0.0])
+    result = moving(np.zeros((2, 1, 2)), current, np.ones((2, 1), bool), 0.7)
+    assert (bool(result[0][0]), bool(result[1][0])) == (moved, still)
+
+
 def test_distances_count_along_both_axes():
     start, current = np.zeros((2, 1, 2)), np.full((2, 1, 2), 0.8)
     for end, expected in (([0.8, 0.8], True), ([0.8, 0.5], False), ([-0.5, 0.8], False)):

@@ -226,6 +226,7 @@ def test_pictures_are_fitted_at_the_scale_of_the_effort(stages, scale, size):
     made.refine(row(4), FrameSet(5, {'a': image}), effort=RefineEffort(5, scale, 9))
     task = made.asked['tasks']['a']
     assert (task.camera.width, task.camera.height) == size
+    assert (task.camera is VIEWS['a']) == (scale == 1)
     assert task.target.image.shape[:2] == size[::-1]
     if scale < 1:  # the mean of what is under each pixel
         assert task.target.image.mean() == pytest.approx(50 / 255, abs=0.02)
