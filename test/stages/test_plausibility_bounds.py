@@ -217,9 +217,8 @@ def test_more_than_half_are_too_many(doubted, of, many):
 
 
 def remembered(check, seconds, doubt=None, picture=None, again=False):
-    check._stamp_ns = round(seconds * S)
     picture = small([20.0] * 10) if picture is None else picture
-    note = check._remember('a', doubt, picture, np.zeros(1), again)
+    note = check._remember('a', doubt, picture, np.zeros(1), again, round(seconds * S))
     return check._cameras['a'], note.split(':')[0], picture
 
 

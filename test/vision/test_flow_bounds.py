@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is trusted of a flow, where it is computed, and how much of it is kept: at the bounds."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -103,7 +105,8 @@ def test_small_pictures_are_enlarged_by_repeating_their_border(monkeypatch, heig
         def calc(self, earlier, later, _):
             given.append((earlier, later))
             return np.zeros((*earlier.shape, 2), np.float32)
-    monkeypatch.setattr(flow_module.cv2, 'DISOpticalFlow_create', lambda preset: Noted())
+    monkeypatch.setattr(flow_module.cv2, 'DISOpticalFlow',
+                        SimpleNamespace(create=lambda preset: Noted()))
     rng = np.random.default_rng(0)
     one, other = rng.integers(0, 255, (2, height, width)).astype(np.uint8)
     assert flow_module._dis(one, other).shape == (height, width, 2)

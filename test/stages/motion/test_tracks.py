@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from igs_ros.core.scene import GaussianScene, empty_scene
+from igs_ros.render.rasterizer import Rendering
 from igs_ros.stages.motion.tracks import Track, Tracks, moving
 from igs_ros.vision.flow import Flow, FlowCache
 
@@ -129,8 +130,9 @@ def test_a_gaussian_is_tracked_where_it_is_the_surface(stage, depth, alpha, expe
                           torch.zeros(1, 1, 3))
 
     def drawn(_, view):
-        return SimpleNamespace(depth=torch.full((view.height, view.width), depth),
-                               alpha=torch.full((view.height, view.width), alpha))
+        size = view.height, view.width
+        return Rendering(torch.zeros(*size, 3), torch.full(size, depth), torch.full(size, alpha),
+                         torch.ones(1, dtype=torch.bool), SimpleNamespace())
     track = Track(camera, scene, SimpleNamespace(render=drawn), 7)
     assert track.visible.tolist() == [expected] and track.stamp_ns == 7
     np.testing.assert_allclose(track.start, [[150, 128]], atol=1e-4)
