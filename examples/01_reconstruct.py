@@ -42,7 +42,7 @@ def main(data: Annotated[Path, tyro.conf.Positional], out: Path = Path('scene.pl
         score = psnr(preparer.prepare(truth).images[unseen], view.rgb)
         print(f'frame {number}: {step.kind:9} {score:.2f} dB, {len(scene)} Gaussians, '
               f'{len(step.snapshot.moved_rows)} moved')
-    igs_ros.save_ply(scene, out)
+        igs_ros.save_ply(scene, out)  # complete at any time: it takes the place of the last one
     print(f'{out}: {len(igs_ros.load_ply(out))} Gaussians')
 
 

@@ -76,9 +76,9 @@ def main(out: Path = Path('live.png'), updates: int = 40, rate_hz: float = 5.0,
                       f'{1000 * view.age_s:.0f} ms old, {-10 * np.log10(error):.1f} dB, '
                       f'{status.keys_refined} keys, lost: {status.sets_lost}')
             time.sleep(max(0.0, 1 / rate_hz - (time.time_ns() - stamp_ns) * 1e-9))
-        view = live.view(UNSEEN)
-    truth = picture(UNSEEN, view.stamp_ns * 1e-9)
-    Image.fromarray(np.hstack([(255 * view.rgb).astype(np.uint8), truth])).save(out)
+        if (view := live.view(UNSEEN)) is not None:
+            truth = picture(UNSEEN, view.stamp_ns * 1e-9)
+            Image.fromarray(np.hstack([(255 * view.rgb).astype(np.uint8), truth])).save(out)
 
 
 if __name__ == '__main__':

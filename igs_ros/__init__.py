@@ -44,12 +44,13 @@ __version__ = '0.1.0'  # that of package.xml (tested); colcon installs no other 
 __path__ = extend_path(__path__, __name__)
 
 
-def __getattr__(name: str) -> object:
-    if name not in _PLACES:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    value = getattr(importlib.import_module(f'{__name__}.{_PLACES[name]}'), name)
-    globals()[name] = value  # next time it is found without this function
-    return value
+if not TYPE_CHECKING:  # which would take any name for one that is there
+    def __getattr__(name: str) -> object:
+        if name not in _PLACES:
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        value = getattr(importlib.import_module(f'{__name__}.{_PLACES[name]}'), name)
+        globals()[name] = value  # next time it is found without this function
+        return value
 
 
 def __dir__() -> list[str]:

@@ -47,7 +47,8 @@ def run(code: str) -> str:
 def test_every_list_of_names_is_the_same():
     tree = ast.parse(Path(igs_ros.__file__).read_text())
     for_types = {alias.name: node.module for block in tree.body if isinstance(block, ast.If)
-                 for node in block.body for alias in node.names}
+                 for node in block.body if isinstance(node, ast.ImportFrom)
+                 for alias in node.names}
     assert for_types == {name: f'igs_ros.{place}' for name, place in igs_ros._PLACES.items()}
     assert sorted(for_types) == sorted(igs_ros.__all__) and 10 <= len(for_types) <= 13
     assert dir(igs_ros) == sorted([*igs_ros.__all__, '__version__'])
