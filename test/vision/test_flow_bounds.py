@@ -156,6 +156,26 @@ def test_views_are_far_apart_or_look_elsewhere():
     assert spread_views(same, 2) == ('a', 'b')
 
 
+def placed(name, x=0.0, z=0.0, degrees=0.0):
+    """At x, z, turned about the vertical."""
+    pose = np.eye(4)
+    turn = np.radians(degrees)
+    pose[:3, :3] = [[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]]
+    pose[:3, 3] = -pose[:3, :3] @ [x, 0, z]
+    return name, Camera(name, 100, 80, [[100, 0, 50], [0, 100, 40], [0, 0, 1]], pose)
+
+
+def test_where_a_view_is_and_where_it_looks_weigh_alike():
+    """The farthest camera is 1 away, 50 degrees are 0.85, 9 of 10 m are 0.9."""
+    ends = [placed('left', -10), placed('right', 10)]
+    assert spread_views(dict([*ends, placed('middle'), placed('turned', 0.1, 0, 50)]), 2) \
+        == ('middle', 'left')
+    assert spread_views(dict([*ends, placed('middle'), placed('turned', 0.1, 0, 70)]), 2) \
+        == ('middle', 'turned')
+    assert spread_views(dict([placed('near', 0, -9), placed('far', 0, 9), *ends,
+                              placed('middle')]), 2) == ('middle', 'left')
+
+
 def test_a_picture_is_never_smaller_than_a_pixel():
     flow = dense_flow(gray(0, 3, 40), gray(255, 3, 40), 0.1)
     assert flow.forward.shape == (1, 4, 2)

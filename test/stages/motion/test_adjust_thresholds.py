@@ -220,7 +220,8 @@ def energies(*pixels):
 @pytest.mark.parametrize('pixels, expected', [
     ([60, 35, 5], [0, 1]), ([60, 34, 6], [0, 1, 2]),  # 95 of 100, exactly and not
     ([5, 95, 0], [1]), ([6, 94, 0], [0, 1]), ([0, 0, 64, 64], [2, 3]), ([0, 0, 0, 0, 0, 30], [5]),
-    ([50, 48, 0, 1, 1], [0, 1]), ([19] * 4 + [24], [0, 1, 2, 3, 4])])
+    ([50, 48, 0, 1, 1], [0, 1]), ([18] * 5 + [10], [0, 1, 2, 3, 4, 5]),
+    ([19] * 4 + [24], [0, 1, 2, 3, 4])])
 def test_the_fewest_tiles_that_hold_nineteen_of_twenty_parts_of_the_error(pixels, expected):
     tiles = adjust._worst_tiles(energies(*pixels))
     assert tiles.shape == (2, 3) and np.flatnonzero(tiles).tolist() == expected
