@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One GPU stream per clock, so that none waits in the queue of another; nothing on the CPU.
 
-Not run on a GPU by its authors.
+Never run on a GPU by its authors; tests run it on a device in host memory (docs/gpu.md).
 """
 from __future__ import annotations
 
