@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CUDA rasterizer: gsplat 1.5.3 (1.6 has the same interface, and max alpha 0.99).
 
-Never run on a GPU by its authors: tests run it with gsplat's kernels on the host (docs/gpu.md), and
-test/render/test_backends.py on a GPU where there is one. Importing this module imports gsplat; making a `GsplatRasterizer` has gsplat compile
-its kernels (minutes, once per machine) or load them from its cache.
+Never run on a GPU by its authors: tests run it with gsplat's kernels on the host (docs/gpu.md),
+and test/render/test_backends.py on a GPU where there is one. Importing this module imports gsplat;
+making a `GsplatRasterizer` has gsplat compile its kernels (minutes, once per machine) or load them
+from its cache.
 """
 from __future__ import annotations
 
