@@ -289,3 +289,10 @@ def test_values_at_their_ends_can_be_optimized():
     made = optimizer(start).scene()
     assert (made.scales > 0).all() and made.scales.max() < 1e-6 and made.finite().all()
     torch.testing.assert_close(made.opacities, start.opacities, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize('limit, told', [(1.0, True), (0.5, False)])
+def test_a_scene_that_becomes_empty_is_told(caplog, limit, told):
+    start = scene(2).replaced(opacities=torch.tensor([0.4, 0.6]))
+    optimizer(start).densify(Densify(1e9, 9, limit), torch.Generator())
+    assert ('the scene is empty now' in caplog.text) == told
