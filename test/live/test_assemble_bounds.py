@@ -93,6 +93,12 @@ def test_what_waits_at_the_stamp_of_a_set_is_too_late_for_the_next_one():
     assert target.waiting()['a'] == 0 and target.counts['superseded']['a'] == 1
 
 
+def test_a_second_picture_of_a_stamp_takes_the_place_of_the_first():
+    target, _ = assembler()
+    added(target, ('a', 0), ('a', 0))
+    assert target.waiting()['a'] == 1 and target.counts['superseded']['a'] == 1
+
+
 def test_a_period_is_the_lower_median_of_the_last_five_steps():
     target, _ = assembler()
     stamp, camera = 0, target._cameras['a']

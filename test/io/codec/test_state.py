@@ -300,6 +300,7 @@ def test_the_size_of_a_message_is_that_of_its_parts():
     assert head == 22 and after_degree == 40
     assert state.serialized_size(key, 'world') == after_degree + 6 * 4 + floats * 4
     assert state.serialized_size(key, 'worlds') == state.serialized_size(key, 'world')
+    assert state.serialized_size(key, 'world_7') == state.serialized_size(key, 'world')
     assert state.serialized_size(key, 'worldss!') == state.serialized_size(key, 'world') + 4
 
 
