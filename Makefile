@@ -49,6 +49,7 @@ architecture:
 
 lint: venv
 	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 venv: $(VENV)/.installed
 

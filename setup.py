@@ -158,7 +158,8 @@ setup(
     extras_require={
         'cuda': ['gsplat==1.5.3'],
         # gsplat's functions in plain torch serve as an independent reference in the tests.
-        'dev': ['gsplat==1.5.3', 'hypothesis', 'pytest', 'pytest-xdist', 'ruff', *TRAIN],
+        'dev': ['basedpyright', 'gsplat==1.5.3', 'hypothesis', 'pytest', 'pytest-xdist', 'ruff',
+                *TRAIN],
         'train': TRAIN,
     },
     entry_points={'console_scripts': ['igs = igs_ros.apps.cli.main:main']},

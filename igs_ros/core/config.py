@@ -8,14 +8,16 @@ their ranges are made from them, and a test holds config/igs.yaml equal to them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from igs_ros.core.errors import InputError, shown
 
 MOST_INT = 2 ** 31 - 1  # of whole numbers whose bound is infinite
+
+_Settings = TypeVar('_Settings')  # a dataclass of settings
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def refuse_removed(names: Iterable[str], origin: str) -> None:
                          f'config/igs.yaml lists all that there are.')
 
 
-def checked(config, label: str = 'setting'):
+def checked(config: _Settings, label: str = 'setting') -> _Settings:
     """`config` if every value is one that its field allows; raises `InputError` naming the first
     that is not. label: what a setting is called where it came from.
     """
@@ -236,14 +238,14 @@ def allowed(cls: type, prefix: str = '') -> dict[str, Bound | Choice]:
     return rules
 
 
-def numbers(config):
+def numbers(config: object) -> Iterator[tuple[str, int | float]]:
     """Names (nested ones with a dot) and values of all numbers in a dataclass."""
     for name, value in settings(config):
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield name, value
 
 
-def settings(config, prefix: str = ''):
+def settings(config: object, prefix: str = '') -> Iterator[tuple[str, Any]]:
     """Names (nested ones with a dot) and values of everything in a dataclass."""
     for name in get_type_hints(type(config)):
         value = getattr(config, name)
@@ -253,7 +255,7 @@ def settings(config, prefix: str = ''):
             yield prefix + name, value
 
 
-def setting(config: Config, name: str):
+def setting(config: Config, name: str) -> Any:  # of the type of that setting
     """The value called `name` (nested ones with a dot); raises `InputError`."""
     values = dict(settings(config))
     if name not in values:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from igs_ros.core.frames import PictureProblem, RawFrameSet
 from igs_ros.core.logs import Throttle
@@ -238,7 +239,7 @@ class Exchange:
 
     # -- what is told ----------------------------------------
 
-    def update(self, **changes) -> None:
+    def update(self, **changes: Any) -> None:  # fields of `Status`
         """Change fields of the status."""
         with self._changed:
             before, self._status = self._status, replace(self._status, **changes)
@@ -301,7 +302,7 @@ class Exchange:
         self.drops.add(cause)
         self.count(refinements_discarded=1)
 
-    def warn(self, message: str, origin: str | None = None, **options) -> None:
+    def warn(self, message: str, origin: str | None = None, exc_info: bool = False) -> None:
         """Log `message`, at most every few seconds for one origin (or what stands before ':')."""
         if self._warnings.take(origin or message.split(':')[0]) is not None:
-            log.warning('%s', message, **options)
+            log.warning('%s', message, exc_info=exc_info)

@@ -72,4 +72,3 @@ def _on_gpu() -> Rasterizer:
                          f"({error}); expected gsplat 1.5. Install it: pip install '.[cuda]' "
                          f"(its first use compiles kernels, which needs nvcc).") from error
     return GsplatRasterizer()
-

@@ -137,7 +137,7 @@ def _grown(start, end, by, width):
 
 
 @njit(**_FAST)
-def moments(y, mean, spread):
+def moments(y: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> None:
     """Writes B y and 2 V + C2 of a target y; all [H, 3 W] float32."""
     height, floats = y.shape
     rows = np.zeros((2, _RING, floats + 2 * _PAD), np.float32)  # y, y^2
@@ -160,7 +160,9 @@ def moments(y, mean, spread):
 
 
 @njit(**_FAST)
-def compare(x, y, mean, spread, tiles, l1_weight, ssim_weight, gradient):
+def compare(x: np.ndarray, y: np.ndarray, mean: np.ndarray, spread: np.ndarray, tiles: np.ndarray,
+            l1_weight: np.float32, ssim_weight: np.float32, gradient: np.ndarray,
+            ) -> tuple[float, float]:
     """Sums of |x - y| and of 1 - SSIM over a picture that equals the target outside `tiles`.
 
     x, y, mean, spread: [H, 3 W] float32, rendering, target and the target's `moments`; tiles:

@@ -105,4 +105,3 @@ class Preparer:
             pixels = cv2.resize(pixels, (target.width, target.height),
                                 interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
         return np.ascontiguousarray(pixels)
-

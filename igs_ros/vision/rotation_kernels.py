@@ -36,7 +36,7 @@ def _in_camera(sight, v, x, y, z):
 
 
 @njit(cache=True, nogil=True)
-def pixels_per_meter(sight, points):
+def pixels_per_meter(sight: tuple[np.ndarray, ...], points: np.ndarray) -> np.ndarray:
     """[N] squared, of one view: the mean over the views that count, 0 without any."""
     focals, usable = sight[2], sight[5]
     strength = np.zeros(len(points))
@@ -112,7 +112,8 @@ def _solve_tied(sight, i, point, expected, tie, moved, normal, right):
 
 
 @njit(cache=True, nogil=True)
-def solve_alone(sight, points, strength, displacements):
+def solve_alone(sight: tuple[np.ndarray, ...], points: np.ndarray, strength: np.ndarray,
+                displacements: np.ndarray) -> None:
     """Huber steps of every point by itself; displacements [N, 3] in and out."""
     normal, right = np.empty((3, 3)), np.empty(3)
     for i in range(len(points)):
@@ -135,7 +136,9 @@ def _carried(point, anchor, displacement, rotation, moved):
 
 
 @njit(cache=True, nogil=True)
-def sweep(sight, points, strength, neighbors, weights, rotations, before, displacements):
+def sweep(sight: tuple[np.ndarray, ...], points: np.ndarray, strength: np.ndarray,
+          neighbors: np.ndarray, weights: np.ndarray, rotations: np.ndarray, before: np.ndarray,
+          displacements: np.ndarray) -> None:
     """Every point anew, tied to the local rigid motion of its neighbors as they were before."""
     normal, right = np.empty((3, 3)), np.empty(3)
     expected, moved = np.empty(3), np.empty(3)
@@ -155,7 +158,8 @@ def sweep(sight, points, strength, neighbors, weights, rotations, before, displa
 
 
 @njit(cache=True, nogil=True)
-def local_rotations(points, displacements, neighbors, weights, spread, rotations):
+def local_rotations(points: np.ndarray, displacements: np.ndarray, neighbors: np.ndarray,
+                    weights: np.ndarray, spread: int, rotations: np.ndarray) -> None:
     """Rotation around each point: Kabsch over it, its neighbors, and theirs, `spread` times.
 
     rotations: [N, 3, 3], in: a first guess, out: the result. Eight neighbors alone are so close
@@ -179,7 +183,7 @@ def local_rotations(points, displacements, neighbors, weights, spread, rotations
 
 
 @njit(cache=True, nogil=True)
-def turn_to(moments, rotation):
+def turn_to(moments: np.ndarray, rotation: np.ndarray) -> None:
     """Turn `rotation` until it is the rotation nearest to `moments` (Mueller et al. 2016).
 
     It stays near the first guess where flat or few moments leave the rotation open.
@@ -231,8 +235,10 @@ def _agreement(sight, i, point, moved):
 
 
 @njit(cache=True, nogil=True)
-def blend(sight, points, strength, anchors, anchor_displacements, anchor_rotations, indices,
-          weights, displacements, rotations):
+def blend(sight: tuple[np.ndarray, ...], points: np.ndarray, strength: np.ndarray,
+          anchors: np.ndarray, anchor_displacements: np.ndarray, anchor_rotations: np.ndarray,
+          indices: np.ndarray, weights: np.ndarray, displacements: np.ndarray,
+          rotations: np.ndarray) -> None:
     """Motion of points from anchors nearby; displacements and rotations are filled."""
     normal, right, expected = np.empty((3, 3)), np.empty(3), np.empty(3)
     count = indices.shape[1]

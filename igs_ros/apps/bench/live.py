@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class Loops:
         return float('nan') if due_s is None else time.monotonic() - due_s
 
 
-def as_cameras_send(frame_sets) -> list[RawFrameSet]:
+def as_cameras_send(frame_sets: Iterable[RawFrameSet]) -> list[RawFrameSet]:
     """Frame sets with JPEG pictures, as they come over a network."""
     return [RawFrameSet(frame_set.stamp_ns, {name: _jpeg(picture, name) for name, picture
                                              in frame_set.pictures.items()}, frame_set.missing)

@@ -57,9 +57,10 @@ def line(row: dict) -> str:
     return text if row['psnr'] is None else f"{text}, {row['psnr']:.2f} dB"
 
 
-def row_of(before: Status, now: Status, seconds: float, ages, views) -> dict:
+def row_of(before: Status, now: Status, seconds: float, ages: list[float],
+           views: list[float]) -> dict:
     """One row: what happened between two statuses, `seconds` apart."""
-    def percentile(values, share) -> float | None:
+    def percentile(values: list[float], share: float) -> float | None:
         return float(np.percentile(values, share)) if values else None
     heap, heap_free = (None if math.isnan(value) else value for value in heap_mb())
     return {

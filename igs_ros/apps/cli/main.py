@@ -87,7 +87,8 @@ def _code_of(command) -> int:
         print(f'igs: {where}: {error.strerror or error}. Check the path, its permissions and the '
               f'room on its disk.', file=sys.stderr)
         if error.filename is None:
-            sys.stdout = open(os.devnull, 'w')  # Python flushes it once more when it ends
+            # Python flushes it once more when it ends
+            sys.stdout = open(os.devnull, 'w')  # noqa: SIM115
         return 2
 
 

@@ -63,7 +63,8 @@ def _within(mean, extent, size):
 
 
 @njit(**STRICT)
-def tiles_around(record, span, width, height, sums):
+def tiles_around(record: np.ndarray, span: np.ndarray, width: int, height: int, sums: np.ndarray,
+                 ) -> int:
     """How many tiles to draw the box around the outline meets; sums: `tiles_before` of them."""
     left, right = _within(record[at.MEAN_X], span[at.EXTENT_X], width)
     top, bottom = _within(record[at.MEAN_Y], span[at.EXTENT_Y], height)
@@ -101,8 +102,9 @@ def _blocks(top, bottom, tile_top):
 
 
 @njit(**STRICT)
-def list_pairs(start, stop, first_entry, tile_count, order, records, spans, width, height, tiles,
-               pair_count, entries):
+def list_pairs(start: int, stop: int, first_entry: np.ndarray, tile_count: np.ndarray,
+               order: np.ndarray, records: np.ndarray, spans: np.ndarray, width: int, height: int,
+               tiles: np.ndarray, pair_count: np.ndarray, entries: np.ndarray) -> None:
     """The pairs of the Gaussians order[start:stop], counted by Gaussian and by tile.
 
     tiles: bool [tiles], the ones to draw; the others get no pair. entries [E, 2] int32: tile and
@@ -142,7 +144,9 @@ def list_pairs(start, stop, first_entry, tile_count, order, records, spans, widt
 
 
 @njit(**STRICT)
-def place_pairs(start, stop, first_entry, cursor, order, pair_count, first_slot, entries, pairs):
+def place_pairs(start: int, stop: int, first_entry: np.ndarray, cursor: np.ndarray,
+                order: np.ndarray, pair_count: np.ndarray, first_slot: np.ndarray,
+                entries: np.ndarray, pairs: np.ndarray) -> None:
     """Write the pairs [P, 3] of order[start:stop], for each tile from cursor [tiles] on."""
     entry = first_entry
     for position in range(start, stop):

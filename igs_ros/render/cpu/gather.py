@@ -71,7 +71,9 @@ def _load_values(y0, x0, values, state):
 
 
 @njit(**FAST)
-def gather(first_tile, end_tile, tile_start, pairs, records, max_alpha, stop, values, rows):
+def gather(first_tile: int, end_tile: int, tile_start: np.ndarray, pairs: np.ndarray,
+           records: np.ndarray, max_alpha: np.float32, stop: np.float32, values: np.ndarray,
+           rows: np.ndarray) -> None:
     """rows [P, 4]: for each pair of these tiles the sum of weight x values [H, W, 4]."""
     tiles_x = (values.shape[1] + TILE - 1) // TILE
     state = np.empty((1 + VALUES) * PIXELS, np.float32)

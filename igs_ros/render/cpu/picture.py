@@ -7,6 +7,7 @@ threads as it likes: see cpu.py.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from igs_ros.render.cpu.tiles import composite, composite_backward, sum_rows
 
 GAUSSIANS_PER_TASK = 4096
 TILE_TASKS = 16  # pieces of about equal numbers of pairs; more than threads, to even out the load
+Run = Callable[..., None]  # (kernel, pieces, *arguments)
 MAX_PAIRS = 2**31 - 1  # pairs are numbered in int32
 
 
@@ -78,7 +80,9 @@ class Picture:
     weighted_depth: np.ndarray | None  # [H, W] float32, sum weight z
 
 
-def projected(run, shot: RenderParams, means, quats, scales, opacities, sh):
+def projected(run: Run, shot: RenderParams, means: np.ndarray, quats: np.ndarray,
+              scales: np.ndarray, opacities: np.ndarray, sh: np.ndarray,
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Records [N, 11], spans [N, 5] and an upper bound [N] int32 on the number of pairs."""
     count = len(means)
     records = np.empty((count, at.RECORD), np.float32)
@@ -91,7 +95,8 @@ def projected(run, shot: RenderParams, means, quats, scales, opacities, sh):
     return records, spans, most_pairs
 
 
-def draw(run, shot: RenderParams, context: CpuContext | None, *attributes) -> Picture:
+def draw(run: Run, shot: RenderParams, context: CpuContext | None, *attributes: np.ndarray,
+         ) -> Picture:
     """The Gaussians (five arrays, as `projected` takes them) and those of `context`."""
     records, spans, most_pairs = projected(run, shot, *attributes)
     if context is not None:
@@ -135,8 +140,9 @@ def _bin(run, shot: RenderParams, records, spans, most_pairs) -> Bins:
     return Bins(pair_count, first_slot, tile_start, pairs, _tile_pieces(tile_start))
 
 
-def pixel_gradients(run, params: RenderParams, picture: Picture, count: int, v_rgb, v_alpha,
-                    v_weighted):
+def pixel_gradients(run: Run, params: RenderParams, picture: Picture, count: int,
+                    v_rgb: np.ndarray | None, v_alpha: np.ndarray | None,
+                    v_weighted: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Sums [N, 10] (cpu_records.py) and absgrad [N, 2] or None of the first `count` Gaussians.
 
     v_rgb [H, W, 3], v_alpha [H, W], v_weighted [H, W]: float32 gradients of the picture, or None.
@@ -151,18 +157,18 @@ def pixel_gradients(run, params: RenderParams, picture: Picture, count: int, v_r
     run(composite_backward, bins.tile_pieces, bins.tile_start, bins.pairs, count,
         picture.records, params.background, params.max_alpha, picture.transmittance,
         picture.last, v_rgb, v_alpha, v_weighted, rows, absolute_rows)
-    totals = []
-    for array in (rows, absolute_rows):
-        total = None
-        if array is not None:
-            total = np.empty((count, array.shape[1]), np.float32)
-            run(sum_rows, gaussian_pieces(count), bins.first_slot, bins.pair_count, array, total)
-        totals.append(total)
-    return totals
+
+    def summed(array: np.ndarray) -> np.ndarray:
+        total = np.empty((count, array.shape[1]), np.float32)
+        run(sum_rows, gaussian_pieces(count), bins.first_slot, bins.pair_count, array, total)
+        return total
+    return summed(rows), None if absolute_rows is None else summed(absolute_rows)
 
 
-def attribute_gradients(run, params: RenderParams, picture: Picture, totals, means, quats, scales,
-                         opacities, sh):
+def attribute_gradients(run: Run, params: RenderParams, picture: Picture, totals: np.ndarray,
+                        means: np.ndarray, quats: np.ndarray, scales: np.ndarray,
+                        opacities: np.ndarray, sh: np.ndarray,
+                        ) -> tuple[list[np.ndarray], np.ndarray]:
     """Gradients of the five attributes, and of the positions in the image [N, 2]."""
     gradients = [np.zeros_like(value) for value in (means, quats, scales, opacities, sh)]
     grad_means, grad_quats, grad_scales, grad_opacities, grad_sh = gradients
@@ -187,4 +193,3 @@ def _tile_pieces(tile_start: np.ndarray) -> list[tuple[int, int]]:
     shares = np.linspace(0, tile_start[-1], TILE_TASKS + 1)[1:-1]
     cuts = [0, *np.searchsorted(tile_start[:-1], shares).tolist(), len(tile_start) - 1]
     return [(first, end) for first, end in itertools.pairwise(cuts) if first < end]
-

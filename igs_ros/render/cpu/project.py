@@ -129,8 +129,10 @@ def _write_outline(record, span, cov_uu, cov_uv, cov_vv, determinant):
 
 
 @njit(**STRICT)
-def project(start, stop, means, quats, scales, opacities, view, lens, limits, antialiased,
-            width, height, tile_sums, records, spans, most_pairs):
+def project(start: int, stop: int, means: np.ndarray, quats: np.ndarray, scales: np.ndarray,
+            opacities: np.ndarray, view: np.ndarray, lens: np.ndarray, limits: np.ndarray,
+            antialiased: bool, width: int, height: int, tile_sums: np.ndarray,
+            records: np.ndarray, spans: np.ndarray, most_pairs: np.ndarray) -> None:
     """Fill `records` (all but the color) and `spans` for the Gaussians start..stop.
 
     view [4, 4] camera_from_world; lens [8] as the entry names above; limits [3] near, far, eps2d.
@@ -248,9 +250,12 @@ def _local_gradient(sums, grad_u, grad_v, local, view, lens, grad_row_u, grad_ro
 
 
 @njit(**STRICT)
-def project_backward(start, stop, means, quats, scales, opacities, view, lens, limits,
-                     antialiased, records, sums, grad_means, grad_quats, grad_scales,
-                     grad_opacities, grad_mean2d):
+def project_backward(start: int, stop: int, means: np.ndarray, quats: np.ndarray,
+                     scales: np.ndarray, opacities: np.ndarray, view: np.ndarray,
+                     lens: np.ndarray, limits: np.ndarray, antialiased: bool, records: np.ndarray,
+                     sums: np.ndarray, grad_means: np.ndarray, grad_quats: np.ndarray,
+                     grad_scales: np.ndarray, grad_opacities: np.ndarray, grad_mean2d: np.ndarray,
+                     ) -> None:
     """From `sums` (gradients in the image, cpu_records.py) to those of the attributes."""
     blur = limits[2]
     for i in range(start, stop):

@@ -77,7 +77,8 @@ def _direction(means, i, center):
 
 
 @njit(**STRICT)
-def shade(start, stop, means, sh, center, degree, records):
+def shade(start: int, stop: int, means: np.ndarray, sh: np.ndarray, center: np.ndarray,
+          degree: int, records: np.ndarray) -> None:
     """Write the colors of the Gaussians start..stop that are drawn; sh [N, K, 3], center [3]."""
     basis = np.empty(16, np.float32)
     terms = (degree + 1) * (degree + 1)
@@ -94,7 +95,9 @@ def shade(start, stop, means, sh, center, degree, records):
 
 
 @njit(**STRICT)
-def shade_backward(start, stop, means, sh, center, degree, records, sums, grad_sh, grad_means):
+def shade_backward(start: int, stop: int, means: np.ndarray, sh: np.ndarray, center: np.ndarray,
+                   degree: int, records: np.ndarray, sums: np.ndarray, grad_sh: np.ndarray,
+                   grad_means: np.ndarray) -> None:
     """Gradients of the coefficients; adds the one through the direction to `grad_means`."""
     basis = np.empty(16, np.float32)
     weights = np.empty(16, np.float32)

@@ -126,8 +126,10 @@ def _leave_empty(y0, x0, rows, columns, background, rgb, transmittance, last, de
 
 
 @njit(**FAST)
-def composite(first_tile, end_tile, tile_start, pairs, records, background, max_alpha, stop, rgb,
-              transmittance, last, depth):
+def composite(first_tile: int, end_tile: int, tile_start: np.ndarray, pairs: np.ndarray,
+              records: np.ndarray, background: np.ndarray, max_alpha: np.float32, stop: np.float32,
+              rgb: np.ndarray, transmittance: np.ndarray, last: np.ndarray,
+              depth: np.ndarray | None) -> None:
     """Draw tiles.
 
     Writes rgb [H, W, 3], transmittance [H, W] (what is left of the background), last [H, W]
@@ -275,9 +277,12 @@ def _total(sums, row):
 
 
 @njit(**FAST)
-def composite_backward(first_tile, end_tile, tile_start, pairs, count, records, background,
-                       max_alpha, transmittance, last, v_rgb, v_alpha, v_depth, gradient_rows,
-                       absolute_rows):
+def composite_backward(first_tile: int, end_tile: int, tile_start: np.ndarray, pairs: np.ndarray,
+                       count: int, records: np.ndarray, background: np.ndarray,
+                       max_alpha: np.float32, transmittance: np.ndarray, last: np.ndarray,
+                       v_rgb: np.ndarray, v_alpha: np.ndarray, v_depth: np.ndarray | None,
+                       gradient_rows: np.ndarray,
+                       absolute_rows: np.ndarray | None) -> None:
     """Gradient rows [P, 10] (cpu_records.py) of tiles from those of the picture.
 
     v_rgb [H, W, 3], v_alpha [H, W], v_depth [H, W] or None; absolute_rows [P, 2] or None: sums
@@ -316,7 +321,8 @@ def composite_backward(first_tile, end_tile, tile_start, pairs, count, records, 
 
 
 @njit(**FAST)
-def sum_rows(start, stop, first_slot, pair_count, rows, totals):
+def sum_rows(start: int, stop: int, first_slot: np.ndarray, pair_count: np.ndarray,
+             rows: np.ndarray, totals: np.ndarray) -> None:
     """totals [N, C]: for each Gaussian of start..stop the sum of its rows [P, C]."""
     for i in range(start, stop):
         for entry in range(rows.shape[1]):
