@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 from igs_ros.core.errors import InputError, shown
 
-MOST_INT = 2 ** 31 - 1  # of whole numbers whose bound is infinite
+MAX_INT = 2 ** 31 - 1  # of whole numbers whose bound is infinite
 
 _Settings = TypeVar('_Settings')  # a dataclass of settings
 
@@ -24,22 +24,22 @@ _Settings = TypeVar('_Settings')  # a dataclass of settings
 class Bound:
     """Least and largest value of a number, both allowed: `Annotated[int, Bound(1)]`."""
 
-    least: float
-    most: float = math.inf
+    minimum: float
+    maximum: float = math.inf
 
     def allows(self, value: float) -> bool:
         """Whether `value` is within, and finite (a NaN is not)."""
-        return self.least <= value <= self.most and value < math.inf
+        return self.minimum <= value <= self.maximum and value < math.inf
 
     @property
     def brief(self) -> str:
         """For help and comments: without the end that whole numbers have by their type."""
-        return f'at least {self.least}' if self.most >= MOST_INT else str(self)
+        return f'at least {self.minimum}' if self.maximum >= MAX_INT else str(self)
 
     def __str__(self) -> str:
-        if self.most == math.inf:
-            return f'at least {self.least}, finite'
-        return f'{self.least} to {self.most}'
+        if self.maximum == math.inf:
+            return f'at least {self.minimum}, finite'
+        return f'{self.minimum} to {self.maximum}'
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Config:
     """Where to compute."""
     threads: Annotated[int, Bound(1, 1024)] = 2
     """Threads of the CPU rasterizer; results do not depend on it."""
-    seed: Annotated[int, Bound(0, MOST_INT)] = 0
+    seed: Annotated[int, Bound(0, MAX_INT)] = 0
     """Seed of everything random."""
 
     @classmethod
@@ -229,8 +229,8 @@ def allowed(cls: type, prefix: str = '') -> dict[str, Bound | Choice]:
         bound = next((note for note in notes if isinstance(note, Bound)), None)
         if is_dataclass(kind):
             rules.update(allowed(kind, f'{prefix}{name}.'))
-        elif bound and kind is int and bound.most == math.inf:
-            rules[prefix + name] = Bound(bound.least, MOST_INT)
+        elif bound and kind is int and bound.maximum == math.inf:
+            rules[prefix + name] = Bound(bound.minimum, MAX_INT)
         elif bound:
             rules[prefix + name] = bound
         elif get_origin(kind) is Literal:
@@ -273,7 +273,7 @@ def with_settings(config: Config, values: Mapping[str, object], origin: str = 's
     for name, value in values.items():
         old = setting(config, name)
         if isinstance(old, float) and type(value) is int:
-            value = float(value) if abs(value) <= MOST_INT else math.inf
+            value = float(value) if abs(value) <= MAX_INT else math.inf
         if type(value) is not type(old):
             raise InputError(f'{origin}: {name} is {shown(value)}; expected a value like {old!r}.')
         config = _with(config, name.split('.'), value)

@@ -31,7 +31,7 @@ class Lens:
     # COLMAP's models that it covers: number, name, parameters, whether one focal length for both
 
     @property
-    def least(self) -> int:
+    def minimum(self) -> int:
         """The smallest number of coefficients that are not left out."""
         return len(self.coefficients) - self.optional
 
@@ -87,9 +87,9 @@ def from_ros(model: str, coefficients: Sequence[float], topic: str) -> tuple[str
     name = DEFAULT if model == '' and not given.any() else model
     lens = LENSES.get(name)
     if lens is not None and (model == '' or len(given) == 0
-                             or lens.least <= len(given) <= len(lens.coefficients)):
+                             or lens.minimum <= len(given) <= len(lens.coefficients)):
         return name, padded(name, given[:len(lens.coefficients)])
-    wanted = ' or '.join(f'{known} with {lens.least} or {len(lens.coefficients)}'
+    wanted = ' or '.join(f'{known} with {lens.minimum} or {len(lens.coefficients)}'
                          for known, lens in LENSES.items())
     raise InputError(f'{topic}: distortion model {shown(model)} with {len(given)} coefficients; '
                      f'expected {wanted}. Calibrate with that model, or publish rectified images '

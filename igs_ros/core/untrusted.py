@@ -37,24 +37,24 @@ def parsed_yaml(text: str) -> Any:  # whatever it holds
         raise InputError(f'no YAML that can be read ({error_line(error)})') from error
 
 
-def read_arrays(path: Path, most_bytes: int, expected: str) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, max_bytes: int, expected: str) -> dict[str, np.ndarray]:
     """The arrays of an .npz by name; no pickles.
 
     Args:
         path: of the file.
-        most_bytes: that its arrays may take, unpacked.
+        max_bytes: that its arrays may take, unpacked.
         expected: what it should hold, for the message.
 
     Raises:
         InputError: when it cannot be read, when sizes in it lie, and when it holds more than
-            `most_bytes`.
+            `max_bytes`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             size = sum(entry.file_size for entry in entries)
-            if size > most_bytes:
-                raise ValueError(f'{size / 1e6:.0f} MB, more than {most_bytes / 1e6:.0f}')
+            if size > max_bytes:
+                raise ValueError(f'{size / 1e6:.0f} MB, more than {max_bytes / 1e6:.0f}')
             return {entry.filename.removesuffix('.npy'): _array(archive.read(entry))
                     for entry in entries}
     except Exception as error:  # of zipfile, zlib, struct, tokenize, ast, ...

@@ -46,7 +46,7 @@ class Ladder(Generic[Effort]):
         self._misses = misses
         self._shortest_patience = self._patience = patience
         self._lateness = 0  # 2 for a late round, -1 for one in time, never below 0
-        self._least_s = math.inf  # the shortest of these late rounds
+        self._min_s = math.inf  # the shortest of these late rounds
         self._room = 0  # 1 for a round with room, -3 for one without, never below 0
         self._on_trial: int | None = None  # rounds since a climb that may still fail
 
@@ -65,7 +65,7 @@ class Ladder(Generic[Effort]):
                 self._climb_lasted()
         if seconds > self.deadline_s:
             self._lateness += 2
-            self._least_s = min(seconds, self._least_s)
+            self._min_s = min(seconds, self._min_s)
         else:
             self._lateness = max(0, self._lateness - 1)
         self._room = self._room + 1 if seconds <= ROOM * self.deadline_s \
@@ -73,12 +73,12 @@ class Ladder(Generic[Effort]):
         if self._lateness >= 2 * self._misses:
             return self._go_down()
         if not self._lateness:
-            self.late, self._least_s = False, math.inf
+            self.late, self._min_s = False, math.inf
         return self._room >= self._patience and self._climb()
 
     def _go_down(self) -> bool:
-        needed = math.log(self._least_s / self.deadline_s) / math.log(1 / ROOM)
-        self._lateness, self._room, self._least_s = 0, 0, math.inf
+        needed = math.log(self._min_s / self.deadline_s) / math.log(1 / ROOM)
+        self._lateness, self._room, self._min_s = 0, 0, math.inf
         if self.level == len(self._rungs) - 1:
             self.late = True
             return False

@@ -14,7 +14,7 @@ from igs_ros.core.status import State
 STALL_AFTER_S = 5.0
 FIRST_SCENE_S = 60.0
 """How long the making of the first scene may show no progress: some of its steps are long."""
-_MOST_CAUSES = 4  # named in one message
+_MAX_CAUSES = 4  # named in one message
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _first_scene(facts: Facts, limit_s: float) -> tuple[State, str]:
 
 def _in_vain(facts: Facts) -> str:
     causes = sorted(facts.lost.items(), key=lambda item: (-item[1], item[0]))
-    told = ', '.join(f'{cause} {count}' for cause, count in causes[:_MOST_CAUSES])
-    more = f' and {len(causes) - _MOST_CAUSES} more' if len(causes) > _MOST_CAUSES else ''
+    told = ', '.join(f'{cause} {count}' for cause, count in causes[:_MAX_CAUSES])
+    more = f' and {len(causes) - _MAX_CAUSES} more' if len(causes) > _MAX_CAUSES else ''
     text = f'none of {facts.owed} frame sets in {facts.owed_s:.0f} s could be used: {told}{more}'
     return f'{text}. The last: {facts.reason}' if facts.reason else text

@@ -8,7 +8,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.snapshot import Snapshot, View
 from igs_ros.render.rasterizer import Rasterizer, render_view
 
-_LEAST_PX = 480  # width: below it, Gaussians cost more than pixels, and coarser saves nothing
+_MIN_PX = 480  # width: below it, Gaussians cost more than pixels, and coarser saves nothing
 
 
 def draw(rasterizer: Rasterizer, snapshot: Snapshot, camera: Camera, age_s: float,
@@ -18,7 +18,7 @@ def draw(rasterizer: Rasterizer, snapshot: Snapshot, camera: Camera, age_s: floa
     Never drawn less than 480 px wide, unless the camera is.
     """
     scene, stamp_ns = snapshot.scene, snapshot.stamp_ns
-    width = max(_LEAST_PX, round(scale * camera.width))
+    width = max(_MIN_PX, round(scale * camera.width))
     if width >= camera.width:
         return render_view(rasterizer, scene, camera, stamp_ns, age_s)
     small = render_view(rasterizer, scene, camera.resized(width), stamp_ns, age_s)

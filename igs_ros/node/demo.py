@@ -30,7 +30,7 @@ from igs_ros.render.choose import make_rasterizer
 
 log = logging.getLogger(__name__)
 DOMAIN_VARIABLE = 'IGS_DEMO_DOMAIN'
-LEAST_SHARE_SCORED = 0.75
+MIN_SHARE_SCORED = 0.75
 SETTLE_S = 1.5  # for views still on their way when the player has ended
 
 
@@ -64,7 +64,7 @@ def run(demo: DemoOptions) -> int:
     done = DemoRun(recording, test, train, method, device, table, observer,
                    time.monotonic() - started)
     share = report(done, demo, files)
-    return 0 if share >= LEAST_SHARE_SCORED else 1
+    return 0 if share >= MIN_SHARE_SCORED else 1
 
 
 def _middleware() -> None:

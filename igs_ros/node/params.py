@@ -198,10 +198,10 @@ def _descriptor(parameter: Parameter):
                                dynamic_typing=is_float,
                                additional_constraints=str(rule) if rule else '')
     if isinstance(rule, Bound) and is_float:
-        made.floating_point_range = [FloatingPointRange(from_value=float(rule.least),
-                                                        to_value=float(rule.most))]
+        made.floating_point_range = [FloatingPointRange(from_value=float(rule.minimum),
+                                                        to_value=float(rule.maximum))]
     elif isinstance(rule, Bound):
-        made.integer_range = [IntegerRange(from_value=rule.least, to_value=rule.most, step=1)]
+        made.integer_range = [IntegerRange(from_value=rule.minimum, to_value=rule.maximum, step=1)]
     return made
 
 

@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 _NOISE = 6  # of 255: smaller differences, blurred over 5x5 px, are codec and sensor noise
 _MARGIN = 48  # px around what changed: context for the flow, and room for what moves far
 _SMALLEST = 32  # px: DIS needs a few patches of 8 px in each direction
-_MOST_LINKS = 4096  # flows of pictures in which nothing moved take no bytes, but must end, too
+_MAX_LINKS = 4096  # flows of pictures in which nothing moved take no bytes, but must end, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +175,7 @@ class FlowCache:
                 return  # time started anew meanwhile
             self._links.append((camera, link))
             self.nbytes += link.flow.nbytes
-            while self.nbytes > self._limit or len(self._links) > _MOST_LINKS:
+            while self.nbytes > self._limit or len(self._links) > _MAX_LINKS:
                 self.nbytes -= self._links.pop(0)[1].flow.nbytes
             if not self._links and not self._told:
                 self._told = True

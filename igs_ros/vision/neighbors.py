@@ -95,7 +95,7 @@ def has_torch_cluster() -> bool:
 
 def _device_backend(k: int = 0) -> ModuleType:
     """The module for points on a CUDA device; k: neighbors asked for."""
-    return cluster if _uses_torch_cluster() and k <= cluster.MOST else chunked
+    return cluster if _uses_torch_cluster() and k <= cluster.MAX_NEIGHBORS else chunked
 
 
 @cache

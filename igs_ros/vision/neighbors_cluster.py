@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MOST = 100  # neighbors that its CUDA kernel can hold
+MAX_NEIGHBORS = 100  # neighbors that its CUDA kernel can hold
 
 
 def fps(points: Tensor, m: int, start: int) -> Tensor:
@@ -22,7 +22,7 @@ def fps(points: Tensor, m: int, start: int) -> Tensor:
 
 
 def knn(query: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """See `igs_ros.vision.neighbors.knn`; 1 <= k <= P, at most `MOST`; Q >= 1."""
+    """See `igs_ros.vision.neighbors.knn`; 1 <= k <= P, at most `MAX_NEIGHBORS`; Q >= 1."""
     import torch_cluster  # pyright: ignore[reportMissingImports]  it is optional
     indices = torch_cluster.knn(points, query, k)[1].reshape(len(query), k)
     distances = (query[:, None] - points[indices]).norm(dim=-1)

@@ -14,9 +14,9 @@ from igs_ros.core.camera import Camera
 from igs_ros.vision.visibility import in_picture
 
 _GRID = (12, 9)  # px columns and rows that stand for a picture
-_LEAST_POINTS = 20  # fewer points in a picture say nothing about its depth range
-_LEAST_OVERLAP = 0.2  # share of a picture that a useful neighbor sees
-_LEAST_ANGLE, _LARGEST_ANGLE = np.radians(0.5), np.radians(60.0)  # between two rays to one point
+_MIN_POINTS = 20  # fewer points in a picture say nothing about its depth range
+_MIN_OVERLAP = 0.2  # share of a picture that a useful neighbor sees
+_MIN_ANGLE, _LARGEST_ANGLE = np.radians(0.5), np.radians(60.0)  # between two rays to one point
 
 
 def depth_range(name: str, cameras: Mapping[str, Camera],
@@ -32,7 +32,7 @@ def depth_range(name: str, cameras: Mapping[str, Camera],
     if points is not None and len(points):
         pixels, depth = camera.project(points)
         inside = in_picture(pixels, depth, camera)
-        if inside.sum() >= _LEAST_POINTS:
+        if inside.sum() >= _MIN_POINTS:
             near, far = np.percentile(depth[inside], [1, 99])
             return 0.6 * near, 1.5 * far
     return _range_of_rig(camera, [c for other, c in cameras.items() if other != name])
@@ -47,7 +47,7 @@ def _range_of_rig(camera: Camera, others: list[Camera]) -> tuple[float, float] |
     far = max(baselines) * camera.K[0, 0]
     depths = np.geomspace(min(baselines) / 4, far, 60)
     shared = np.max([seen_share(camera, other, depths) for other in others], axis=0)
-    good = depths[shared >= _LEAST_OVERLAP]
+    good = depths[shared >= _MIN_OVERLAP]
     return (float(good[0]), float(good[-1])) if len(good) > 1 else None
 
 
@@ -65,8 +65,8 @@ def source_cameras(name: str, cameras: Mapping[str, Camera], depths: tuple[float
         if other_name == name:
             continue
         angle = _ray_angles(camera, other, 1 / inverse)
-        useful = (angle >= _LEAST_ANGLE) & (angle <= _LARGEST_ANGLE) \
-            & (seen_share(camera, other, 1 / inverse) >= _LEAST_OVERLAP)
+        useful = (angle >= _MIN_ANGLE) & (angle <= _LARGEST_ANGLE) \
+            & (seen_share(camera, other, 1 / inverse) >= _MIN_OVERLAP)
         if useful.any():
             found.append((float(np.linalg.norm(other.center - camera.center)), other_name))
     return [other_name for _, other_name in sorted(found)[:count]]

@@ -21,7 +21,7 @@ NEIGHBOR_WEIGHT = 0.1  # of all neighbors together, against one view
 REST_WEIGHT = 1e-4  # of staying where it is, against one view
 TIED_ITERATIONS = 2
 ANCHOR_WEIGHT = 1.0  # of what the anchors say, against one view
-LEAST_AGREEMENT = 1e-4  # an anchor that fits no view still counts where there is no other
+MIN_AGREEMENT = 1e-4  # an anchor that fits no view still counts where there is no other
 ROTATION_ITERATIONS = 20
 NEAREST_DEPTH = 1e-6  # m
 
@@ -231,7 +231,7 @@ def _agreement(sight, i, point, moved):
         ratio = 1.0 + squared / (GEMAN_MCCLURE_PX * GEMAN_MCCLURE_PX)
         fit += 1.0 / (ratio * ratio)
         seen += 1
-    return max(fit / seen, LEAST_AGREEMENT) if seen else 1.0
+    return max(fit / seen, MIN_AGREEMENT) if seen else 1.0
 
 
 @njit(cache=True, nogil=True)

@@ -21,7 +21,7 @@ from igs_ros.vision.overlap import depth_range, source_cameras
 from igs_ros.vision.visibility import Visibility
 
 _UNSEEN = np.float32(-2)  # below any ZNCC: no evidence here
-_LEAST_VARIANCE = np.float32(1e-6)  # gray levels 0..1; a flat window matches anything
+_MIN_VARIANCE = np.float32(1e-6)  # gray levels 0..1; a flat window matches anything
 _jit = njit(cache=True, nogil=True, error_model='numpy')
 
 
@@ -217,7 +217,7 @@ def _zncc(mean, variance, warped_mean, warped_variance, cross, seen, out):
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
             a, b = variance[y, x], warped_variance[y, x]
-            if seen[y, x] and a > _LEAST_VARIANCE and b > _LEAST_VARIANCE:
+            if seen[y, x] and a > _MIN_VARIANCE and b > _MIN_VARIANCE:
                 covariance = cross[y, x] - mean[y, x] * warped_mean[y, x]
                 out[y, x] = min(covariance / np.sqrt(a * b), np.float32(1))
             else:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from igs_ros.core.config import (
-    MOST_INT,
+    MAX_INT,
     REMOVED,
     BootstrapConfig,
     Bound,
@@ -84,8 +84,8 @@ def test_values_of_the_right_type_are_taken_and_others_are_refused():
     made = with_settings(Config(), {'hold_s': 1, 'seed': 3, 'bootstrap.exposure': False})
     assert made.hold_s == 1.0 and type(made.hold_s) is float
     assert made.seed == 3 and made.bootstrap.exposure is False
-    assert with_settings(Config(), {'hold_s': MOST_INT}).hold_s == MOST_INT
-    assert with_settings(Config(), {'hold_s': MOST_INT + 1}).hold_s == math.inf  # then refused
+    assert with_settings(Config(), {'hold_s': MAX_INT}).hold_s == MAX_INT
+    assert with_settings(Config(), {'hold_s': MAX_INT + 1}).hold_s == math.inf  # then refused
     for name, value in (('seed', 1.0), ('seed', True), ('refine.births', 1), ('device', 3),
                         ('hold_s', '1'), ('hold_s', True)):
         with pytest.raises(InputError, match=f'file: {name} is'):

@@ -25,8 +25,8 @@ from igs_ros.core.errors import InputError
 
 CASES = int(os.environ.get('IGS_FUZZ_CASES') or 0)  # 0 = a part of the suite
 SEED = int(os.environ.get('IGS_FUZZ_SEED') or random.SystemRandom().randrange(2 ** 32))
-MOST_S = 2.0  # CPU of one case
-MOST_MB = 500.0  # that one case adds to the resident memory
+MAX_S = 2.0  # CPU of one case
+MAX_MB = 500.0  # that one case adds to the resident memory
 STOPPED_S = 20.0  # CPU after which a case is stopped
 ROOM = 4 * 2 ** 30  # bytes of address space that a case may add: more is a MemoryError
 MESSAGE = 4000  # characters of a message for people
@@ -46,7 +46,7 @@ class Record:
     cases: int = 0
     refused: int = 0
     slowest_s: float = 0.0
-    most_mb: float = 0.0
+    max_mb: float = 0.0
     over_s: int = 0
     over_mb: int = 0
     tracebacks: Counter = field(default_factory=Counter)  # by place
@@ -55,8 +55,8 @@ class Record:
     def missed(self) -> list[str]:
         """Which targets were missed, a line each."""
         lines = [f'{count} times {place}' for place, count in self.tracebacks.most_common()]
-        lines += [f'{self.over_s} cases over {MOST_S:g} CPU s'] if self.over_s else []
-        lines += [f'{self.over_mb} cases over {MOST_MB:g} MB'] if self.over_mb else []
+        lines += [f'{self.over_s} cases over {MAX_S:g} CPU s'] if self.over_s else []
+        lines += [f'{self.over_mb} cases over {MAX_MB:g} MB'] if self.over_mb else []
         return lines + [f'    {what}: {case}' for what, case in self.examples.items()]
 
 
@@ -112,11 +112,11 @@ def report() -> Iterator[str]:
     if not _records:
         return
     yield (f'seed {SEED} (make fuzz SEED={SEED} repeats it); targets: 0 tracebacks, 0 cases over '
-           f'{MOST_S:g} CPU s or {MOST_MB:g} MB')
+           f'{MAX_S:g} CPU s or {MAX_MB:g} MB')
     yield f'{"fuzzer":32} {"cases":>7} {"refused":>8} {"tracebacks":>10} {"CPU s":>7} {"MB":>6}'
     for record in _records:
         yield (f'{record.name:32} {record.cases:7} {record.refused:8} '
-               f'{record.tracebacks.total():10} {record.slowest_s:7.2f} {record.most_mb:6.0f}')
+               f'{record.tracebacks.total():10} {record.slowest_s:7.2f} {record.max_mb:6.0f}')
 
 
 @contextmanager
@@ -151,8 +151,8 @@ def _measured(record: Record, values: dict):
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, old)
     took, grown = time.process_time() - start, (_status('VmHWM') - before) / 2 ** 20
-    record.slowest_s, record.most_mb = max(record.slowest_s, took), max(record.most_mb, grown)
-    for name, much in (('over_s', took > MOST_S), ('over_mb', grown > MOST_MB)):
+    record.slowest_s, record.max_mb = max(record.slowest_s, took), max(record.max_mb, grown)
+    for name, much in (('over_s', took > MAX_S), ('over_mb', grown > MAX_MB)):
         if much:
             setattr(record, name, getattr(record, name) + 1)
             record.examples.setdefault(f'{took:.1f} CPU s, {grown:.0f} MB', f'{values!r:.2000}')

@@ -218,7 +218,7 @@ def test_a_torch_cluster_that_does_not_load_is_said_and_replaced(monkeypatch, ca
 def test_torch_cluster_is_preferred_up_to_what_it_can_hold():
     neighbors._uses_torch_cluster.cache_clear()
     assert neighbors._device_backend(8) is cluster
-    assert neighbors._device_backend(cluster.MOST + 1) is chunked
+    assert neighbors._device_backend(cluster.MAX_NEIGHBORS + 1) is chunked
 
 
 @pytest.mark.gpu

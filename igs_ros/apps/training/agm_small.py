@@ -29,8 +29,8 @@ from igs_ros.stages.motion.geometric import GeometricMotion
 from igs_ros.vision.metrics import MOVING_ABOVE, changed_pixels
 
 _PERIOD_NS = 33_333_333  # between frames of a sample; only their order matters
-_LEAST_ERROR = 1e-5  # squared, added to both sides of a ratio: a perfect picture is no goal
-_LEAST_PIXELS = 50  # moving ones, for a view to be compared by them
+_MIN_ERROR = 1e-5  # squared, added to both sides of a ratio: a perfect picture is no goal
+_MIN_PIXELS = 50  # moving ones, for a view to be compared by them
 _FAR_PX = 4.0  # displacements that are off by more are lost anyway
 _KEPT_PRIORS = 400  # samples
 
@@ -137,7 +137,7 @@ class TrainableAgmSmall:
         with torch.no_grad():
             before = self._errors(sample, target, view, plain)
         after = self._errors(sample, target, view, scene)
-        ratios = [torch.log10((now + _LEAST_ERROR) / (then + _LEAST_ERROR))
+        ratios = [torch.log10((now + _MIN_ERROR) / (then + _MIN_ERROR))
                   for now, then in zip(after, before, strict=True)]
         return torch.stack(ratios).mean()
 
@@ -151,7 +151,7 @@ class TrainableAgmSmall:
         errors = [error.mean()]
         if view in earlier:
             moving = changed_pixels(earlier[view], truth, MOVING_ABOVE)
-            if moving.sum() > _LEAST_PIXELS:
+            if moving.sum() > _MIN_PIXELS:
                 errors.append(error[torch.from_numpy(moving).to(error.device)].mean())
         return errors
 

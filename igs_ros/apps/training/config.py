@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from igs_ros.core.config import MOST_INT, Bound, checked
+from igs_ros.core.config import MAX_INT, Bound, checked
 from igs_ros.core.errors import InputError
 
 _EXTRA = ('accelerate', 'tensorboard')
@@ -145,7 +145,7 @@ class TrainConfig:
     latter."""
     workers: Annotated[int, Bound(0, 64)] = 1
     """Threads that get samples ready ahead; 0 = each when it is needed."""
-    seed: Annotated[int, Bound(0, MOST_INT)] = 0
+    seed: Annotated[int, Bound(0, MAX_INT)] = 0
     """Seed of everything random."""
     validate_every: Annotated[int, Bound(0)] = 500
     """Steps between validations; 0 = only before the first and after the last step."""

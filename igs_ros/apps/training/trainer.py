@@ -31,7 +31,7 @@ from igs_ros.render.choose import make_rasterizer
 
 log = logging.getLogger(__name__)
 ENDLESS_STEPS = 22_500  # 30 passes over 12000 pairs in steps of 16
-_MOST_WARMUP = 0.3  # share of all steps
+_MAX_WARMUP = 0.3  # share of all steps
 
 
 class Diverged(ArithmeticError):
@@ -257,8 +257,8 @@ def _steps(config: TrainConfig, samples: int | None, processes: int) -> int:
 
 def _schedule(optimizer, config: TrainConfig, steps: int):
     """One cycle: lr / 25 up to lr, then down to lr / 250000, both along a cosine."""
-    warmup = min(config.optimizer.warmup_steps / steps, _MOST_WARMUP)
-    if warmup == _MOST_WARMUP:
+    warmup = min(config.optimizer.warmup_steps / steps, _MAX_WARMUP)
+    if warmup == _MAX_WARMUP:
         log.info('warm-up: %d of %d steps', round(warmup * steps), steps)
     if math.isclose(warmup * steps, 1):
         warmup = 0.0  # the first step is no ramp, and OneCycleLR would divide by its length

@@ -34,7 +34,7 @@ MAX_DIGITS = 18  # of a count
 
 # Logarithms of zero are not finite: what is written stays inside these bounds. Half a float32
 # step below 1, an opacity of 1 comes back as exactly 1.
-LEAST_SCALE = 1e-30
+MIN_SCALE = 1e-30
 OPACITY_RANGE = (1e-30, 1 - 2.0 ** -25)
 
 
@@ -48,7 +48,7 @@ def load_ply(path: str | Path) -> GaussianScene:
     vertices = _vertices(path)
     _require(path, vertices, REQUIRED, 'a 3DGS scene')
     with np.errstate(over='ignore'):  # what overflows is infinite, which `checked` refuses
-        scales = np.maximum(np.exp(_columns(path, vertices, SCALE)), LEAST_SCALE)  # [N, 3]
+        scales = np.maximum(np.exp(_columns(path, vertices, SCALE)), MIN_SCALE)  # [N, 3]
     opacities = expit(_columns(path, vertices, ('opacity',))[:, 0])  # [N]
     if 'filter_3D' in _names(vertices):
         scales, opacities = _bake_filter(scales, opacities,
@@ -81,7 +81,7 @@ def save_ply(scene: GaussianScene, path: str | Path) -> None:
     table = np.concatenate([
         values['means'], np.zeros((n, 3)), values['sh'][:, 0], rest,
         logit(opacity)[:, None],
-        np.log(np.maximum(values['scales'], LEAST_SCALE)), values['quats']], 1)
+        np.log(np.maximum(values['scales'], MIN_SCALE)), values['quats']], 1)
     vertices = np.empty(n, dtype=[(name, '<f4') for name in names])
     for column, name in enumerate(names):
         vertices[name] = table[:, column]
@@ -135,8 +135,8 @@ def _vertices(path) -> np.ndarray:
             raise InputError(f"{path}: a PLY without an element 'vertex'; expected one. Export "
                              f'the points or the Gaussians, not a mesh.')
         *before, vertex = elements[:places.index('vertex') + 1]
-        skipped = sum(_least_size(element, text) for element in before)
-        if start + skipped + _least_size(vertex, text) > len(content) + (1 if text else 0):
+        skipped = sum(_min_size(element, text) for element in before)
+        if start + skipped + _min_size(vertex, text) > len(content) + (1 if text else 0):
             raise PlyParseError(f'early end-of-file: {vertex.count} vertices cannot be in '
                                 f'{len(content)} bytes')
         if not text:
@@ -183,7 +183,7 @@ def _header(content: bytes) -> tuple[list[PlyElement], bool, str, int]:
     return elements, file.text, file.byte_order, start
 
 
-def _least_size(element: PlyElement, text: bool) -> int:
+def _min_size(element: PlyElement, text: bool) -> int:
     """Bytes that an element takes at least (as text: digit and space or newline), or exactly."""
     if any(isinstance(field, PlyListProperty) for field in element.properties):
         raise ValueError(f"element '{element.name}' holds lists; expected one number per field "

@@ -11,7 +11,7 @@ import numpy as np
 from igs_ros.core.errors import InputError, error_line
 from igs_ros.core.untrusted import read_arrays
 
-MOST_BYTES = 200_000_000  # unpacked; a picture of 3840x2160 takes 110 MB
+MAX_BYTES = 200_000_000  # unpacked; a picture of 3840x2160 takes 110 MB
 _NAME = re.compile(r'flow_(.+)_(\d+)\.npz')
 
 
@@ -42,7 +42,7 @@ def read_motion(path: str | Path) -> MotionTruth:
         raise InputError(f'{path}: not a file of true motion; expected flow_CAMERA_FRAME.npz.')
     camera, frame = match[1], int(match[2])
     expected = 'an npz file of true motion with flow3d, moving, frame and next_frame'
-    arrays = read_arrays(path, MOST_BYTES, expected)
+    arrays = read_arrays(path, MAX_BYTES, expected)
     try:
         motion, moving = arrays['flow3d'], arrays['moving']
         frames = int(arrays['frame']), int(arrays['next_frame'])

@@ -27,7 +27,7 @@ from igs_ros.io.recordings.sources import (
 MARKER = 'rig.json'
 POINTS = 'points3d.ply'
 MAX_SCENE = 200
-LEAST_RATE, MOST_RATE = 1e-3, 1e5  # Hz
+MIN_RATE, MAX_RATE = 1e-3, 1e5  # Hz
 
 
 def read(folder: Path) -> Recording:
@@ -160,9 +160,9 @@ def _present(folder: Path, entry: dict, key: str) -> Path:
 def _rate(rig: dict, origin: Path, sources: dict[str, Source]) -> float:
     known = [source.rate_hz for source in sources.values() if source.rate_hz]
     rate = _number(rig.get('fps', known[0] if known else 0), f'{origin}: fps')
-    if not LEAST_RATE <= rate <= MOST_RATE:
+    if not MIN_RATE <= rate <= MAX_RATE:
         raise InputError(f"{origin}: fps {shown(rig.get('fps'))}; expected the frames per "
-                         f'second of the cameras, {LEAST_RATE:g} to {MOST_RATE:g}. Write it into '
+                         f'second of the cameras, {MIN_RATE:g} to {MAX_RATE:g}. Write it into '
                          f'the file.')
     return rate
 

@@ -16,7 +16,7 @@ from igs_ros.core.errors import InputError, error_line
 from igs_ros.core.frames import Picture, RawPicture
 from igs_ros.io.pictures import EncodedDepth, EncodedPicture
 
-MOST_BYTES = 500_000_000  # of a picture file
+MAX_BYTES = 500_000_000  # of a picture file
 BLOCK = 128  # px
 # Text in a video that is no UTF-8 must not matter. PyAV 19 sees to it itself.
 _ANY_METADATA: dict[str, Any] = \
@@ -158,13 +158,13 @@ def video_file(path: Path) -> VideoSource:
 def _bytes(file: Path) -> bytes:
     try:
         with open(file, 'rb') as opened:
-            content = opened.read(MOST_BYTES + 1)
-        if len(content) <= MOST_BYTES:
+            content = opened.read(MAX_BYTES + 1)
+        if len(content) <= MAX_BYTES:
             return content
     except OSError as error:
         raise InputError(f'{file}: cannot be read ({error.strerror}); expected an image. Copy the '
                          f'recording again.') from error
-    raise InputError(f'{file}: longer than {MOST_BYTES / 1e6:g} MB; expected an image. Check the '
+    raise InputError(f'{file}: longer than {MAX_BYTES / 1e6:g} MB; expected an image. Check the '
                      f'recording.')
 
 

@@ -54,7 +54,7 @@ class CpuContext:
     camera: Camera
     records: np.ndarray  # [M, 11] float32
     spans: np.ndarray  # [M, 5] float32
-    most_pairs: np.ndarray  # [M] int32
+    max_pairs: np.ndarray  # [M] int32
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,23 +87,23 @@ def projected(run: Run, shot: RenderParams, means: np.ndarray, quats: np.ndarray
     count = len(means)
     records = np.empty((count, at.RECORD), np.float32)
     spans = np.empty((count, at.SPAN), np.float32)
-    most_pairs = np.empty(count, np.int32)
+    max_pairs = np.empty(count, np.int32)
     pieces = gaussian_pieces(count)
     run(project, pieces, means, quats, scales, opacities, shot.view, shot.lens, shot.limits,
-        shot.antialiased, shot.width, shot.height, shot.tiles_before, records, spans, most_pairs)
+        shot.antialiased, shot.width, shot.height, shot.tiles_before, records, spans, max_pairs)
     run(shade, pieces, means, sh, shot.center, sh_degree(sh), records)
-    return records, spans, most_pairs
+    return records, spans, max_pairs
 
 
 def draw(run: Run, shot: RenderParams, context: CpuContext | None, *attributes: np.ndarray,
          ) -> Picture:
     """The Gaussians (five arrays, as `projected` takes them) and those of `context`."""
-    records, spans, most_pairs = projected(run, shot, *attributes)
+    records, spans, max_pairs = projected(run, shot, *attributes)
     if context is not None:
         records = np.concatenate([records, context.records])
         spans = np.concatenate([spans, context.spans])
-        most_pairs = np.concatenate([most_pairs, context.most_pairs])
-    bins = _bin(run, shot, records, spans, most_pairs)
+        max_pairs = np.concatenate([max_pairs, context.max_pairs])
+    bins = _bin(run, shot, records, spans, max_pairs)
     size = (shot.height, shot.width)
     rgb = np.empty((*size, 3), np.float32)
     transmittance = np.empty(size, np.float32)
@@ -114,11 +114,11 @@ def draw(run: Run, shot: RenderParams, context: CpuContext | None, *attributes: 
     return Picture(records, bins, rgb, transmittance, last, weighted_depth)
 
 
-def _bin(run, shot: RenderParams, records, spans, most_pairs) -> Bins:
+def _bin(run, shot: RenderParams, records, spans, max_pairs) -> Bins:
     order = depth_order(records)
     pieces = gaussian_pieces(len(order))
     first_entry = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(most_pairs[order], out=first_entry[1:])
+    np.cumsum(max_pairs[order], out=first_entry[1:])
     if first_entry[-1] > MAX_PAIRS:
         raise InputError(f'rasterizer: {len(order)} Gaussians cover {first_entry[-1]} image '
                          f'tiles; expected at most {MAX_PAIRS}. Limit the size of the Gaussians.')

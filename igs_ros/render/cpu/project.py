@@ -132,18 +132,18 @@ def _write_outline(record, span, cov_uu, cov_uv, cov_vv, determinant):
 def project(start: int, stop: int, means: np.ndarray, quats: np.ndarray, scales: np.ndarray,
             opacities: np.ndarray, view: np.ndarray, lens: np.ndarray, limits: np.ndarray,
             antialiased: bool, width: int, height: int, tile_sums: np.ndarray,
-            records: np.ndarray, spans: np.ndarray, most_pairs: np.ndarray) -> None:
+            records: np.ndarray, spans: np.ndarray, max_pairs: np.ndarray) -> None:
     """Fill `records` (all but the color) and `spans` for the Gaussians start..stop.
 
     view [4, 4] camera_from_world; lens [8] as the entry names above; limits [3] near, far, eps2d.
     tile_sums: `tiles_before` of the tiles to draw.
-    most_pairs: gets the number of such tiles in the box around a Gaussian. Gaussians that cannot
+    max_pairs: gets the number of such tiles in the box around a Gaussian. Gaussians that cannot
     be drawn, or have none, get opacity 0; comparisons are written so that NaN is refused.
     """
     near, far, blur = limits[0], limits[1], limits[2]
     for i in range(start, stop):
         record = records[i]
-        record[at.OPACITY], most_pairs[i] = ZERO, 0
+        record[at.OPACITY], max_pairs[i] = ZERO, 0
         local = _to_camera(means, i, view)
         if not (near <= local[2] <= far):
             continue
@@ -171,8 +171,8 @@ def project(start: int, stop: int, means: np.ndarray, quats: np.ndarray, scales:
         record[at.CONIC_YY] = cov_uu / determinant
         record[at.OPACITY], record[at.COMPENSATION] = opacity, compensation
         _write_outline(record, spans[i], cov_uu, cov_uv, cov_vv, determinant)
-        most_pairs[i] = tiles_around(record, spans[i], width, height, tile_sums)
-        if most_pairs[i] == 0:
+        max_pairs[i] = tiles_around(record, spans[i], width, height, tile_sums)
+        if max_pairs[i] == 0:
             record[at.OPACITY] = ZERO
 
 

@@ -26,7 +26,7 @@ _MEANS_RATE, _MEANS_DECAY = 0.2, 0.01  # median seed sizes per step; share of it
 _RATES = LearningRates(means=0.0, quats=1e-3, log_scales=2e-2, logits=5e-2, sh_dc=5e-3,
                        sh_rest=5e-3 / 20)
 # Iterations at half image size cost a third: a share of all, and the most of them.
-_COARSE_SHARE, _COARSE_MOST = 0.2, 150
+_COARSE_SHARE, _COARSE_MAX = 0.2, 150
 _DENSIFY_EVERY, _DENSIFY_FROM, _DENSIFY_UNTIL = 100, 200, 0.6  # iterations; share of all
 _DENSIFY_THRESHOLD = 8e-4  # of absolute screen gradients
 _PRUNE_OPACITY = 5e-3
@@ -85,7 +85,7 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
         share = limits.share(iteration)
         if share >= 1:
             return Fitted(optimizer.scene(), iteration, 'seconds', learner.exposures)
-        coarse = share < _COARSE_SHARE and iteration < _COARSE_MOST
+        coarse = share < _COARSE_SHARE and iteration < _COARSE_MAX
         if half != coarse:
             half = coarse
             views = _views(names, images, cameras, rasterizer, half)

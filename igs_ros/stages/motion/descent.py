@@ -25,7 +25,7 @@ _MEMORY = 0.7  # of gradients, per step
 _SQUARES_MEMORY = 0.95
 _FLOOR = 2.0  # times the root mean square over all Gaussians
 _LAST = 0.2  # size of the last step against the first one
-_LEAST_SCALE = 1e-8  # m; a zero scale has no logarithm
+_MIN_SCALE = 1e-8  # m; a zero scale has no logarithm
 
 Values = dict[str, torch.Tensor]  # [M, ...] float32 by the names of `STEPS`
 
@@ -49,7 +49,7 @@ class ViewTarget:
 def to_params(scene: GaussianScene) -> Values:
     """The values of a scene as steps are added to them; `colors` are the SH of degree 0."""
     return {'means': scene.means.clone(), 'quats': scene.quats.clone(),
-            'log_scales': scene.scales.clamp_min(_LEAST_SCALE).log(),
+            'log_scales': scene.scales.clamp_min(_MIN_SCALE).log(),
             'logits': torch.logit(scene.opacities, eps=1e-6), 'colors': scene.sh[:, :1].clone()}
 
 

@@ -14,7 +14,7 @@ from igs_ros.core.files import replaced
 from igs_ros.core.scene import ATTRIBUTES, GaussianScene
 from igs_ros.core.untrusted import read_arrays
 
-MOST_BYTES = 2_000_000_000  # of one sample, unpacked
+MAX_BYTES = 2_000_000_000  # of one sample, unpacked
 
 
 def write_sample(path: Path, sample: Sample) -> None:
@@ -44,7 +44,7 @@ def write_sample(path: Path, sample: Sample) -> None:
 def read_sample(path: Path) -> Sample:
     """What `write_sample` wrote, bit for bit; raises `InputError`."""
     try:
-        values = read_arrays(path, MOST_BYTES, 'a sample of procedural training')
+        values = read_arrays(path, MAX_BYTES, 'a sample of procedural training')
         width, height = (int(value) for value in values['size'])
         cameras = {str(name): Camera(str(name), width, height, K, pose) for name, K, pose in zip(
             values['cameras'], values['K'], values['poses'], strict=True)}

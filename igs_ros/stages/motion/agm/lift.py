@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _OUTSIDE = -4.0  # grid coordinate; the map spans -1..1, so zeros are sampled here
-_LEAST_DEPTH = 1e-6  # m
+_MIN_DEPTH = 1e-6  # m
 
 
 def project(points: Tensor, intrinsics: Tensor, camera_from_world: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def project(points: Tensor, intrinsics: Tensor, camera_from_world: Tensor) -> Te
     """
     local = points @ camera_from_world[:, :3, :3].mT + camera_from_world[:, None, :3, 3]
     depth = local[..., 2:]
-    front = depth > _LEAST_DEPTH
+    front = depth > _MIN_DEPTH
     shares = local[..., :2] / torch.where(front, depth, 1.0)
     shares = shares * intrinsics[:, None, :2] + intrinsics[:, None, 2:]
     return torch.where(front, 2 * shares - 1, _OUTSIDE).clamp(_OUTSIDE, -_OUTSIDE)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 VIEW_FEATURES, FEATURES, STEPS = 11, 24, 8
 WIDTH = 48
-_MOST_LOGIT = 6.0  # of a view's share in the color
-_LEAST_WEIGHT = 0.5  # px of blending weight below which a color is changed less and less
+_MAX_LOGIT = 6.0  # of a view's share in the color
+_MIN_WEIGHT = 0.5  # px of blending weight below which a color is changed less and less
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +68,9 @@ class CorrectionNet(nn.Module):
         anchors = self.around(torch.cat([anchors, anchors[neighborhood.neighbors].mean(1)], -1))
         state = self.both(torch.cat([state, anchors[neighborhood.anchor]], -1))
         logits = self.share(torch.cat([seen, state.expand_as(seen)], -1))
-        counts = torch.exp(logits.clamp(-_MOST_LOGIT, _MOST_LOGIT))
+        counts = torch.exp(logits.clamp(-_MAX_LOGIT, _MAX_LOGIT))
         colors = (counts * errors).sum(0) \
-            / ((counts * weights[..., None]).sum(0) + _LEAST_WEIGHT)
+            / ((counts * weights[..., None]).sum(0) + _MIN_WEIGHT)
         return colors, self.steps(state)
 
 

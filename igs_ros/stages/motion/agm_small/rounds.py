@@ -20,10 +20,10 @@ from igs_ros.vision.neighbors import fps, knn
 from igs_ros.vision.visibility import changed_gaussians
 
 _ANCHORS, _NEIGHBORS = 1024, 8
-_LEAST_WEIGHT = 0.3  # px: Gaussians that are blended into less stay as they are
+_MIN_WEIGHT = 0.3  # px: Gaussians that are blended into less stay as they are
 _SHARE = 0.6  # of the views that see a Gaussian must see it change, for it to be corrected
 _MEMORY = 0.6  # share of the last round's direction that stays in the next one's
-_MOST_PX, _MOST_GROWTH, _MOST_TURN, _MOST_LOGIT = 2.0, 0.3, 0.1, 2.0  # per round
+_MAX_PX, _MAX_GROWTH, _MAX_TURN, _MAX_LOGIT = 2.0, 0.3, 0.1, 2.0  # per round
 _EPS = 1e-4  # keeps logarithms and logits finite
 _FREE = ('means', 'quats', 'scales', 'opacities', 'sh')
 
@@ -69,7 +69,7 @@ def corrections(net: CorrectionNet, scene: GaussianScene, anchors: KeyAnchors,
     others.
     """
     weights = evidence.weights(scene)
-    free = (weights.sum(0) > _LEAST_WEIGHT) & ((moved > 0) | _changed(scene, evidence))
+    free = (weights.sum(0) > _MIN_WEIGHT) & ((moved > 0) | _changed(scene, evidence))
     rows = torch.nonzero(free).flatten()
     if len(rows) == 0:
         return
@@ -183,13 +183,13 @@ def _features(slopes: Slopes, fixed: _Fixed, ways: _Directions, part: GaussianSc
 
 def _stepped(scene: GaussianScene, part: GaussianScene, fixed: _Fixed, ways: _Directions,
              colors: Tensor, steps: Tensor) -> GaussianScene:
-    paces = _MOST_PX * torch.tanh(steps[:, 1:4] / _MOST_PX)  # px
+    paces = _MAX_PX * torch.tanh(steps[:, 1:4] / _MAX_PX)  # px
     shift = paces[:, :1] * _unit(ways.own) + paces[:, 1:2] * _unit(ways.remembered) \
         + paces[:, 2:] * _unit(ways.body)
-    growth = _MOST_GROWTH * (torch.tanh(steps[:, 4:5]) * _unit(ways.scales)
-                             + torch.tanh(steps[:, 5:6]))
-    turn = _MOST_TURN * torch.tanh(steps[:, 6:7]) * _unit(ways.quats)
-    logits = _logit(part.opacities) + _MOST_LOGIT * torch.tanh(steps[:, 7] / _MOST_LOGIT)
+    growth = _MAX_GROWTH * (torch.tanh(steps[:, 4:5]) * _unit(ways.scales)
+                            + torch.tanh(steps[:, 5:6]))
+    turn = _MAX_TURN * torch.tanh(steps[:, 6:7]) * _unit(ways.quats)
+    logits = _logit(part.opacities) + _MAX_LOGIT * torch.tanh(steps[:, 7] / _MAX_LOGIT)
     constant = part.sh[:, 0] + steps[:, :1] * colors / SH_C0
     return _put(scene, fixed.rows, part.means + shift / fixed.scale[:, None],
                 normalize(part.quats + turn, dim=1), part.scales * torch.exp(growth),
