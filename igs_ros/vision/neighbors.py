@@ -18,15 +18,9 @@ from typing import overload
 import numpy as np
 import torch
 
-from igs_ros.vision import (
-    neighbors_chunked as chunked,
-)
-from igs_ros.vision import (
-    neighbors_cluster as cluster,
-)
-from igs_ros.vision import (
-    neighbors_host as host,
-)
+from igs_ros.vision import neighbors_chunked as chunked
+from igs_ros.vision import neighbors_cluster as cluster
+from igs_ros.vision import neighbors_host as host
 
 _LOG = logging.getLogger(__name__)
 Points = np.ndarray | torch.Tensor
@@ -52,7 +46,7 @@ def fps(points: Points, m: int, seed: int = 0) -> Points:
         return _like(points, np.zeros(0, np.int64))
     start = int(np.random.default_rng(seed).integers(len(points)))
     m = min(m, len(points))
-    if isinstance(points, torch.Tensor) and points.device.type != 'cpu':
+    if isinstance(points, torch.Tensor) and _on_device(points):
         return _device_backend().fps(points.detach(), m, start)
     return _like(points, host.fps(_array(points), m, start))
 
@@ -79,7 +73,7 @@ def knn(query: Points, points: Points, k: int) -> tuple[Points, Points]:
         distances = np.zeros((len(query), max(k, 0)))
         indices = distances.astype(np.int64)
     elif isinstance(query, torch.Tensor) and isinstance(points, torch.Tensor) \
-            and query.device.type != 'cpu':
+            and _on_device(query):
         return _device_backend(k).knn(query.detach(), points.detach(), k)
     else:
         distances, indices = host.knn(_array(query), _array(points), k)
@@ -91,6 +85,10 @@ def knn(query: Points, points: Points, k: int) -> tuple[Points, Points]:
 def has_torch_cluster() -> bool:
     """Whether torch_cluster can be imported."""
     return find_spec('torch_cluster') is not None
+
+
+def _on_device(points: torch.Tensor) -> bool:
+    return points.device.type != 'cpu'
 
 
 def _device_backend(k: int = 0) -> ModuleType:

@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 
 from igs_ros.core.logs import log_once
 from igs_ros.vision import neighbors
-from igs_ros.vision import (
-    neighbors_chunked as chunked,
-)
-from igs_ros.vision import (
-    neighbors_cluster as cluster,
-)
-from igs_ros.vision import (
-    neighbors_host as host,
-)
+from igs_ros.vision import neighbors_chunked as chunked
+from igs_ros.vision import neighbors_cluster as cluster
+from igs_ros.vision import neighbors_host as host
 from igs_ros.vision.neighbors import fps, knn
 
 needs_cluster = pytest.mark.skipif(find_spec('torch_cluster') is None,

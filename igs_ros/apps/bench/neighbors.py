@@ -16,15 +16,9 @@ from rich.table import Table
 
 from igs_ros.core.errors import InputError
 from igs_ros.core.machine import machine
-from igs_ros.vision import (
-    neighbors_chunked as chunked,
-)
-from igs_ros.vision import (
-    neighbors_cluster as cluster,
-)
-from igs_ros.vision import (
-    neighbors_host as host,
-)
+from igs_ros.vision import neighbors_chunked as chunked
+from igs_ros.vision import neighbors_cluster as cluster
+from igs_ros.vision import neighbors_host as host
 from igs_ros.vision.neighbors import has_torch_cluster
 
 PUBLISHED = (150_000, 8192)  # Gaussians, anchors
