@@ -91,7 +91,7 @@ def test_the_process_stays_as_it_is():
     code = """
 import logging, os, signal, sys, threading
 import cv2, torch
-torch.set_num_threads(3)
+torch.set_num_threads(2)
 sys.setswitchinterval(0.004)
 def settings():
     return (torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype(),

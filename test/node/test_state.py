@@ -152,7 +152,7 @@ def test_one_camera_falls_silent(rig):
 
 
 def test_motion_that_always_fails_stalls(rig, monkeypatch):
-    timeline = rig.node._pipeline._motion_worker._timeline
+    timeline = rig.node._pipeline._pipeline.timeline
     with monkeypatch.context() as broken:
         broken.setattr(timeline._motion, 'observe', lambda _: {}['lens'])
         status = rig.until(lambda s: s.state == SceneStatus.STALLED)
@@ -171,7 +171,7 @@ def test_a_dead_thread_is_a_failure_and_the_status_goes_on(rig, monkeypatch, loo
     def die():
         raise SystemExit(3)
     dying = {'view': rig.node._views, 'state': rig.node._states}[loop].thread
-    monkeypatch.setattr(dying, '_turn', die)
+    monkeypatch.setattr(dying, '_run_once', die)
     dying.wake()
     for _ in range(2):  # and goes on
         status = rig.until(lambda s: f"'{loop}' has died of SystemExit(3)" in s.message)

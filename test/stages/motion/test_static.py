@@ -46,5 +46,5 @@ def test_two_models_count_apart():
 
 
 def test_an_unknown_model_is_named_with_those_there_are():
-    with pytest.raises(InputError, match="'teleport'.*geometric, static"):
+    with pytest.raises(InputError, match="'teleport'.*geometric or static"):
         model('teleport')

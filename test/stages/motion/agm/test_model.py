@@ -319,7 +319,7 @@ def test_choosing_agm(stage, tmp_path):
             attempt(MotionConfig(weights=str(tmp_path)))
     with pytest.raises(InputError, match='six numbers'):
         check_motion('agm', MotionConfig(bbox='1 2 3'))
-    with pytest.raises(InputError, match='auto, agm, agm_small, geometric, static'):
+    with pytest.raises(InputError, match='auto, agm, agm_small, geometric or static'):
         check_motion('none', MotionConfig())
     check_motion('geometric', MotionConfig())
 
@@ -333,4 +333,4 @@ def test_weights_are_read_once(stage, tmp_path, monkeypatch):
     check_motion('agm', config)
     config = replace(config, adjust_iterations=0)  # the bare models
     models = [make_motion('agm', stage.rig, stage.rasterizer, config) for _ in range(2)]
-    assert reads == [(config.weights, True)] and models[0].net is models[1].net
+    assert reads == [(config.weights,)] and models[0].net is models[1].net
