@@ -6,7 +6,8 @@ from pathlib import Path
 from igs_ros.live import assemble
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNTED = re.compile(r"(?:drops\.add|warnings\.add|discard)\((?:(?:finished\.)?work, )?\s*f?'([a-z_]+)")
+COUNTED = re.compile(r"(?:drops\.add|warnings\.add|discard)\((?:(?:finished\.)?work, )?\s*"
+                     r"f?'([a-z_]+)")
 
 
 def causes():
