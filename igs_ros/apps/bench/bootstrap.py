@@ -30,7 +30,7 @@ from igs_ros.io.recordings.recording import test_view, train_views
 from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import Rasterizer, render_view
 from igs_ros.stages.bootstrap.first_scene import first_scene
-from igs_ros.vision.metrics import mean
+from igs_ros.vision.metrics import mean, psnr
 from igs_ros.vision.preparer import Preparer
 
 
@@ -58,8 +58,7 @@ class _Views:
         scores = {}
         for name, image in self.images.items():
             drawn = render_view(rasterizer, scene, self.cameras[name]).rgb
-            error = np.mean((drawn - image.astype(np.float32) / 255) ** 2, dtype=np.float64)
-            scores[name] = float(-10 * np.log10(max(error, 1e-12)))
+            scores[name] = psnr(image, drawn)
         return scores.pop(self.test, None), float(np.mean(list(scores.values())))
 
 

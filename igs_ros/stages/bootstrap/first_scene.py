@@ -26,6 +26,7 @@ from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.bootstrap.depth import depth_maps
 from igs_ros.stages.bootstrap.fitting import Fitted, Watch, fit
 from igs_ros.stages.bootstrap.seeds import scene_from_points, seed_points
+from igs_ros.vision.metrics import psnr
 
 log = logging.getLogger(__name__)
 # Initial standard deviation in distances to the neighbors: at 1 some 30 splats cover a pixel,
@@ -175,8 +176,7 @@ def _psnr_views(fitted: Fitted, images, cameras, rasterizer) -> dict[str, float]
         with torch.no_grad():
             drawn = rasterizer.render(fitted.scene, cameras[name], depth=False).rgb
             seen = fitted.exposures.apply(name, drawn).clamp(0, 1).cpu().numpy()
-        error = np.mean((seen - image.astype(np.float32) / 255) ** 2, dtype=np.float64)
-        scores[name] = float(-10 * np.log10(max(error, 1e-12)))
+        scores[name] = psnr(image, seen)
     return scores
 
 
