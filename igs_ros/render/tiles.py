@@ -27,6 +27,19 @@ def pixels_of(tiles: np.ndarray, height: int, width: int) -> np.ndarray:
     return tiles.repeat(TILE, 0).repeat(TILE, 1)[:height, :width]
 
 
+def worst_tiles(errors: np.ndarray, share: float) -> np.ndarray:
+    """bool [rows, columns]: the fewest tiles that hold `share` of the sum of `errors`.
+
+    errors: [rows, columns], not negative; none where all are 0.
+    """
+    order = np.argsort(-errors, axis=None, kind='stable')
+    held = np.cumsum(errors.ravel()[order])
+    worst = np.zeros(errors.size, bool)
+    if held[-1] > 0:
+        worst[order[:np.searchsorted(held, share * held[-1]) + 1]] = True
+    return worst.reshape(errors.shape)
+
+
 def checked(tiles: np.ndarray | None, height: int, width: int) -> np.ndarray:
     """`tiles` (None: all of them) as an array in memory order, its shape and type looked at."""
     grid = tile_grid(height, width)

@@ -7,7 +7,7 @@ import torch
 from igs_ros.apps.bench.raster import bench_scene
 from igs_ros.core.scene import ATTRIBUTES, empty_scene
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
-from igs_ros.render.tiles import pixels_of, tile_grid, tiles_with
+from igs_ros.render.tiles import pixels_of, tile_grid, tiles_with, worst_tiles
 
 BACKGROUND = (0.1, 0.2, 0.3)
 CHOICES = ('scattered', 'block', 'first', 'last row', 'none', 'all')
@@ -128,3 +128,11 @@ def test_tiles_of_pixels_and_back():
 def test_a_choice_of_the_wrong_shape_is_a_programming_error(bench):
     with pytest.raises(AssertionError):
         CpuRasterizer(1).render(*bench, tiles=np.ones((3, 3), bool))
+
+
+def test_the_worst_tiles_are_the_fewest_that_hold_the_share():
+    errors = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert worst_tiles(errors, 0.39).tolist() == [[False, False], [False, True]]
+    assert worst_tiles(errors, 0.41).tolist() == [[False, False], [True, True]]
+    assert worst_tiles(errors, 0.91).all()
+    assert not worst_tiles(np.zeros((2, 2)), 0.9).any()

@@ -26,7 +26,7 @@ from igs_ros.core.snapshot import Moved
 from igs_ros.core.timing import span
 from igs_ros.render.optimize import rotated
 from igs_ros.render.rasterizer import Rasterizer
-from igs_ros.render.tiles import TILE, pixels_of, tile_grid, tiles_with
+from igs_ros.render.tiles import TILE, pixels_of, tile_grid, tiles_with, worst_tiles
 from igs_ros.stages.motion.descent import (
     STEPS,
     Values,
@@ -256,12 +256,7 @@ def _worst_tiles(error: np.ndarray) -> np.ndarray:
     rows, columns = tile_grid(*error.shape)
     padded = np.zeros((rows * TILE, columns * TILE))
     padded[:error.shape[0], :error.shape[1]] = np.square(error, dtype=np.float64)
-    energy = padded.reshape(rows, TILE, columns, TILE).sum((1, 3))
-    order = np.argsort(-energy, axis=None, kind='stable')
-    held = np.cumsum(energy.ravel()[order])
-    tiles = np.zeros(energy.size, bool)
-    tiles[order[:np.searchsorted(held, _ENERGY * held[-1]) + 1]] = True
-    return tiles.reshape(energy.shape)
+    return worst_tiles(padded.reshape(rows, TILE, columns, TILE).sum((1, 3)), _ENERGY)
 
 
 def _merged(scene: GaussianScene, carried: _Carried, moves: np.ndarray) -> GaussianScene:

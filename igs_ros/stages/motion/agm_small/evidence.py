@@ -15,7 +15,7 @@ from igs_ros.core.scene import SH_C0, GaussianScene
 from igs_ros.render.exposure import Exposure, ExposureLearner
 from igs_ros.render.gather import gathered
 from igs_ros.render.rasterizer import Rasterizer
-from igs_ros.render.tiles import TILE, pixels_of, tiles_with
+from igs_ros.render.tiles import TILE, pixels_of, tiles_with, worst_tiles
 from igs_ros.vision.changes import changed_pixels
 
 _ENERGY = 0.97  # share of the squared error that the tiles to look at hold
@@ -154,12 +154,7 @@ def _worst(error: np.ndarray, tiles: np.ndarray) -> np.ndarray:
     """Those of some tiles that hold most of the error [H, W]."""
     rows = np.add.reduceat(error, range(0, error.shape[0], TILE), axis=0)
     sums = np.add.reduceat(rows, range(0, error.shape[1], TILE), axis=1) * tiles
-    order = np.argsort(-sums, axis=None, kind='stable')
-    gained = np.cumsum(sums.ravel()[order])
-    worst = np.zeros(tiles.size, bool)
-    if gained[-1] > 0:
-        worst[order[:np.searchsorted(gained, _ENERGY * gained[-1]) + 1]] = True
-    return worst.reshape(tiles.shape) & tiles
+    return worst_tiles(sums, _ENERGY) & tiles
 
 
 def _colors(image: np.ndarray, device: torch.device) -> Tensor:
