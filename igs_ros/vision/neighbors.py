@@ -23,14 +23,14 @@ from igs_ros.vision import neighbors_cluster as cluster
 from igs_ros.vision import neighbors_host as host
 
 _LOG = logging.getLogger(__name__)
-Points = np.ndarray | torch.Tensor
+PointArray = np.ndarray | torch.Tensor
 
 
 @overload
 def fps(points: np.ndarray, m: int, seed: int = 0) -> np.ndarray: ...
 @overload
 def fps(points: torch.Tensor, m: int, seed: int = 0) -> torch.Tensor: ...
-def fps(points: Points, m: int, seed: int = 0) -> Points:
+def fps(points: PointArray, m: int, seed: int = 0) -> PointArray:
     """Farthest point sampling: each point is the one farthest from all before it.
 
     Args:
@@ -56,7 +56,7 @@ def knn(query: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.n
 @overload
 def knn(query: torch.Tensor, points: torch.Tensor, k: int,
         ) -> tuple[torch.Tensor, torch.Tensor]: ...
-def knn(query: Points, points: Points, k: int) -> tuple[Points, Points]:
+def knn(query: PointArray, points: PointArray, k: int) -> tuple[PointArray, PointArray]:
     """The k nearest points of each query point, nearest first.
 
     Args:
@@ -113,11 +113,11 @@ def _uses_torch_cluster() -> bool:
     return True
 
 
-def _array(points: Points) -> np.ndarray:
+def _array(points: PointArray) -> np.ndarray:
     return points.detach().numpy() if isinstance(points, torch.Tensor) else np.asarray(points)
 
 
-def _like(points: Points, values: np.ndarray) -> Points:
+def _like(points: PointArray, values: np.ndarray) -> PointArray:
     """`values` as what `points` are: an array, or a tensor of their device."""
     return _tensor(points, values) if isinstance(points, torch.Tensor) else values
 

@@ -28,7 +28,7 @@ _START_S = 1000.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class AssemblePlan:
     """The cameras that are simulated; times in s."""
 
     cameras: Sequence[int] = CAMERAS
@@ -47,7 +47,7 @@ class Plan:
     settled_s: float = 2.0  # what comes before is not scored: dead cameras are being noticed
 
 
-def run(plan: Plan = Plan()) -> dict:
+def run(plan: AssemblePlan = AssemblePlan()) -> dict:
     """One row per rig, loss and number of dead cameras.
 
     Raises `InputError` for a plan that cannot be simulated.
@@ -77,7 +77,7 @@ class _Numbered:
         return np.zeros((1, 1, 3), np.uint8)
 
 
-def _measure(plan: Plan, cameras: int, loss: float, dead: int) -> dict:
+def _measure(plan: AssemblePlan, cameras: int, loss: float, dead: int) -> dict:
     rng = np.random.default_rng([cameras, round(1000 * loss), dead])
     names = [f'cam{i:02d}' for i in range(cameras)]
     shape = (plan.instants, cameras)

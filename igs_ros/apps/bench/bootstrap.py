@@ -35,7 +35,7 @@ from igs_ros.vision.preparer import Preparer
 
 
 @dataclass(frozen=True)
-class Plan:
+class BootstrapPlan:
     """What is measured."""
 
     recordings: Sequence[Path]
@@ -106,7 +106,7 @@ class _Curve:
         return time.process_time() - self._since - self._paused
 
 
-def measure(plan: Plan) -> dict:
+def measure(plan: BootstrapPlan) -> dict:
     """One row per recording and seed, each with the points of its curve.
 
     `config.bootstrap.seconds`, if set, caps scaled CPU seconds here. Raises `InputError` for
@@ -118,7 +118,7 @@ def measure(plan: Plan) -> dict:
             'rows': rows}
 
 
-def _row(plan: Plan, path: Path, seed: int) -> dict:
+def _row(plan: BootstrapPlan, path: Path, seed: int) -> dict:
     recording = open_recording(path)
     config = replace(plan.config, seed=seed, threads=1)
     test = test_view(recording)

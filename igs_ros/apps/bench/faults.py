@@ -20,8 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from igs_ros.apps.bench.fault_kinds import Fault, Strange, faults
-from igs_ros.apps.bench.quality import Plan as FirstPlan
-from igs_ros.apps.bench.quality import first_scene
+from igs_ros.apps.bench.quality import QualityPlan, first_scene
 from igs_ros.core.config import BootstrapConfig, Config
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import RawFrameSet
@@ -40,7 +39,7 @@ LATER = 30  # frames after the end of a fault, when the scene is looked at once 
 
 
 @dataclass(frozen=True)
-class Plan:
+class FaultPlan:
     """What is measured."""
 
     recordings: Sequence[Path]
@@ -87,7 +86,7 @@ class _Frame:
     held: str  # why nothing was made of it; '' = something was
 
 
-def measure(plan: Plan) -> dict:
+def measure(plan: FaultPlan) -> dict:
     """One row per recording and fault.
 
     Raises `InputError` for recordings that cannot be read or have no unseen view, and for
@@ -103,7 +102,7 @@ def measure(plan: Plan) -> dict:
             'faults': {fault.name: fault.meaning for fault in wanted}, 'rows': rows}
 
 
-def _rows(plan: Plan, path: Path, wanted: Sequence[Fault]):
+def _rows(plan: FaultPlan, path: Path, wanted: Sequence[Fault]):
     recording = open_recording(path)
     test = test_view(recording, plan.test_view)
     if test is None:
@@ -116,7 +115,7 @@ def _rows(plan: Plan, path: Path, wanted: Sequence[Fault]):
         raise InputError(f'{path}: expected at least 2 frames, each with a picture of all '
                          f'cameras; choose them with --frames.')
     with tempfile.TemporaryDirectory() as folder:
-        _, scene = first_scene(FirstPlan((), (), (), plan.config, plan.first), path, plan.config,
+        _, scene = first_scene(QualityPlan((), (), (), plan.config, plan.first), path, plan.config,
                                plan.keep or Path(folder))
         config = replace(plan.config, bootstrap=BootstrapConfig(method=str(scene)))
         begin = 2 * max(1, config.key_interval) + 2

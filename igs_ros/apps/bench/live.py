@@ -37,7 +37,7 @@ _JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class Plan:
+class LivePlan:
     """What to run."""
 
     recording: Path
@@ -122,7 +122,7 @@ def _jpeg(picture, name: str) -> EncodedPicture:
     return EncodedPicture(data.tobytes(), name)
 
 
-def run(plan: Plan, say: Callable[[str], None] = lambda text: None,
+def run(plan: LivePlan, say: Callable[[str], None] = lambda text: None,
         keep: Callable[[dict], None] = lambda line: None) -> dict:
     """Measure; one row per sample, and a summary. Interrupted, it ends with the rows so far.
 
@@ -203,7 +203,7 @@ def _begin(live: LivePipeline, frame_set: RawFrameSet) -> None:
         time.sleep(0.05)
 
 
-def _sampled(plan: Plan, live: LivePipeline, loops: Loops, window: Window,
+def _sampled(plan: LivePlan, live: LivePipeline, loops: Loops, window: Window,
              unseen: UnseenView | None) -> Iterator[dict]:
     begun_s, before, before_s = time.monotonic(), live.status(), time.monotonic()
     every_s = min(plan.every_s, 60 * plan.minutes)

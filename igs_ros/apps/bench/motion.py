@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from igs_ros.apps.bench.motion_world import World, make_world
+from igs_ros.apps.bench.motion_world import MotionWorld, make_world
 from igs_ros.core.config import MotionConfig
 from igs_ros.core.errors import InputError
 from igs_ros.core.machine import machine
@@ -30,7 +30,7 @@ _WARM_UP = 1
 
 
 @dataclass(frozen=True)
-class Plan:
+class MotionPlan:
     """What is timed. Numbers that are 0 are chosen by the device: published on CUDA, small ones
     on a CPU.
     """
@@ -58,7 +58,7 @@ class _Spans:
         self.ms.setdefault(path, []).append(1000 * (end_s - start_s))
 
 
-def run(plan: Plan) -> dict:
+def run(plan: MotionPlan) -> dict:
     """All models of the plan that are there; raises `InputError` where none is.
 
     Figures in ms: of a candidate and of a key, as a whole and by part, with the error of agm's
@@ -81,14 +81,14 @@ def run(plan: Plan) -> dict:
             'aim_ms': AIM_MS, 'rows': rows}
 
 
-def _filled(plan: Plan, on_gpu: bool) -> Plan:
+def _filled(plan: MotionPlan, on_gpu: bool) -> MotionPlan:
     defaults = {'gaussians': 150_000, 'anchors': 8192, 'picture': 512, 'repeats': 30} if on_gpu \
         else {'gaussians': 30_000, 'anchors': 2048, 'picture': 256, 'repeats': 5}
     return replace(plan, **{name: value for name, value in defaults.items()
                             if not getattr(plan, name)})
 
 
-def _measured(plan: Plan, world: World, clock: Callable[[], float]) -> Iterator[dict]:
+def _measured(plan: MotionPlan, world: MotionWorld, clock: Callable[[], float]) -> Iterator[dict]:
     for name in plan.motions:
         if name == 'agm':
             yield from _agm_rows(plan, world, clock)
@@ -98,7 +98,7 @@ def _measured(plan: Plan, world: World, clock: Callable[[], float]) -> Iterator[
             yield {'motion': name, **_timed(model, world, plan.repeats, clock)}
 
 
-def _agm_rows(plan: Plan, world: World, clock: Callable[[], float]) -> Iterator[dict]:
+def _agm_rows(plan: MotionPlan, world: MotionWorld, clock: Callable[[], float]) -> Iterator[dict]:
     from igs_ros.stages.motion.agm.inputs import AgmSizes
     from igs_ros.stages.motion.agm.model import AgmMotion
     net = agm_net(plan.weights) if plan.weights else _random_net()
@@ -118,7 +118,8 @@ def _agm_rows(plan: Plan, world: World, clock: Callable[[], float]) -> Iterator[
                'error': float((found - exact).norm() / exact.norm())}
 
 
-def _timed(model: MotionModel, world: World, repeats: int, clock: Callable[[], float]) -> dict:
+def _timed(model: MotionModel, world: MotionWorld, repeats: int, clock: Callable[[], float]
+           ) -> dict:
     """Figures of a candidate and of a key: whole and parts."""
     key, candidate = _Spans(), _Spans()
     spent = {'key': [], 'candidate': []}
@@ -149,7 +150,7 @@ def _timed(model: MotionModel, world: World, repeats: int, clock: Callable[[], f
 
 
 @torch.no_grad()
-def _displacements(model, world: World) -> torch.Tensor:
+def _displacements(model, world: MotionWorld) -> torch.Tensor:
     """[N, 3] m, of one candidate."""
     sets = world.sets()
     first, second = next(sets), next(sets)

@@ -20,7 +20,7 @@ _PERIOD_NS = 33_333_333
 
 
 @dataclass(frozen=True, eq=False)
-class World:
+class MotionWorld:
     """A scene, who of it moves, and what the cameras see of it over time."""
 
     scene: GaussianScene  # at the first frame set, on the rasterizer's device
@@ -44,7 +44,7 @@ class World:
 
 
 def make_world(gaussians: int, views: int, size: int, rasterizer: Rasterizer, seed: int = 0,
-               ) -> World:
+               ) -> MotionWorld:
     """So many Gaussians, seen by `views` cameras in a row, pictures of `size` x `size` px."""
     rng = np.random.default_rng(seed)
     moving = np.arange(gaussians) < round(_MOVING * gaussians)
@@ -65,7 +65,7 @@ def make_world(gaussians: int, views: int, size: int, rasterizer: Rasterizer, se
                for view, x in enumerate(np.linspace(-0.6, 0.6, views))}
     pictures = tuple(_pictures(scene, moving, step, cameras, rasterizer)
                      for step in range(_STEPS))
-    return World(scene, moving, cameras, rasterizer, pictures)
+    return MotionWorld(scene, moving, cameras, rasterizer, pictures)
 
 
 def _camera(name: str, x: float, size: int) -> Camera:

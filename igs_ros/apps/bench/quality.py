@@ -34,7 +34,7 @@ CORRECTIONS = 2  # runs at most to get there
 
 
 @dataclass(frozen=True)
-class Plan:
+class QualityPlan:
     """What is compared."""
 
     recordings: Sequence[Path]
@@ -46,7 +46,7 @@ class Plan:
     keep: Path | None = None  # folder that keeps first scenes between runs
 
 
-def measure(plan: Plan) -> dict:
+def measure(plan: QualityPlan) -> dict:
     """Run everything: one row per recording, seed and arm.
 
     Raises `InputError` for recordings that cannot be read and for unknown arms.
@@ -60,7 +60,7 @@ def measure(plan: Plan) -> dict:
             'arms': {arm.name: arm.meaning for arm in arms}, 'rows': rows}
 
 
-def _compare(plan: Plan, arms: Sequence[Arm], recording: Path, seed: int) -> Iterable[dict]:
+def _compare(plan: QualityPlan, arms: Sequence[Arm], recording: Path, seed: int) -> Iterable[dict]:
     config = replace(plan.config, seed=seed)
     times: dict[str, float] = {}  # CPU seconds per frame by arm
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ def _compare(plan: Plan, arms: Sequence[Arm], recording: Path, seed: int) -> Ite
                    'summary': result['summary'], 'detail': result['detail']}
 
 
-def _run_arm(plan: Plan, recording: Path, arm: Arm, base: Config, times: Mapping[str, float]
+def _run_arm(plan: QualityPlan, recording: Path, arm: Arm, base: Config, times: Mapping[str, float]
              ) -> dict:
     """results.json of an arm; its iterations are searched where its CPU time is given."""
     config = arm.config(base)
@@ -110,7 +110,8 @@ def _corrected(result: dict, wanted: float) -> int:
     return max(1, round(iterations * max(0.0, 1 + missing / max(optimized, 1e-9))))
 
 
-def first_scene(plan: Plan, recording: Path, config: Config, folder: Path) -> tuple[dict, Path]:
+def first_scene(plan: QualityPlan, recording: Path, config: Config, folder: Path
+                ) -> tuple[dict, Path]:
     """results.json and PLY of the first scene, made now or found in `folder`.
 
     plan: says at which frame; `folder` may keep it for other runs.

@@ -37,7 +37,7 @@ _NOISE = 0.05  # of the target, so that there is a gradient everywhere
 
 
 @dataclass(frozen=True)
-class Plan:
+class RefinePlan:
     """What is timed. Numbers that are 0 are chosen by the device: the paper's size on CUDA, a
     small one on a CPU.
     """
@@ -61,7 +61,7 @@ class _Case:
     context: Context | None
 
 
-def run(plan: Plan) -> dict:
+def run(plan: RefinePlan) -> dict:
     """Medians in ms, CPU and wall, of an iteration and its parts by case; views per second.
 
     Raises `InputError` for a share of tiles outside 0..1, and see `render.rasterizer.choose`.
@@ -80,14 +80,14 @@ def run(plan: Plan) -> dict:
         torch.set_num_threads(threads)
 
 
-def _filled(plan: Plan, on_gpu: bool) -> Plan:
+def _filled(plan: RefinePlan, on_gpu: bool) -> RefinePlan:
     defaults = {'gaussians': 150_000, 'width': 1352, 'height': 1014, 'repeats': 50} if on_gpu \
         else {'gaussians': 30_000, 'width': 480, 'height': 360, 'repeats': 15}
     return replace(plan, **{name: value for name, value in defaults.items()
                             if not getattr(plan, name)})
 
 
-def _measured(plan: Plan, rasterizer: Rasterizer, on_gpu: bool) -> dict:
+def _measured(plan: RefinePlan, rasterizer: Rasterizer, on_gpu: bool) -> dict:
     scene, camera = bench_scene(plan.gaussians, plan.width, plan.height)
     scene = scene.to(rasterizer.device)
     with torch.no_grad():
@@ -115,7 +115,7 @@ def _measured(plan: Plan, rasterizer: Rasterizer, on_gpu: bool) -> dict:
             'paper_ms': PAPER_MS, 'paper_views_per_s': PAPER_FPS}
 
 
-def _cases(plan: Plan, scene: GaussianScene, camera: Camera,
+def _cases(plan: RefinePlan, scene: GaussianScene, camera: Camera,
            rasterizer: Rasterizer) -> dict[str, _Case]:
     tiles = _block(plan)
     inside = _projected_inside(scene, camera, tiles)
@@ -127,7 +127,7 @@ def _cases(plan: Plan, scene: GaussianScene, camera: Camera,
             for name, (free, which, others) in chosen.items()}
 
 
-def _block(plan: Plan) -> np.ndarray:
+def _block(plan: RefinePlan) -> np.ndarray:
     """A block in the middle of the picture that covers about the planned share of the tiles."""
     grid = tile_grid(plan.height, plan.width)
     tiles = np.zeros(grid, bool)

@@ -57,8 +57,8 @@ class BenchQuality:
         if not self.recordings:
             raise InputError('igs bench quality: no recording given; expected their folders.')
         first, last = frame_range(self.frames)
-        plan = quality.Plan(self.recordings, self.arms, self.seeds, self.scene.config(), first,
-                            last, self.keep)
+        plan = quality.QualityPlan(self.recordings, self.arms, self.seeds, self.scene.config(),
+                                   first, last, self.keep)
         _report(quality.measure(plan), quality_table.print_means, self.json)
         return 0
 
@@ -86,8 +86,8 @@ class BenchBootstrap:
         from igs_ros.apps.bench import bootstrap  # heavy imports: not for --help
         if not self.recordings:
             raise InputError('igs bench bootstrap: no recording given; expected their folders.')
-        plan = bootstrap.Plan(self.recordings, self.seeds, self.seconds, self.scene.config(),
-                              self.frame)
+        plan = bootstrap.BootstrapPlan(self.recordings, self.seeds, self.seconds,
+                                       self.scene.config(), self.frame)
         _report(bootstrap.measure(plan), bootstrap.print_table, self.json)
         return 0
 
@@ -132,9 +132,9 @@ class BenchLive:
         if self.plot:
             checked_file(self.plot)
         keep = live_figures.RowFile(self.out).keep if self.out else lambda piece: None
-        results = live.run(live.Plan(self.recording, checked(config), self.minutes, first=first,
-                                     last=last, rate_hz=self.rate),
-                           lambda text: print(text, file=sys.stderr), keep)
+        plan = live.LivePlan(self.recording, checked(config), self.minutes, first=first, last=last,
+                             rate_hz=self.rate)
+        results = live.run(plan, lambda text: print(text, file=sys.stderr), keep)
         _report(results, live_figures.print_table, self.json)
         if self.plot:
             live_plot.plot(results, self.plot)
@@ -169,8 +169,8 @@ class BenchFaults:
         if not self.recordings:
             raise InputError('igs bench faults: no recording given; expected their folders.')
         first, last = frame_range(self.frames)
-        plan = faults.Plan(self.recordings, self.scene.config(), self.faults, self.other,
-                           self.test_view, first, last, self.keep)
+        plan = faults.FaultPlan(self.recordings, self.scene.config(), self.faults, self.other,
+                                self.test_view, first, last, self.keep)
         _report(faults.measure(plan), faults.print_table, self.json)
         return 0
 
@@ -204,7 +204,7 @@ class BenchMotion:
         """Run the benchmark."""
         from igs_ros.apps.bench import motion  # compiles kernels: only when asked for
         given = {name: value for name, value in vars(self).items() if name != 'json'}
-        _report(motion.run(motion.Plan(**given)), motion.print_table, self.json)
+        _report(motion.run(motion.MotionPlan(**given)), motion.print_table, self.json)
         return 0
 
 
@@ -233,7 +233,7 @@ class BenchRefine:
         """Run the benchmark."""
         from igs_ros.apps.bench import refine  # compiles kernels: only when asked for
         given = {name: value for name, value in vars(self).items() if name != 'json'}
-        _report(refine.run(refine.Plan(**given)), refine.print_table, self.json)
+        _report(refine.run(refine.RefinePlan(**given)), refine.print_table, self.json)
         return 0
 
 
@@ -273,8 +273,8 @@ class BenchAssemble:
     def main(self) -> int:
         """Run the benchmark."""
         from igs_ros.apps.bench import assemble
-        plan = assemble.Plan(self.cameras, self.loss, self.dead, min_cameras=self.min_cameras,
-                             max_wait_s=self.max_wait_s)
+        plan = assemble.AssemblePlan(self.cameras, self.loss, self.dead,
+                                     min_cameras=self.min_cameras, max_wait_s=self.max_wait_s)
         _report(assemble.run(plan), assemble.print_table, self.json)
         return 0
 

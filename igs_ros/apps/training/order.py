@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from igs_ros.apps.training.sample import Sample, Source
+from igs_ros.apps.training.sample import Sample, SampleSource
 
 
 def numbers(step: int, batch: int, process: int = 0, processes: int = 1) -> list[int]:
@@ -40,7 +40,7 @@ def picked_targets(sample: Sample, count: int, number: int, seed: int) -> list[i
     return sorted(rng.choice(there, min(count, there), replace=False).tolist())
 
 
-def in_order(source: Source, wanted: Iterable[int], workers: int,
+def in_order(source: SampleSource, wanted: Iterable[int], workers: int,
              ) -> Generator[tuple[int, Sample]]:
     """Numbers and samples, as `wanted`; up to `workers` of them are made ahead, by threads."""
     if workers == 0:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from igs_ros.apps.training.prepared import (
     INDEX,
@@ -23,7 +25,6 @@ from igs_ros.apps.training.prepared import (
     read_index,
     write_index,
 )
-from igs_ros.apps.training.progress import progress_bar
 from igs_ros.core.config import Config, settings
 from igs_ros.core.errors import InputError
 from igs_ros.core.files import checked_folder, replaced
@@ -177,3 +178,10 @@ def summary_lines(index: dict) -> Iterator[str]:
         yield (f"frame {entry['frame']}: {entry['gaussians']} Gaussians from {entry['method']}, "
                f"{entry['psnr_train']:.2f} dB train"
                + (f', {test:.2f} dB test' if test is not None else ''))
+
+
+def progress_bar(shown: bool = True) -> Progress:
+    """Bars on stderr; each task has a field `note` beside its count."""
+    return Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+                    TextColumn('{task.fields[note]}'), TimeElapsedColumn(),
+                    console=Console(stderr=True), disable=not shown)

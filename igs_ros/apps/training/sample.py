@@ -58,7 +58,7 @@ class Sample:
         return Exposure(*torch.from_numpy(self.exposures[view]).to(rgb)).apply(rgb)
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """An endless, seeded row of samples; several threads may ask at once."""
 
     @property

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from igs_ros.apps.training.config import TrainConfig
-from igs_ros.apps.training.sample import Source
+from igs_ros.apps.training.sample import SampleSource
 from igs_ros.core.errors import InputError
 from igs_ros.render.rasterizer import Rasterizer
 
 
-def build(config: TrainConfig, rasterizer: Rasterizer, consecutive: bool) -> tuple[Source, Source]:
+def build(config: TrainConfig, rasterizer: Rasterizer, consecutive: bool
+          ) -> tuple[SampleSource, SampleSource]:
     """What to learn from, and what to validate on, which is never learned from.
 
     consecutive: whether samples hold all frames from the key to the target. Raises `InputError`

@@ -21,7 +21,7 @@ from accelerate.utils import gather_object
 from igs_ros.apps.training import checkpoint, models, order, sources
 from igs_ros.apps.training.config import TrainConfig
 from igs_ros.apps.training.journal import Journal
-from igs_ros.apps.training.progress import progress_bar
+from igs_ros.apps.training.prepare import progress_bar
 from igs_ros.apps.training.sample import Sample
 from igs_ros.apps.training.step import LossOfSample
 from igs_ros.apps.training.validation import validate

@@ -11,7 +11,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import Picture, RawFrameSet
 from igs_ros.core.points import Points
-from igs_ros.io.recordings.sources import DepthSource, Source, VideoSource
+from igs_ros.io.recordings.sources import DepthSource, PictureSource, VideoSource
 from igs_ros.vision.preparer import check_size
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Recording:
     name: str
     path: Path
     cameras: Mapping[str, Camera]  # as calibrated: raw picture size, with distortion
-    sources: Mapping[str, Source]  # same keys
+    sources: Mapping[str, PictureSource]  # same keys
     rate_hz: float
     held_out: tuple[str, ...] = ()  # cameras kept from training by whoever recorded it
     load_points: Callable[[], Points] | None = None
@@ -139,7 +139,7 @@ def checked(recording: Recording) -> Recording:
     return recording
 
 
-def _first_picture(source: Source) -> Picture:
+def _first_picture(source: PictureSource) -> Picture:
     stream = source.pictures(0, 1, 1)
     picture = next(stream, None)
     stream.close()

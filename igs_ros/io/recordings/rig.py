@@ -18,7 +18,7 @@ from igs_ros.io.codec.ply import read_points
 from igs_ros.io.recordings.recording import Recording
 from igs_ros.io.recordings.sources import (
     DepthSource,
-    Source,
+    PictureSource,
     depth_folder,
     image_folder,
     video_file,
@@ -121,7 +121,7 @@ def _camera(entry: dict, who: str, pixel_center: float) -> Camera:
         raise InputError(f'{who.split(": camera")[0]}: {error}') from error
 
 
-def _source(folder: Path, entry: dict) -> Source:
+def _source(folder: Path, entry: dict) -> PictureSource:
     """Where the camera's pictures are: 'video', 'images', else NAME/ or NAME.mp4."""
     name = entry['name']
     if 'video' in entry:
@@ -157,7 +157,7 @@ def _present(folder: Path, entry: dict, key: str) -> Path:
     return path
 
 
-def _rate(rig: dict, origin: Path, sources: dict[str, Source]) -> float:
+def _rate(rig: dict, origin: Path, sources: dict[str, PictureSource]) -> float:
     known = [source.rate_hz for source in sources.values() if source.rate_hz]
     rate = _number(rig.get('fps', known[0] if known else 0), f'{origin}: fps')
     if not MIN_RATE <= rate <= MAX_RATE:

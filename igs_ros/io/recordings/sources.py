@@ -24,7 +24,7 @@ _ANY_METADATA: dict[str, Any] = \
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
-class Source(Protocol):
+class PictureSource(Protocol):
     """The pictures of one camera."""
 
     @property

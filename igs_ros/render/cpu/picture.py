@@ -69,7 +69,7 @@ class Bins:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DrawnPicture:
     """What the kernels drew, and what the way back needs."""
 
     records: np.ndarray  # [N + M, 11] float32, those of the context last
@@ -96,7 +96,7 @@ def projected(run: Run, shot: RenderParams, means: np.ndarray, quats: np.ndarray
 
 
 def draw(run: Run, shot: RenderParams, context: CpuContext | None, *attributes: np.ndarray,
-         ) -> Picture:
+         ) -> DrawnPicture:
     """The Gaussians (five arrays, as `projected` takes them) and those of `context`."""
     records, spans, max_pairs = projected(run, shot, *attributes)
     if context is not None:
@@ -111,7 +111,7 @@ def draw(run: Run, shot: RenderParams, context: CpuContext | None, *attributes: 
     weighted_depth = np.empty(size, np.float32) if shot.depth else None
     run(composite, bins.tile_pieces, bins.tile_start, bins.pairs, records,
         shot.background, shot.max_alpha, shot.stop, rgb, transmittance, last, weighted_depth)
-    return Picture(records, bins, rgb, transmittance, last, weighted_depth)
+    return DrawnPicture(records, bins, rgb, transmittance, last, weighted_depth)
 
 
 def _bin(run, shot: RenderParams, records, spans, max_pairs) -> Bins:
@@ -140,7 +140,7 @@ def _bin(run, shot: RenderParams, records, spans, max_pairs) -> Bins:
     return Bins(pair_count, first_slot, tile_start, pairs, _tile_pieces(tile_start))
 
 
-def pixel_gradients(run: Run, params: RenderParams, picture: Picture, count: int,
+def pixel_gradients(run: Run, params: RenderParams, picture: DrawnPicture, count: int,
                     v_rgb: np.ndarray | None, v_alpha: np.ndarray | None,
                     v_weighted: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Sums [N, 10] (cpu_records.py) and absgrad [N, 2] or None of the first `count` Gaussians.
@@ -165,7 +165,7 @@ def pixel_gradients(run: Run, params: RenderParams, picture: Picture, count: int
     return summed(rows), None if absolute_rows is None else summed(absolute_rows)
 
 
-def attribute_gradients(run: Run, params: RenderParams, picture: Picture, totals: np.ndarray,
+def attribute_gradients(run: Run, params: RenderParams, picture: DrawnPicture, totals: np.ndarray,
                         means: np.ndarray, quats: np.ndarray, scales: np.ndarray,
                         opacities: np.ndarray, sh: np.ndarray,
                         ) -> tuple[list[np.ndarray], np.ndarray]:

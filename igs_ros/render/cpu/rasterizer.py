@@ -24,7 +24,7 @@ from igs_ros.render.cpu.bins import tiles_before
 from igs_ros.render.cpu.gather import VALUES, gather
 from igs_ros.render.cpu.picture import (
     CpuContext,
-    Picture,
+    DrawnPicture,
     RenderParams,
     attribute_gradients,
     draw,
@@ -180,7 +180,7 @@ class _Draw(torch.autograd.Function):
         return (*(torch.from_numpy(value) for value in gradients), *[None] * 5)
 
 
-def _outputs(picture: Picture):
+def _outputs(picture: DrawnPicture):
     weighted = picture.weighted_depth
     return (torch.from_numpy(picture.rgb), torch.from_numpy(1 - picture.transmittance),
             None if weighted is None else torch.from_numpy(weighted))

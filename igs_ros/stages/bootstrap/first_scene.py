@@ -24,7 +24,7 @@ from igs_ros.render.importance import bounded_by_importance
 from igs_ros.render.loss import Target
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.bootstrap.depth import depth_maps
-from igs_ros.stages.bootstrap.fitting import Fitted, Watch, fit
+from igs_ros.stages.bootstrap.fitting import FittedScene, Watch, fit
 from igs_ros.stages.bootstrap.seeds import scene_from_points, seed_points
 from igs_ros.vision.metrics import psnr
 
@@ -98,8 +98,8 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
         if as_it_is:
             log.info('first scene: %d Gaussians from %s, taken as they are (optimize_ply is off)',
                      len(scene), method)
-            fitted = Fitted(scene, 0, 'iterations', _exposures(scene, images, cameras,
-                                                               rasterizer, config))
+            fitted = FittedScene(scene, 0, 'iterations', _exposures(scene, images, cameras,
+                                                                    rasterizer, config))
         else:
             fitted = _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock)
         views = _psnr_views(fitted, images, cameras, rasterizer)
@@ -147,7 +147,7 @@ def _seeded(chosen, depths, images, cameras, points, config, tell) -> GaussianSc
                              sh_degree=config.sh_degree, size=_SIZE)
 
 
-def _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock) -> Fitted:
+def _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock) -> FittedScene:
     """The bounded optimization."""
     try:
         return fit(scene, images, cameras, rasterizer, config.bootstrap,
@@ -169,7 +169,7 @@ def _exposures(scene, images, cameras, rasterizer, config) -> Exposures:
                Target(image, rasterizer.device).tensor) for name, image in images.items()})
 
 
-def _psnr_views(fitted: Fitted, images, cameras, rasterizer) -> dict[str, float]:
+def _psnr_views(fitted: FittedScene, images, cameras, rasterizer) -> dict[str, float]:
     """PSNR in dB of every training view, exposed as its camera does."""
     scores = {}
     for name, image in images.items():

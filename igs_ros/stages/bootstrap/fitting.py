@@ -39,7 +39,7 @@ Watch = Callable[[int, Callable[[], GaussianScene]], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FittedScene:
     """A fitted scene, and what ended the fit."""
 
     scene: GaussianScene
@@ -66,7 +66,7 @@ class _Limits:
 def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
         rasterizer: Rasterizer, config: BootstrapConfig, *, max_gaussians: int, seed: int,
         progress: Callable[[float], None], watch: Watch | None = None,
-        clock: Callable[[], float] = time.perf_counter) -> Fitted:
+        clock: Callable[[], float] = time.perf_counter) -> FittedScene:
     """`scene` optimized against the pictures, never above `max_gaussians`.
 
     images: uint8 RGB [H, W, 3] by camera; cameras: working cameras. The first iterations run at
@@ -84,7 +84,7 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
     for iteration in range(config.iterations):
         share = limits.share(iteration)
         if share >= 1:
-            return Fitted(optimizer.scene(), iteration, 'seconds', learner.exposures)
+            return FittedScene(optimizer.scene(), iteration, 'seconds', learner.exposures)
         coarse = share < _COARSE_SHARE and iteration < _COARSE_MAX
         if half != coarse:
             half = coarse
@@ -104,7 +104,7 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
             progress(share)
         if watch:
             watch(iteration + 1, optimizer.scene)
-    return Fitted(optimizer.scene(), config.iterations, 'iterations', learner.exposures)
+    return FittedScene(optimizer.scene(), config.iterations, 'iterations', learner.exposures)
 
 
 def _drop_least(optimizer: Optimizer, rasterizer: Rasterizer, cameras: Mapping[str, Camera]

@@ -24,7 +24,7 @@ from igs_ros.core.scene import SH_C0, GaussianScene
 from igs_ros.core.snapshot import Moved
 from igs_ros.core.timing import span
 from igs_ros.render.rasterizer import Rasterizer
-from igs_ros.stages.motion.lift import Anchors, Views, blend, lift, warm_up
+from igs_ros.stages.motion.lift import Anchors, TrackViews, blend, lift, warm_up
 from igs_ros.stages.motion.models import MotionEffort
 from igs_ros.stages.motion.tracks import Tracks, moving
 from igs_ros.vision.flow import FlowCache, spread_views
@@ -105,7 +105,7 @@ class GeometricFollower:
         self.frame_set = frame_set
         self._model = model
         self._lock = threading.Lock()
-        self._views = Views.of(list(model.cameras.values()))
+        self._views = TrackViews.of(list(model.cameras.values()))
         self._points = scene.means.detach().cpu().numpy().astype(np.float64)
         self._colors = scene.sh[:, 0].detach().cpu().numpy().astype(np.float64) * SH_C0
         with span('follow'):

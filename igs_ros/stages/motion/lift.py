@@ -21,7 +21,7 @@ _TRUST = np.array([0.01, 0.3, 1.0])  # in a neighbor that no, one, or more views
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class TrackViews:
     """The calibration of V views as arrays."""
 
     rotations: np.ndarray  # [V, 3, 3] float64, camera_from_world
@@ -30,7 +30,7 @@ class Views:
     centers: np.ndarray  # [V, 2] px, pixel centers at +0.5
 
     @classmethod
-    def of(cls, cameras: Sequence[Camera]) -> Views:
+    def of(cls, cameras: Sequence[Camera]) -> TrackViews:
         """The views of some cameras, in that order."""
         poses = np.array([camera.camera_from_world for camera in cameras]).reshape(-1, 4, 4)
         K = np.array([camera.K for camera in cameras]).reshape(-1, 3, 3)
@@ -54,7 +54,7 @@ class Anchors:
     rotations: np.ndarray  # [M, 3, 3] float64, of their surroundings
 
 
-def lift(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndarray,
+def lift(views: TrackViews, points: np.ndarray, targets: np.ndarray, usable: np.ndarray,
          neighbors: np.ndarray, weights: np.ndarray) -> Anchors:
     """3-D displacements and local rotations of points.
 
@@ -80,7 +80,7 @@ def lift(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndarr
     return Anchors(points, displacements, rotations)
 
 
-def blend(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndarray,
+def blend(views: TrackViews, points: np.ndarray, targets: np.ndarray, usable: np.ndarray,
           anchors: Anchors, indices: np.ndarray, weights: np.ndarray,
           ) -> tuple[np.ndarray, np.ndarray]:
     """3-D displacements and rotations of points between anchors.
@@ -106,7 +106,7 @@ def blend(views: Views, points: np.ndarray, targets: np.ndarray, usable: np.ndar
 def warm_up() -> None:
     """Have numba compile the kernels (seconds, once per machine) before frames wait for them."""
     camera = Camera('warm_up', 8, 8, np.array([[8.0, 0, 4], [0, 8, 4], [0, 0, 1]]), np.eye(4))
-    views = Views.of([camera, camera])
+    views = TrackViews.of([camera, camera])
     points = np.array([[0.0, 0, 2], [0.1, 0, 2], [0, 0.1, 2]])
     targets = np.stack([camera.project(points)[0]] * 2)
     usable, weights = np.ones((2, 3), bool), np.ones((3, 2))

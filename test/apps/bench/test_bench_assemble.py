@@ -10,7 +10,7 @@ from igs_ros.core.errors import InputError
 
 
 def rows(**plan):
-    return assemble.run(assemble.Plan(**{'instants': 200, **plan}))['rows']
+    return assemble.run(assemble.AssemblePlan(**{'instants': 200, **plan}))['rows']
 
 
 def test_what_is_possible_is_delivered():

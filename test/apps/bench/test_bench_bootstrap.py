@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from igs_ros.apps.bench import bootstrap
-from igs_ros.apps.bench.bootstrap import Plan, measure, print_table
+from igs_ros.apps.bench.bootstrap import BootstrapPlan, measure, print_table
 from igs_ros.apps.cli.main import main
 from igs_ros.core.config import BootstrapConfig, Config
 
@@ -17,7 +17,7 @@ SMALL = Config(width=96, max_gaussians=1500, bootstrap=BootstrapConfig(iteration
 @pytest.fixture(scope='module')
 def results(workbench):
     """Two seeds, two points of time and the end."""
-    return measure(Plan([workbench], (0, 1), (0.0, 0.2), SMALL))
+    return measure(BootstrapPlan([workbench], (0, 1), (0.0, 0.2), SMALL))
 
 
 def test_points_rise_in_time_and_quality(results):
@@ -63,7 +63,7 @@ def test_gap_is_train_minus_test(results):
 
 def test_same_curve_as_without_watching(workbench, results):
     """Scoring on the way changes nothing: the scene at the end is that of `igs run`."""
-    again, = measure(Plan([workbench], (0,), (), SMALL))['rows']
+    again, = measure(BootstrapPlan([workbench], (0,), (), SMALL))['rows']
     assert len(again['points']) == 1
     for name in ('psnr_test', 'psnr_train', 'gaussians'):
         assert again['points'][-1][name] == results['rows'][0]['points'][-1][name]
@@ -72,7 +72,7 @@ def test_same_curve_as_without_watching(workbench, results):
 def test_cap_of_seconds_is_of_this_clock(workbench):
     config = Config(width=96, max_gaussians=1500,
                     bootstrap=BootstrapConfig(iterations=10 ** 6, seconds=0.5))
-    row, = measure(Plan([workbench], (0,), (), config))['rows']
+    row, = measure(BootstrapPlan([workbench], (0,), (), config))['rows']
     assert row['stopped_by'] == 'seconds' and 0 < row['iterations'] < 10 ** 6
 
 

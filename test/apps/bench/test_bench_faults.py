@@ -55,9 +55,9 @@ def test_the_table_shows_what_believing_everything_costs(workbench, tmp_path, ca
 
 def test_what_cannot_be_measured_is_said(workbench):
     with pytest.raises(InputError, match="fault 'flood' is unknown; expected dark"):
-        faults.measure(faults.Plan([workbench], Config(), ['flood']))
+        faults.measure(faults.FaultPlan([workbench], Config(), ['flood']))
     with pytest.raises(InputError, match='at least 2 frames'):
-        faults.measure(faults.Plan([workbench], Config(), last=1))
+        faults.measure(faults.FaultPlan([workbench], Config(), last=1))
 
 
 @pytest.mark.parametrize(('name', 'changed'), [

@@ -35,7 +35,7 @@ def test_world_moves_where_it_says(world):
 
 
 def test_results(monkeypatch, capsys):
-    monkeypatch.setattr(motion.Plan, 'size', 96)
+    monkeypatch.setattr(motion.MotionPlan, 'size', 96)
     with pytest.raises(SystemExit) as ended:
         main(['bench', 'motion', '--json', '--motions', 'agm', 'geometric', *TINY])
     assert ended.value.code == 0
@@ -56,7 +56,7 @@ def test_results(monkeypatch, capsys):
 
 def test_nothing_to_time():
     with pytest.raises(InputError, match='none of'):
-        motion.run(motion.Plan(motions=(), device='cpu', gaussians=50, size=32))
+        motion.run(motion.MotionPlan(motions=(), device='cpu', gaussians=50, size=32))
 
 
 def test_spans_by_another_clock():

@@ -12,7 +12,7 @@ from igs_ros.apps.cli.main import main
 from igs_ros.core.errors import InputError
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 
-TINY = refine.Plan('cpu', 1, 400, 96, 80, 0.3, 2)
+TINY = refine.RefinePlan('cpu', 1, 400, 96, 80, 0.3, 2)
 
 
 def test_results(capsys):
@@ -63,4 +63,4 @@ def test_an_iteration_is_a_step_of_the_optimizer():
 @pytest.mark.parametrize('share', [0.0, 1.5])
 def test_a_share_outside_the_picture_is_refused(share):
     with pytest.raises(InputError, match='of the tiles'):
-        refine.run(refine.Plan('cpu', tiles=share))
+        refine.run(refine.RefinePlan('cpu', tiles=share))

@@ -5,7 +5,7 @@ from scipy.spatial.transform import Rotation
 
 from igs_ros.core.camera import Camera
 from igs_ros.stages.motion import lift as lift_module
-from igs_ros.stages.motion.lift import Anchors, Views, blend, lift
+from igs_ros.stages.motion.lift import Anchors, TrackViews, blend, lift
 from igs_ros.vision import rotation_kernels as kernels
 from igs_ros.vision.neighbors import knn
 from igs_ros.vision.rotation_kernels import local_rotations, turn_to
@@ -46,7 +46,7 @@ def case(noise=0.0, outliers=0.0, count=600, seed=0):
     targets[wrong] += rng.uniform(-30, 30, (wrong.sum(), 2))
     usable = np.array([points @ (c.center / np.linalg.norm(c.center)) > 0.3 for c in cameras])
     distances, neighbors = knn(points, points, 9)
-    return (Views.of(cameras), points, targets, usable, neighbors[:, 1:],
+    return (TrackViews.of(cameras), points, targets, usable, neighbors[:, 1:],
             np.ones_like(distances[:, 1:])), motion
 
 
@@ -104,7 +104,7 @@ def test_rotation_of_the_surroundings():
 
 
 def test_nothing_to_lift():
-    views = Views.of(rig())
+    views = TrackViews.of(rig())
     empty = lift(views, np.zeros((0, 3)), np.zeros((4, 0, 2)), np.zeros((4, 0), bool),
                  np.zeros((0, 8), np.int64), np.zeros((0, 8)))
     assert empty.displacements.shape == (0, 3)
@@ -148,8 +148,8 @@ def test_blend_does_not_leak_over_edges(seen):
     anchors = Anchors(points[:100], motion[:100], np.tile(np.eye(3), (100, 1, 1)))
     indices = knn(points[100:], points[:100], 8)[1]
     usable = np.full((4, 100), seen)
-    displacements, _ = blend(Views.of(cameras), points[100:], targets[:, 100:], usable, anchors,
-                             indices, np.ones(indices.shape))
+    displacements, _ = blend(TrackViews.of(cameras), points[100:], targets[:, 100:], usable,
+                             anchors, indices, np.ones(indices.shape))
     gap = np.linalg.norm(displacements - motion[100:], axis=1)
     assert gap.max() < 1e-3 if seen else 1e-2 < gap.max() < 0.1
 

@@ -19,7 +19,7 @@ from igs_ros.core.timing import span
 from igs_ros.stages.motion.agm.decode import neighbor_weights
 from igs_ros.stages.motion.agm.flow import STRIDE
 from igs_ros.stages.motion.agm.inputs import AgmSizes
-from igs_ros.stages.motion.agm.net import AgmNet, Key, Rig, Ties
+from igs_ros.stages.motion.agm.net import AgmNet, Key, RigTensors, Ties
 from igs_ros.stages.motion.models import PRECISIONS
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Forward:
             self.compiled = True
             _LOG.info('agm: compiled in %.0f s', time.perf_counter() - start)
 
-    def key(self, images: Tensor, depth: Tensor, rig: Rig, ties: Ties) -> Key:
+    def key(self, images: Tensor, depth: Tensor, rig: RigTensors, ties: Ties) -> Key:
         """See `AgmNet.key`."""
         return self._run(self.net.key, images, depth, rig, ties)
 
@@ -136,7 +136,7 @@ def dummy_inputs(net: AgmNet, views: int, anchors: int, gaussians: int, targets:
     indices = (random(gaussians, min(sizes.neighbors, anchors)) * anchors).long()
     ties = Ties(points[:anchors], indices.clamp_max(anchors - 1),
                 neighbor_weights(random(*indices.shape)))
-    rig = Rig(like.new_tensor((1.0, 1.0, 0.5, 0.5)).repeat(views, 1), poses.to(like))
+    rig = RigTensors(like.new_tensor((1.0, 1.0, 0.5, 0.5)).repeat(views, 1), poses.to(like))
     map_size = 2 * size // STRIDE
     key = net.key(random(views, 3, size, size), 2 + 2 * random(views, map_size, map_size), rig,
                   ties)

@@ -19,7 +19,7 @@ from igs_ros.core.scene import GaussianScene
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.motion.agm.decode import neighbor_weights
 from igs_ros.stages.motion.agm.flow import MULTIPLE
-from igs_ros.stages.motion.agm.net import Rig, Ties
+from igs_ros.stages.motion.agm.net import RigTensors, Ties
 from igs_ros.vision.neighbors import fps, knn
 
 
@@ -71,12 +71,12 @@ def tied(points: np.ndarray | Tensor, sizes: AgmSizes, like: Tensor,
     return Ties(anchors.to(like.dtype), indices, neighbor_weights(distances.to(like.dtype)))
 
 
-def rig_of(cameras: Sequence[Camera], like: Tensor) -> Rig:
+def rig_of(cameras: Sequence[Camera], like: Tensor) -> RigTensors:
     """The views of the network: intrinsics as shares of the picture, and poses."""
     shares = [(c.K[0, 0] / c.width, c.K[1, 1] / c.height, c.K[0, 2] / c.width,
                c.K[1, 2] / c.height) for c in cameras]
-    return Rig(tensor(np.array(shares), like),
-               tensor(np.stack([c.world_from_camera for c in cameras]), like))
+    return RigTensors(tensor(np.array(shares), like),
+                      tensor(np.stack([c.world_from_camera for c in cameras]), like))
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ CHANNELS = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Rig:
+class RigTensors:
     """The views of a network, V of them; tensors of one dtype and device."""
 
     intrinsics: Tensor  # [V, 4] fx / width, fy / height, cx / width, cy / height
@@ -46,14 +46,14 @@ class Key:
 
     features: Tensor  # [V, C, S/8, S/8] of the key's pictures, before matching
     modulation: Tensor  # [V, S/4, S/4, 2 C] shift and scale from camera and depth
-    rig: Rig
+    rig: RigTensors
     grid: Tensor  # [V, A, 2] where the views see the anchors
     ties: Ties
 
     def views(self, picked: Sequence[int]) -> Key:
         """The same key with some of its views, in that order."""
         rows = torch.tensor(picked, device=self.grid.device)
-        rig = Rig(self.rig.intrinsics[rows], self.rig.world_from_camera[rows])
+        rig = RigTensors(self.rig.intrinsics[rows], self.rig.world_from_camera[rows])
         return replace(self, features=self.features[rows], modulation=self.modulation[rows],
                        rig=rig, grid=self.grid[rows])
 
@@ -90,7 +90,7 @@ class AgmNet(nn.Module):
         with self._learned():
             return self.backbone.encode(images if self.double_division else images * 255)
 
-    def key(self, images: Tensor, depth: Tensor, rig: Rig, ties: Ties) -> Key:
+    def key(self, images: Tensor, depth: Tensor, rig: RigTensors, ties: Ties) -> Key:
         """What is computed once for a key.
 
         images: [V, 3, S, S] sRGB 0..1, the squeezed pictures of the key, S a multiple of 16;
@@ -159,6 +159,6 @@ class AgmNet(nn.Module):
         return torch.autocast(self.upsample.weight.device.type, self.reduced)
 
 
-def _grid(rig: Rig, ties: Ties) -> Tensor:
+def _grid(rig: RigTensors, ties: Ties) -> Tensor:
     camera_from_world = torch.linalg.inv(rig.world_from_camera)
     return lift.project(ties.anchors, rig.intrinsics, camera_from_world)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from igs_ros.stages.motion.agm.decode import neighbor_weights
-from igs_ros.stages.motion.agm.net import AgmNet, Rig, Ties
+from igs_ros.stages.motion.agm.net import AgmNet, RigTensors, Ties
 
 PATH = Path(__file__).resolve().parents[3] / 'data' / 'agm_golden.npz'
 GOLDEN = 0x9E3779B97F4A7C15
@@ -66,7 +66,7 @@ class Golden:
         views = len(self['in_c2w'])
         shares = 1 / (2 * torch.tan(self['in_fov'] / 2))
         intrinsics = torch.cat([shares, torch.full_like(shares, 0.5)]).expand(views, -1)
-        return Rig(intrinsics, self['in_c2w'])
+        return RigTensors(intrinsics, self['in_c2w'])
 
     def dynamic(self, points):
         """Ascending indices of the points [N, 3] in the box."""

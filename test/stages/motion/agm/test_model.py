@@ -20,7 +20,7 @@ from igs_ros.core.errors import InputError
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import concatenated, empty_scene
 from igs_ros.stages.motion.agm.model import AgmMotion, AgmSizes
-from igs_ros.stages.motion.agm.net import AgmNet, Rig, Ties
+from igs_ros.stages.motion.agm.net import AgmNet, RigTensors, Ties
 from igs_ros.stages.motion.choose import check_motion, make_motion
 from igs_ros.vision.neighbors import fps
 
@@ -72,7 +72,8 @@ def by_hand(stage, sets, net, views):
             image = torch.from_numpy(sets[time].images[name]).permute(2, 0, 1)[None].float()
             pictures[time].append(torch.nn.functional.interpolate(
                 image, (64, 64), mode='bilinear')[0].round() / 255)
-    rig = Rig(torch.tensor(np.array(intrinsics)).float(), torch.tensor(np.array(poses)).float())
+    rig = RigTensors(torch.tensor(np.array(intrinsics)).float(),
+                     torch.tensor(np.array(poses)).float())
     with torch.no_grad():
         key = net.key(torch.stack(pictures[0]), torch.stack(depths), rig, ties)
         shift, turn = net(key, torch.stack(pictures[1])[None])
