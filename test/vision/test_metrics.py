@@ -190,7 +190,7 @@ def test_moving_and_still_shares_of_the_recordings_are_the_calibrated_ones(test_
     for name, camera, moving, still, flicker in (('scene_A_arc', 'cam00', 0.19, 0.42, 0.12),
                                                  ('scene_C_small', 'cam02', 0.12, 0.59, 0.05)):
         recording = open_recording(test_data / 'synthetic' / name)
-        truths = [frame_set.images[camera].decode()
+        truths = [frame_set.pictures[camera].decode()
                   for frame_set in recording.frame_sets(0, 11, [camera])]
         scorer = Scorer()
         for truth in truths:
