@@ -118,6 +118,7 @@ REQUIRES = [
     'plyfile',
     'pyyaml',
     'rich',
+    'rosbags',
     'safetensors',
     'scipy',
     'simplejpeg',
@@ -126,12 +127,16 @@ REQUIRES = [
 ]
 # One distribution (Kilted) on both sides: pyproject.toml builds against the same versions.
 ROS_WHEELS = [
+    'ros-diagnostic-msgs==5.5.*',
     'ros-geometry-msgs==5.5.*',
+    'ros-lifecycle-msgs==2.3.*',
+    'ros-nav-msgs==5.5.*',
     'ros-rclpy==9.1.*',
     'ros-rmw-fastrtps-cpp==9.3.*',
     'ros-sensor-msgs==5.5.*',
     'ros-std-msgs==5.5.*',
     'ros-std-srvs==5.5.*',
+    'ros-visualization-msgs==5.5.*',
 ]
 
 TRAIN = ['accelerate', 'tensorboard']
