@@ -70,6 +70,10 @@ class GaussianScene:
         """The same scene on another device."""
         return self._map(lambda tensor: tensor.to(device))
 
+    def detached(self) -> GaussianScene:
+        """The same values, through which no gradient flows back."""
+        return self._map(torch.Tensor.detach)
+
     def with_sh_degree(self, degree: int) -> GaussianScene:
         """The same scene with SH cut to, or padded with zeros to, `degree` (0..3)."""
         terms = sh_terms(degree)

@@ -106,7 +106,7 @@ class GsplatRasterizer:
     def context(self, scene: GaussianScene, camera: Camera, *, antialiased: bool = False,
                 tiles: np.ndarray | None = None) -> GsplatContext:
         """See `Rasterizer.context`; gsplat projects it again for every picture."""
-        return GsplatContext(camera, scene)
+        return GsplatContext(camera, scene.detached())
 
     def warm_up(self) -> None:
         """Nothing is left to compile: that happened when this rasterizer was made."""

@@ -38,9 +38,7 @@ def importance(scene: GaussianScene, rasterizer: Rasterizer, cameras: Mapping[st
         return total
     # one constant gray (never clamped at black), whose derivative is SH_C0 times the weights
     colors = torch.zeros((len(scene), 1, 3), device=scene.device, requires_grad=True)
-    plain = scene.replaced(means=scene.means.detach(), quats=scene.quats.detach(),
-                           scales=scene.scales.detach(), opacities=scene.opacities.detach(),
-                           sh=colors)
+    plain = scene.detached().replaced(sh=colors)
     for camera in cameras.values():
         drawn = rasterizer.render(plain, camera, depth=False)
         gradient, = torch.autograd.grad(drawn.rgb[..., 0].sum(), colors)
