@@ -18,11 +18,12 @@ from igs_ros.core.lenses import DEFAULT, LENSES, checked_coefficients, padded
 MAX_SIDE_PX = 16384  # of pictures; what claims to be larger is damaged or means harm
 FOCAL = (0.01, 1000.0)  # lengths in picture sides: a view of 177 degrees, one of 0.06
 MAX_NAME = 128  # bytes: names become folders, files and topics
+_ROUNDING = 1e-6  # of a pose, m and rad: a thousandth of a pixel at a focal length of 1000 px
 
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A camera that stands still in the world.
+    """A camera at one place in the world.
 
     Raises `InputError` when the calibration cannot be used (see `_check`).
     """
@@ -72,13 +73,7 @@ class Camera:
                              f'{self.width}x{self.height} px; expected it inside. Check the '
                              f'calibration.')
         checked_coefficients(self.lens, self.distortion, who)
-        pose = self.camera_from_world
-        rotation = pose[:3, :3] if pose.shape == (4, 4) else np.zeros((3, 3))
-        rigid = (np.isfinite(pose).all() and np.linalg.det(rotation) > 0
-                 and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3))
-        if not rigid:
-            raise InputError(f'{who}: camera_from_world = {pose.tolist()}; expected a rigid 4x4 '
-                             f'transform (meters). Check the extrinsics.')
+        rigid(self.camera_from_world, who)
 
     @classmethod
     def from_opencv_K(cls, name: str, width: int, height: int, K: ArrayLike,
@@ -143,6 +138,10 @@ class Camera:
         """The same camera elsewhere."""
         return replace(self, camera_from_world=camera_from_world)
 
+    def is_at(self, camera_from_world: np.ndarray) -> bool:
+        """Whether it stands at this pose, but for what rounding does: no pixel tells."""
+        return np.allclose(self.camera_from_world, camera_from_world, rtol=0, atol=_ROUNDING)
+
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points [N, 3] in the optical frame, [N, 3] m."""
         return points @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
@@ -170,6 +169,21 @@ class Camera:
         """
         return LENSES[self.lens].undistort_maps(self.opencv_K, self.distortion, target.opencv_K,
                                                 (target.width, target.height))
+
+
+def rigid(pose: ArrayLike, who: str) -> np.ndarray:
+    """`pose` as float64 [4, 4], m; raises `InputError`, which begins with `who`, if not rigid."""
+    try:
+        found = np.asarray(pose, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.zeros(0)
+    rotation = found[:3, :3] if found.shape == (4, 4) else np.zeros((3, 3))
+    if not (np.isfinite(found).all() and np.linalg.det(rotation) > 0
+            and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
+            and np.allclose(found[3], (0, 0, 0, 1), atol=1e-9)):
+        raise InputError(f'{who}: camera_from_world = {shown(found.tolist())}; expected a rigid '
+                         f'4x4 transform (meters). Check the extrinsics.')
+    return found
 
 
 def require_name(name: str) -> None:

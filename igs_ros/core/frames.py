@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from igs_ros.core.camera import Camera, rigid
 from igs_ros.core.errors import DamagedPicture, InputError, shown
 
 
@@ -92,17 +93,25 @@ class RawFrameSet:
     missing: tuple[str, ...] = ()  # cameras of the rig without a picture
     spread_ns: int = 0  # between the first and the last stamp of the pictures
     depths: Mapping[str, DepthPicture] = field(default_factory=dict)  # of some cameras
+    poses: Mapping[str, np.ndarray] = field(default_factory=dict)
+    # camera_from_world [4, 4] float64 (m, OpenCV axes) at exposure, by camera; those without one
+    # are where the rig's calibration has them. The preparer leaves out a picture whose pose is
+    # not rigid.
 
     @classmethod
-    def of(cls, stamp_ns: int, images: Mapping[str, np.ndarray]) -> RawFrameSet:
+    def of(cls, stamp_ns: int, images: Mapping[str, np.ndarray],
+           poses: Mapping[str, np.ndarray] | None = None) -> RawFrameSet:
         """Of decoded images by camera, as the cameras took them.
 
         Args:
             stamp_ns: time of exposure, ns since whenever; the same clock for all frame sets.
             images: uint8 RGB [H, W, 3] by camera; kept, not copied: do not write to them later.
+            poses: camera_from_world [4, 4] at exposure (m, OpenCV axes) of cameras that may have
+                moved; the others are where the rig's calibration has them.
 
         Raises:
-            InputError: a stamp that is no whole number, or an image of another type or shape.
+            InputError: a stamp that is no whole number, an image of another type or shape, or a
+                pose that is not rigid.
         """
         if not isinstance(stamp_ns, Integral):
             raise InputError(f'a frame set with stamp {shown(stamp_ns)}; expected whole '
@@ -114,14 +123,17 @@ class RawFrameSet:
                     else type(image).__name__
                 raise InputError(f"camera '{name}': an image of {found}; expected a numpy array, "
                                  f'uint8 RGB [height, width, 3].')
-        return cls(int(stamp_ns), {name: RawPicture(image) for name, image in images.items()})
+        return cls(int(stamp_ns), {name: RawPicture(image) for name, image in images.items()},
+                   poses={name: rigid(pose, f"camera '{name}'")
+                          for name, pose in (poses or {}).items()})
 
     def only(self, cameras: Iterable[str]) -> RawFrameSet:
         """The pictures of some cameras."""
         names = set(cameras)
         return replace(self, pictures={k: v for k, v in self.pictures.items() if k in names},
                        missing=tuple(c for c in self.missing if c in names),
-                       depths={k: v for k, v in self.depths.items() if k in names})
+                       depths={k: v for k, v in self.depths.items() if k in names},
+                       poses={k: v for k, v in self.poses.items() if k in names})
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +149,17 @@ class FrameSet:
     spread_ns: int = 0  # between the first and the last stamp of the pictures
     problems: tuple[PictureProblem, ...] = ()  # why pictures were left out
     depths: Mapping[str, Depth] = field(default_factory=dict)  # of some cameras
+    cameras: Mapping[str, Camera] = field(default_factory=dict)
+    # working cameras of those that are not where the rig's calibration has them
+
+    def in_place(self, rig: Mapping[str, Camera]) -> dict[str, Camera]:
+        """The working cameras `rig`, each where it was when this set was taken."""
+        return {name: self.cameras.get(name, camera) for name, camera in rig.items()}
 
     def only(self, cameras: Iterable[str]) -> FrameSet:
         """The images of some cameras."""
         names = set(cameras)
         return replace(self, images={k: v for k, v in self.images.items() if k in names},
                        missing=tuple(c for c in self.missing if c in names),
-                       depths={k: v for k, v in self.depths.items() if k in names})
+                       depths={k: v for k, v in self.depths.items() if k in names},
+                       cameras={k: v for k, v in self.cameras.items() if k in names})

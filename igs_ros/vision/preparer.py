@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from igs_ros.core.camera import Camera
+from igs_ros.core.camera import Camera, rigid
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import (
     DepthPicture,
@@ -69,22 +69,33 @@ class Preparer:
         """The frame set with decoded working images.
 
         A picture that has another size than its calibration (seen before it is decoded), is
-        damaged, or costs any other error is left out, joins `missing`, and its message joins
-        `problems`; pictures of unknown cameras are ignored.
+        damaged, has a pose that is not rigid, or costs any other error is left out, joins
+        `missing`, and its message joins `problems`; pictures of unknown cameras are ignored.
         """
-        images, missing, problems = {}, list(frame_set.missing), []
+        images, missing, problems, cameras = {}, list(frame_set.missing), [], {}
         for name, picture in frame_set.pictures.items():
             if name not in self.sources:
                 continue
             try:
+                moved = self._moved_camera(name, frame_set)
                 images[name] = self._working_image(name, picture)
+                if moved is not None:
+                    cameras[name] = moved
             except Exception as error:  # of whatever kind: it costs this picture alone
                 missing.append(name)
                 problems.append(PictureProblem.of(name, error))
         depths = {name: WorkingDepth(picture, self.sources[name], self.cameras[name])
                   for name, picture in frame_set.depths.items() if name in self.sources}
         return FrameSet(frame_set.stamp_ns, images, tuple(missing), frame_set.spread_ns,
-                        tuple(problems), depths)
+                        tuple(problems), depths, cameras)
+
+    def _moved_camera(self, name: str, frame_set: RawFrameSet) -> Camera | None:
+        """The working camera where it was; None if that is where the calibration has it."""
+        if name not in frame_set.poses:
+            return None
+        pose = rigid(frame_set.poses[name], 'at exposure')
+        camera = self.cameras[name]
+        return None if camera.is_at(pose) else camera.placed(pose)
 
     def _working_image(self, name: str, picture: Picture) -> np.ndarray:
         source, target = self.sources[name], self.cameras[name]

@@ -28,3 +28,24 @@ def test_an_image_of_another_kind_is_refused(image, said):
 def test_a_stamp_that_is_no_whole_number_is_refused(stamp):
     with pytest.raises(InputError, match='expected whole nanoseconds'):
         RawFrameSet.of(stamp, {'left': IMAGE})
+
+
+POSE = np.array([[0.0, -1, 0, 0.1], [1, 0, 0, 0.2], [0, 0, 1, 0.3], [0, 0, 0, 1]])
+
+
+def test_poses_of_a_frame_set_are_float64_matrices_by_camera():
+    made = RawFrameSet.of(5, {'a': IMAGE, 'b': IMAGE}, {'a': POSE.tolist()})
+    assert list(made.poses) == ['a']
+    assert made.poses['a'].dtype == np.float64
+    np.testing.assert_array_equal(made.poses['a'], POSE)
+    assert not made.only(['b']).poses
+
+
+@pytest.mark.parametrize('bad', [
+    np.full((4, 4), np.nan), np.eye(3), np.diag([1.0, 1, -1, 1]), np.diag([1.01, 1, 1, 1]),
+    np.eye(4) + np.eye(4)[[3, 2, 1, 0]], 'pose'], ids=[
+        'nan', '3x3', 'mirrored', 'stretched', 'no row 0 0 0 1', 'a text'])
+def test_a_pose_that_is_not_rigid_is_refused_in_one_line_with_its_camera(bad):
+    with pytest.raises(InputError, match=r"^camera 'a': camera_from_world = .*rigid") as error:
+        RawFrameSet.of(5, {'a': IMAGE}, {'a': bad})
+    assert '\n' not in str(error.value)

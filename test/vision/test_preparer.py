@@ -143,3 +143,34 @@ def test_undistortion_leaves_no_black_border(k1):
     for width in (None, 80):
         prepared = Preparer(cameras, width).prepare(RawFrameSet(0, {'left': RawPicture(gray)}))
         assert (prepared.images['left'] == 90).all()
+
+
+def test_a_camera_with_a_pose_of_its_own_is_where_that_says():
+    pose = np.eye(4)
+    pose[:3, 3] = 0.1, 0, 0
+    raw = RawFrameSet(0, dict.fromkeys(rig(), RawPicture(ramp())), poses={'left': pose})
+    preparer = Preparer(rig(), 80)
+    prepared = preparer.prepare(raw)
+    assert list(prepared.cameras) == ['left'] and prepared.cameras['left'].width == 80
+    np.testing.assert_array_equal(prepared.cameras['left'].camera_from_world, pose)
+    placed = prepared.in_place(preparer.cameras)
+    assert placed == {'left': prepared.cameras['left'], 'right': preparer.cameras['right']}
+
+
+def test_a_camera_at_its_calibrated_pose_has_not_moved():
+    at = np.eye(4)
+    at[0, 3] = 1e-7
+    raw = RawFrameSet(0, dict.fromkeys(rig(), RawPicture(ramp())), poses={'left': at})
+    assert not Preparer(rig()).prepare(raw).cameras
+    at[0, 3] = 1e-5
+    assert list(Preparer(rig()).prepare(raw).cameras) == ['left']
+
+
+def test_a_pose_that_is_not_rigid_costs_its_picture_and_is_named():
+    raw = RawFrameSet(0, dict.fromkeys(rig(), RawPicture(ramp())),
+                      poses={'left': np.full((4, 4), np.nan), 'right': np.eye(4)})
+    prepared = Preparer(rig()).prepare(raw)
+    assert list(prepared.images) == ['right'] and prepared.missing == ('left',)
+    text, = (problem.text for problem in prepared.problems)
+    assert text.startswith("camera 'left': at exposure: camera_from_world = [[nan") \
+        and '\n' not in text
