@@ -21,11 +21,11 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from igs_ros.core import lenses
 from igs_ros.core.camera import MAX_SIDE_PX, Camera
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import Picture
 from igs_ros.core.snapshot import View
+from igs_ros.io.camera_info import camera_from_info as camera_from_info
 from igs_ros.io.pictures import EncodedPicture
 
 ENCODINGS = {'rgb8': 3, 'bgr8': 3, 'mono8': 1}  # channels
@@ -174,33 +174,6 @@ def view_pixels(view: View) -> np.ndarray:
 
 
 # --- cameras and poses -----------------------------------------------------------------------
-
-
-def camera_from_info(message: CameraInfo, topic: str, name: str,
-                     camera_from_world: np.ndarray) -> Camera:
-    """The camera `name` with the intrinsics of `message`.
-
-    Distortion models: those of `core.lenses`, or '' with no or only zero coefficients. Raises
-    `InputError` naming `topic` when the calibration cannot be used.
-    """
-    K = np.array(message.k, dtype=np.float64).reshape(3, 3)
-    if not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
-        raise InputError(f'{topic}: intrinsics K = {[round(v, 3) for v in K.ravel().tolist()]}; '
-                         f'expected finite values with positive focal lengths. Calibrate this '
-                         f'camera, or make its driver load the calibration.')
-    roi = message.roi
-    cut = roi.x_offset or roi.y_offset or (roi.width, roi.height) not in (
-        (0, 0), (message.width, message.height))
-    if message.binning_x > 1 or message.binning_y > 1 or cut:
-        raise InputError(f'{topic}: binning {message.binning_x}x{message.binning_y} or a region '
-                         f'of interest {roi.width}x{roi.height}+{roi.x_offset}+{roi.y_offset}; '
-                         f'expected whole pictures. Publish full frames with their calibration.')
-    lens, distortion = lenses.from_ros(message.distortion_model, message.d, topic)
-    try:
-        return Camera.from_opencv_K(name, message.width, message.height, K, camera_from_world,
-                                    distortion, lens)
-    except InputError as error:
-        raise InputError(f'{topic}: {error}') from error
 
 
 def held_against(camera: Camera, rig_camera: Camera, topic: str) -> str:
