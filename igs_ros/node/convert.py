@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from array import array
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -21,15 +20,13 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from igs_ros.core.camera import MAX_SIDE_PX, Camera
+from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import Picture
 from igs_ros.core.snapshot import View
 from igs_ros.io.camera_info import camera_from_info as camera_from_info
-from igs_ros.io.pictures import EncodedPicture
-
-ENCODINGS = {'rgb8': 3, 'bgr8': 3, 'mono8': 1}  # channels
-_FORMATS = ('jpeg', 'jpg', 'png')
+from igs_ros.io.encodings import ENCODINGS, MAX_BITS, Layout, raw_image, transport_image
+from igs_ros.node import bridge
 
 
 # --- times -----------------------------------------------------------------------------------
@@ -63,63 +60,32 @@ def fill(field: array, values: np.ndarray) -> None:
 # --- pictures --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class ImagePicture:
-    """The picture of an Image message, converted when it is needed."""
-
-    message: Image
-
-    def size(self) -> tuple[int, int]:
-        """Width and height in px."""
-        return self.message.width, self.message.height
-
-    def decode(self) -> np.ndarray:
-        """uint8 RGB [H, W, 3]; a copy unless the message is rgb8 without row padding."""
-        message = self.message
-        channels = ENCODINGS[message.encoding]
-        pixels = np.lib.stride_tricks.as_strided(
-            np.frombuffer(message.data, np.uint8),
-            (message.height, message.width, channels), (message.step, channels, 1))
-        if message.encoding == 'rgb8':
-            return np.ascontiguousarray(pixels)
-        if message.encoding == 'bgr8':
-            return np.ascontiguousarray(pixels[..., ::-1])
-        return np.repeat(pixels, 3, axis=2)
+def layout_of(message: Image) -> Layout:
+    """The header of an Image and its bytes, without a copy."""
+    return Layout(message.encoding, message.width, message.height, message.step,
+                  bool(message.is_bigendian), message.data)
 
 
-def picture_from_image(message: Image, topic: str) -> Picture:
-    """The picture of an Image: rgb8, bgr8 or mono8, any row step. Nothing is converted yet.
+def picture_from_image(message: Image, topic: str, bits: int = MAX_BITS) -> Picture:
+    """The picture of an Image, any row step and byte order. Nothing is converted yet.
 
-    Raises `InputError` naming `topic` when the message cannot be a picture.
+    Args:
+        message: of an encoding of `io.encodings`, or else one that cv_bridge converts.
+        topic: for messages.
+        bits: in use of 16-bit samples.
+
+    Raises:
+        InputError: naming `topic`, when the message cannot be a picture.
     """
-    if message.encoding not in ENCODINGS:
-        raise InputError(f'{topic}: images with encoding {shown(message.encoding)}; expected one '
-                         f'of {", ".join(ENCODINGS)}. Set the driver to one of these, or publish '
-                         f'compressed images.')
-    if max(message.width, message.height) > MAX_SIDE_PX:
-        raise InputError(f'{topic}: an image of {message.width}x{message.height} px; expected at '
-                         f'most {MAX_SIDE_PX} px a side. Check the camera driver.')
-    row = message.width * ENCODINGS[message.encoding]
-    expected = message.step * (message.height - 1) + row
-    if not row or not message.height or message.step < row or len(message.data) < expected:
-        raise InputError(f'{topic}: an {message.encoding} image of {message.width}x'
-                         f'{message.height} px with step {message.step} and {len(message.data)} '
-                         f'bytes; expected a step of at least {row} and at least {expected} '
-                         f'bytes. Check the camera driver.')
-    return ImagePicture(message)
+    if message.encoding not in ENCODINGS and bridge.converts(message.encoding):
+        return bridge.bridged_image(message, topic)
+    return raw_image(layout_of(message), topic, bits)
 
 
-def picture_from_compressed(message: CompressedImage, topic: str) -> Picture:
-    """The picture of a CompressedImage, not yet decoded.
-
-    Raises `InputError` naming `topic` for other formats than JPEG and PNG; broken bytes are found
-    when the picture is decoded.
-    """
-    codec = message.format.split(';')[-1].split()[:1]  # as in 'rgb8; jpeg compressed bgr8'
-    if codec and codec[0].lower() not in _FORMATS:
-        raise InputError(f'{topic}: compressed images of format {shown(message.format)}; expected '
-                         f'jpeg or png. Set the image transport to compressed.')
-    return EncodedPicture(message.data.tobytes(), topic)
+def picture_from_compressed(message: CompressedImage, topic: str, bits: int = MAX_BITS
+                            ) -> Picture:
+    """The picture of a CompressedImage, not yet decoded; as `transport_image` makes it."""
+    return transport_image(message.format, message.data.tobytes(), topic, bits)
 
 
 def image_message(rgb: np.ndarray, head: Header) -> Image:

@@ -182,8 +182,10 @@ class Inputs:
             if stamp_ns == 0:
                 raise InputError(f'{topic}: pictures with stamp 0; expected the time of '
                                  f'exposure. Make the camera driver fill header.stamp.')
-            picture = picture_from_compressed(message, topic) \
-                if isinstance(message, CompressedImage) else picture_from_image(message, topic)
+            bits = self._settings.image_bits
+            picture = picture_from_compressed(message, topic, bits) \
+                if isinstance(message, CompressedImage) \
+                else picture_from_image(message, topic, bits)
         except InputError as error:
             self._watch.refused(name, str(error))
             self._warnings.add('bad_message', name, str(error))

@@ -39,7 +39,9 @@ class NodeConfig:
     camera_info_topic: str = '/{camera}/camera_info'
     """CameraInfo topic of a camera; its intrinsics win over those of the rig file."""
     transport: Literal['compressed', 'raw'] = 'compressed'
-    """compressed (CompressedImage, JPEG or PNG) or raw (Image: rgb8, bgr8, mono8)."""
+    """compressed (CompressedImage, JPEG or PNG) or raw (Image; encodings: docs/cameras.md)."""
+    image_bits: Annotated[int, Bound(8, 16)] = 16
+    """Bits in use of 16-bit pictures: 12 where a camera sends 0 to 4095 as mono16."""
     input_reliability: Literal['reliable', 'best_effort'] = 'reliable'
     """Drivers that publish best effort need best_effort."""
     synchronizer: Literal['igs', 'approximate', 'exact'] = 'igs'

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
 from igs_ros.core.camera import Camera  # noqa: E402
 from igs_ros.core.frames import RawFrameSet
+from igs_ros.io.encodings import ENCODINGS
 from igs_ros.node import convert  # noqa: E402
 from igs_ros.vision.preparer import Preparer, check_size
 
@@ -25,7 +26,8 @@ NUMBERS = st.one_of(st.sampled_from(FLOATS), st.floats(), st.sampled_from(
     (0.01, 1.0, 80.0, 120.0, 150.0, 1e4, 1e9)))
 TEXTS = st.one_of(st.sampled_from([n for n in NAMES if n.isascii()]), st.sampled_from(
     ('plumb_bob', 'rational_polynomial', 'equidistant', 'rgb8', 'bgr8', 'mono8', '32FC1',
-     'bayer_rggb8', 'jpeg', 'png', 'rgb8; jpeg compressed bgr8', '; ', 'x\n' * 100_000)))
+     'bayer_rggb8', 'yuv411', 'jpeg', 'png', 'bayer_gbrg16; png compressed ',
+     'rgb8; jpeg compressed bgr8', '; ', 'x\n' * 100_000)))
 
 
 @st.composite
@@ -70,8 +72,9 @@ def images(draw) -> Image:
     """An Image whose fields may contradict each other."""
     right = draw(st.booleans())
     width, height = (160, 120) if right else (draw(SIZES), draw(SIZES))
-    step = draw(st.one_of(st.sampled_from((width, 3 * width, 3 * width + 7)), SIZES))
-    message = Image(width=width, height=height, step=step % 2 ** 32, encoding=draw(TEXTS),
+    step = draw(st.one_of(st.sampled_from((width, 2 * width, 3 * width, 3 * width + 7)), SIZES))
+    encoding = draw(st.one_of(st.sampled_from(sorted(ENCODINGS)), TEXTS))
+    message = Image(width=width, height=height, step=step % 2 ** 32, encoding=encoding,
                     is_bigendian=draw(st.integers(0, 255)))
     size = draw(st.one_of(SIZES, st.sampled_from((step * height, step * height - 1))))
     message.data.frombytes(bytes(max(0, min(size, 10 ** 6))))

@@ -82,7 +82,10 @@ def test_the_last_row_needs_no_padding():
 
 
 @pytest.mark.parametrize('changes, words', [
-    ({'encoding': 'bayer_rggb8'}, "encoding 'bayer_rggb8'; expected one of rgb8, bgr8, mono8"),
+    ({'encoding': 'yuv411'}, "encoding 'yuv411'; expected one of rgb8, bgr8, .*nv12, nv21"),
+    ({'encoding': 'nv12'}, 'nv12 image of 7x5 px .* expected an even width and height'),
+    ({'encoding': 'yuyv'}, 'expected an even width. Check'),
+    ({'encoding': 'rgb16'}, 'step 21 and 105 bytes; expected a step of at least 42'),
     ({'encoding': ''}, "encoding ''"),
     ({'step': 20}, 'step 20 and 105 bytes; expected a step of at least 21'),
     ({'height': 6}, 'and 105 bytes; expected .* at least 126 bytes'),

@@ -69,7 +69,7 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
         for name, encoding in (('cam00', 'bgr8'), ('cam01', 'mono8'), ('cam02', 'rgb8')):
             client.publish(f'/rig/{name}/image', padded(pictures[name], encoding, stamp_ns))
         wrong = padded(pictures['cam03'], 'rgb8', stamp_ns)
-        wrong.encoding = 'bayer_rggb8'
+        wrong.encoding = 'yuv411'
         client.publish('/rig/cam03/image', wrong)
         return stamp_ns
 
@@ -89,7 +89,7 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
     for words in ('/rig/cam02/info: intrinsics K = .*Calibrate this camera',
                   "/rig/cam01/info: no usable CameraInfo within .* rig file's intrinsics",
                   "/rig/cam02/info: no usable CameraInfo within .* rig file's intrinsics",
-                  "/rig/cam03/image: images with encoding 'bayer_rggb8'; expected one of rgb8",
+                  "/rig/cam03/image: images with encoding 'yuv411'; expected one of rgb8",
                   'no.ply.* The first scene is made from the images alone'):
         assert node.lines(f'WARN.*{words}'), (words, node.log.read_text())
 
