@@ -25,7 +25,8 @@ _ROUNDING = 1e-6  # of a pose, m and rad: a thousandth of a pixel at a focal len
 class Camera:
     """A camera at one place in the world.
 
-    Raises `InputError` when the calibration cannot be used (see `_check`).
+    Raises:
+        InputError: the calibration cannot be used (see `_check`).
     """
 
     name: str
@@ -172,7 +173,15 @@ class Camera:
 
 
 def rigid(pose: ArrayLike, who: str) -> np.ndarray:
-    """`pose` as float64 [4, 4], m; raises `InputError`, which begins with `who`, if not rigid."""
+    """A pose as float64 [4, 4], if it is rigid.
+
+    Args:
+        pose: [4, 4] camera_from_world, m.
+        who: of whom; the message begins with it.
+
+    Raises:
+        InputError: it is not finite, of another shape, or not a rotation and a translation.
+    """
     try:
         found = np.asarray(pose, dtype=np.float64)
     except (TypeError, ValueError):
@@ -187,7 +196,11 @@ def rigid(pose: ArrayLike, who: str) -> np.ndarray:
 
 
 def require_name(name: str) -> None:
-    """Raise `InputError` unless `name` can be a camera's: it becomes folders, files and topics."""
+    """Prove that `name` can be a camera's: it becomes folders, files and topics.
+
+    Raises:
+        InputError: it cannot.
+    """
     good = (isinstance(name, str) and name.isprintable() and name == name.strip()
             and 0 < len(name.encode()) <= MAX_NAME and not name.startswith('.')
             and not {'/', '\\'} & set(name))

@@ -174,7 +174,8 @@ class Config:
     def of(cls, values: Mapping[str, object]) -> Config:
         """The defaults but for `values`, by name, nested ones with a dot: 'refine.iterations'.
 
-        Raises `InputError` for an unknown name, and for a value of another type or out of bounds.
+        Raises:
+            InputError: an unknown name, or a value of another type or out of bounds.
         """
         return checked(with_settings(cls(), values))
 
@@ -195,9 +196,14 @@ REMOVED = {
 
 
 def refuse_removed(names: Iterable[str], origin: str) -> None:
-    """Raise one `InputError` about all of `names` that are settings no more.
+    """Prove that none of `names` was a setting once and is no more.
 
-    origin: where they came from.
+    Args:
+        names: of settings, nested ones with a dot.
+        origin: where they came from, for the message.
+
+    Raises:
+        InputError: about all that are gone, with the reasons.
     """
     reasons: dict[str, list[str]] = {}
     for name in names:
@@ -210,8 +216,14 @@ def refuse_removed(names: Iterable[str], origin: str) -> None:
 
 
 def checked(config: _Settings, label: str = 'setting') -> _Settings:
-    """`config` if every value is one that its field allows; raises `InputError` naming the first
-    that is not. label: what a setting is called where it came from.
+    """`config` if every value is one that its field allows.
+
+    Args:
+        config: a dataclass of settings, maybe of groups of them.
+        label: what a setting is called where it came from, for the message.
+
+    Raises:
+        InputError: naming the first value that is not allowed.
     """
     rules = allowed(type(config))
     for name, value in settings(config):
@@ -256,7 +268,11 @@ def settings(config: object, prefix: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def setting(config: Config, name: str) -> Any:  # of the type of that setting
-    """The value called `name` (nested ones with a dot); raises `InputError`."""
+    """The value called `name` (nested ones with a dot).
+
+    Raises:
+        InputError: there is no such setting.
+    """
     values = dict(settings(config))
     if name not in values:
         raise InputError(f'setting {shown(name)} is unknown; config/igs.yaml lists them all.')
@@ -264,10 +280,15 @@ def setting(config: Config, name: str) -> Any:  # of the type of that setting
 
 
 def with_settings(config: Config, values: Mapping[str, object], origin: str = 'setting') -> Config:
-    """`config` with `values` (by name, nested ones with a dot) in place of its own.
+    """`config` with other values in place of its own; bounds are left to `checked`.
 
-    Raises `InputError` for an unknown name and for a value of another type. origin: where the
-    values came from.
+    Args:
+        config: which stays as it is.
+        values: by name, nested ones with a dot; whole numbers will do for floats.
+        origin: where the values came from, for the message.
+
+    Raises:
+        InputError: an unknown or removed name, or a value of another type.
     """
     refuse_removed(values, origin)
     for name, value in values.items():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there completely or not at all, whenever the process is killed; JSON files;
-files that ship with the package.
+"""Files that are there completely or not at all; JSON files; files that ship with the package.
+
+Completely or not at all: whenever the process is killed.
 """
 from __future__ import annotations
 
@@ -25,7 +26,11 @@ _DRAFT = re.compile(r'\..+\.(\d+)\.draft(\.[^.]+)?')
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Within the block, what the system says against it is an `OutputError` about `path`."""
+    """Within the block, what the system says against it becomes an error about `path`.
+
+    Raises:
+        OutputError: in place of any `OSError` of the block.
+    """
     try:
         yield
     except OSError as error:
@@ -71,9 +76,12 @@ def replaced(path: Path, synced: bool = True) -> Iterator[Path]:
 
 
 def checked_folder(folder: Path) -> None:
-    """Make `folder` and prove that it can be written to, before the work; raises `OutputError`.
+    """Make `folder` and prove that it can be written to, before the work.
 
     Drafts that killed processes left in it are removed.
+
+    Raises:
+        OutputError: it cannot be made or written to, or is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f'{folder}: is no folder; expected one to write to. Name another.')
@@ -88,7 +96,11 @@ def checked_folder(folder: Path) -> None:
 
 
 def checked_file(path: Path) -> None:
-    """Prove that `replaced` can write `path`, before the work; raises `OutputError`."""
+    """Prove that `replaced` can write `path`, before the work.
+
+    Raises:
+        OutputError: it is a folder, or its folder cannot be made or written to.
+    """
     if path.is_dir():
         raise OutputError(f'{path}: is a folder; expected a file to write. Name a file in it.')
     if not path.exists() or path.is_file():
@@ -124,7 +136,15 @@ def _may_write(pid: int) -> bool:
 
 
 def read_json(path: Path, expected: str) -> Any:  # whatever the file holds
-    """The content of a JSON file; raises `InputError` that says what was `expected`."""
+    """The content of a JSON file.
+
+    Args:
+        path: of the file.
+        expected: what it should hold, for the message.
+
+    Raises:
+        InputError: it cannot be read or is no JSON.
+    """
     text = read_text(path, expected)
     try:
         return json.loads(text)
@@ -184,7 +204,8 @@ def private_folder(name: str) -> Path | None:
 def shipped(name: str) -> Path:
     """The shipped file or folder `name`: of the checkout, else where this package was installed.
 
-    Raises `InputError` when it is nowhere.
+    Raises:
+        InputError: it is nowhere.
     """
     here = Path(__file__).resolve()
     # first the prefix that this very module lies in: another one may hold another version

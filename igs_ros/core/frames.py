@@ -17,7 +17,11 @@ class HasSize(Protocol):
     """What has the size of a picture."""
 
     def size(self) -> tuple[int, int]:
-        """Width and height in px, without decoding; raises `InputError`."""
+        """Width and height in px, without decoding.
+
+        Raises:
+            InputError: the header of a file says none that can be used.
+        """
         ...
 
 
@@ -25,7 +29,11 @@ class Picture(HasSize, Protocol):
     """An image that may still be encoded."""
 
     def decode(self) -> np.ndarray:
-        """uint8 RGB [H, W, 3], sRGB, as the camera took it; raises `InputError`."""
+        """uint8 RGB [H, W, 3], sRGB, as the camera took it.
+
+        Raises:
+            InputError: it cannot be decoded.
+        """
         ...
 
 
@@ -48,7 +56,11 @@ class Depth(Protocol):
     """Depth of the pixels of an image."""
 
     def decode(self) -> np.ndarray:
-        """float32 [H, W] m along the optical axis, NaN = not known; raises `InputError`."""
+        """float32 [H, W] m along the optical axis, NaN = not known.
+
+        Raises:
+            InputError: it cannot be decoded.
+        """
         ...
 
 

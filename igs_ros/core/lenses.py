@@ -62,7 +62,16 @@ def padded(lens: str, coefficients: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def checked_coefficients(lens: str, distortion: np.ndarray, who: str) -> None:
-    """Raise `InputError` naming `who` unless `distortion` are usable coefficients of `lens`."""
+    """Prove that coefficients can be used.
+
+    Args:
+        lens: its name, which should be one of `LENSES`.
+        distortion: [K] float64, all coefficients of the lens.
+        who: whose lens it is; the message begins with it.
+
+    Raises:
+        InputError: another lens, or coefficients of another number, not finite or too large.
+    """
     if lens not in LENSES:
         raise InputError(f'{who}: lens model {shown(lens)}; expected {", ".join(LENSES)}. '
                          f'Calibrate with one of them.')
@@ -79,9 +88,15 @@ _NUMBERS = {4: 'four', 5: 'five', 8: 'eight'}
 
 
 def from_ros(model: str, coefficients: Sequence[float], topic: str) -> tuple[str, np.ndarray]:
-    """Lens and all its coefficients, as `CameraInfo` has them; '' without any is a pinhole.
+    """Lens and all its coefficients, [K] float64, of a CameraInfo; '' without any is a pinhole.
 
-    Raises `InputError` naming `topic` for another model or number of coefficients.
+    Args:
+        model: `distortion_model`.
+        coefficients: `d`; those at the end may be left out.
+        topic: that they came from, for the message.
+
+    Raises:
+        InputError: another model or number of coefficients.
     """
     given = np.array(coefficients, dtype=np.float64)
     name = DEFAULT if model == '' and not given.any() else model
@@ -97,7 +112,15 @@ def from_ros(model: str, coefficients: Sequence[float], topic: str) -> tuple[str
 
 
 def colmap_parameters(number: int, who: str) -> int:
-    """How many parameters COLMAP's camera model `number` has; raises `InputError`."""
+    """How many parameters COLMAP's camera model `number` has.
+
+    Args:
+        number: `model_id` in cameras.bin.
+        who: whose model it is; the message begins with it.
+
+    Raises:
+        InputError: a model that is not among `LENSES`.
+    """
     if number not in _COLMAP:
         raise InputError(
             f'{who} has the model {_COLMAP_OTHERS.get(number, f"number {number}")}; expected '

@@ -15,7 +15,13 @@ if TYPE_CHECKING:  # NumPy is heavy for who only logs
 
 @cache
 def log_once(log: logging.Logger, level: int, message: str) -> None:
-    """Log `message`, once in the life of this process."""
+    """Log `message`, once in the life of this process.
+
+    Args:
+        log: where; another log may say the same again.
+        level: as in `logging`; another level counts as another message.
+        message: the whole line, not a format.
+    """
     log.log(level, '%s', message)
 
 
@@ -47,6 +53,12 @@ class ThrottledWarnings:
     """Says once what is wrong with a topic, and again every `every_s` while it stays so.
 
     Each complaint is counted in `drops` as 'cause:camera'.
+
+    Args:
+        warn: takes one line, such as the warning of a node's logger.
+        drops: which counts, also what is not said.
+        every_s: between two lines about one cause and camera, s.
+        now: the clock, s; it must not jump.
     """
 
     def __init__(self, warn: Callable[[str], object], drops: Drops, every_s: float = 10.0,
@@ -56,7 +68,13 @@ class ThrottledWarnings:
         self._throttle = Throttle(every_s, now)
 
     def add(self, cause: str, camera: str, message: str) -> None:
-        """Count one bad message of `camera`; log it unless the same was said just before."""
+        """Count one bad message of `camera`; log it unless the same was said just before.
+
+        Args:
+            cause: of the drop, by which it is counted and held back.
+            camera: by name.
+            message: the line to log.
+        """
         self._drops.add(f'{cause}:{camera}')
         more = self._throttle.take((cause, camera))
         if more is not None:

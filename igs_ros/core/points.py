@@ -30,9 +30,16 @@ class Points:
 
 
 def checked_points(points: Points, origin: str) -> Points:
-    """`points` if every position is finite, else `InputError` naming `origin`.
+    """`points` if every position is finite.
 
     Those too far away to be used are left out, which is logged.
+
+    Args:
+        points: in the world, m.
+        origin: the file or topic they came from, for the message.
+
+    Raises:
+        InputError: positions are NaN or infinite.
     """
     bad = int((~np.isfinite(points.xyz)).any(1).sum())
     if bad:

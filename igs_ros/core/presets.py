@@ -22,8 +22,10 @@ def preset(name: str) -> Config:
     """The settings of a preset, or of a parameter file of the node; '' is the defaults.
 
     Parameters that only the node has (topics, rates, ...) mean nothing here and are passed over.
-    Raises `InputError` for a file that is not there or not such a file, for an unknown name in a
-    group, and for values of another type.
+
+    Raises:
+        InputError: no such file, a file of something else, an unknown name in a group, or a value
+            of another type.
     """
     if not name:
         return Config()
@@ -46,7 +48,11 @@ def names() -> list[str]:
 
 
 def assigned(texts: Sequence[str]) -> dict[str, object]:
-    """Values by setting of texts 'NAME=VALUE', a value as in YAML; raises `InputError`."""
+    """Values by setting of texts 'NAME=VALUE', a value as in YAML.
+
+    Raises:
+        InputError: a text is not of that form.
+    """
     values = {}
     for text in texts:
         name, sign, value = text.partition('=')

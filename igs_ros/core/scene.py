@@ -121,7 +121,15 @@ def empty_scene(sh_degree: int = 0, device: torch.device | str = 'cpu') -> Gauss
 
 
 def checked(scene: GaussianScene, origin: str) -> GaussianScene:
-    """`scene` if every value can be rendered, else `InputError` naming `origin`."""
+    """`scene` if every value can be rendered.
+
+    Args:
+        scene: in the world, m.
+        origin: the file or topic it came from, for the message.
+
+    Raises:
+        InputError: values are NaN or infinite, or positions beyond `MAX_POSITION`.
+    """
     bad = int((~scene.finite()).sum())
     if bad:
         raise InputError(f'{origin}: {bad} of {len(scene)} Gaussians hold NaN or infinite values; '

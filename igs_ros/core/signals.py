@@ -46,7 +46,10 @@ class ShutdownFlag:
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Within the block, SIGTERM raises KeyboardInterrupt, as SIGINT does; then all is as before.
+    """Within the block, SIGTERM interrupts as SIGINT does; then all is as before.
+
+    Raises:
+        KeyboardInterrupt: in the main thread, when one of them comes.
     """
     def raise_it(*_) -> None:
         raise KeyboardInterrupt

@@ -49,7 +49,13 @@ def new_scene_id() -> int:
 
 
 def first_snapshot(scene: GaussianScene, stamp_ns: int, scene_id: int = 1) -> Snapshot:
-    """The first snapshot of a scene: the key itself."""
+    """The first snapshot of a scene: the key itself.
+
+    Args:
+        scene: the first key.
+        stamp_ns: of the frame set that it shows.
+        scene_id: of all snapshots to come; see `new_scene_id`.
+    """
     return Snapshot(scene, stamp_ns, scene_id, 2, scene, stamp_ns, 1, np.zeros(0, np.uint32))
 
 
@@ -60,7 +66,14 @@ def advanced(last: Snapshot, moved: Moved) -> Snapshot:
 
 
 def with_new_key(last: Snapshot, key: GaussianScene, key_stamp_ns: int, moved: Moved) -> Snapshot:
-    """The next snapshot: a new key, which shows `key_stamp_ns`, moved to what is shown now."""
+    """The next snapshot: a new key, moved to what is shown now.
+
+    Args:
+        last: the snapshot before.
+        key: the new key scene.
+        key_stamp_ns: of the frame set that `key` shows.
+        moved: `key`, moved to the frame set that is shown now.
+    """
     return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 2, key,
                     key_stamp_ns, last.sequence + 1, moved.rows)
 

@@ -68,7 +68,13 @@ class Timings:
             stage.add(seconds)
 
     def span(self, path: str, start_s: float, end_s: float) -> None:
-        """Note one run; see `Sink`."""
+        """Note one run; see `Sink`.
+
+        Args:
+            path: of the stage, by which it is counted.
+            start_s: of the run, s.
+            end_s: of the run, s, by the same clock.
+        """
         self.add(path, end_s - start_s)
 
     def last_s(self, name: str) -> float:
@@ -86,7 +92,13 @@ class Sink(Protocol):
     """Takes spans."""
 
     def span(self, path: str, start_s: float, end_s: float) -> None:
-        """One run of the stage `path` in this thread; times of the clock of `spans_to`."""
+        """One run of a stage in this thread.
+
+        Args:
+            path: of the stage, such as 'update/motion/flow'.
+            start_s: by the clock of `spans_to`, s.
+            end_s: by the same clock, s.
+        """
         ...
 
 
@@ -112,8 +124,9 @@ class Recorder:
         self._open = self._open[:-1]
 
     def inside(self) -> tuple[str, float]:
-        """Path of the innermost span, and for how many s the outermost one lasts; '' and 0 in
-        none.
+        """Path of the innermost span, and for how many s the outermost one lasts.
+
+        Outside of all spans: '' and 0.
         """
         spans = self._open  # replaced as a whole, never changed
         return (spans[-1][0], self.clock() - spans[0][1]) if spans else ('', 0.0)
@@ -130,8 +143,11 @@ _here = _Here()
 def spans_to(*sinks: Sink, clock: Callable[[], float] = time.perf_counter) -> Iterator[Recorder]:
     """Within the block, spans of this thread go to `sinks`, and no longer to those outside.
 
-    clock: what they are measured by, s; benchmarks count CPU seconds, or wait for the device.
     `as recorder` tells other threads where this one is.
+
+    Args:
+        sinks: each takes every span.
+        clock: what they are measured by, s; benchmarks count CPU seconds, or wait for the device.
     """
     outside = _here.recorder
     recorder = _here.recorder = Recorder(sinks, clock)
@@ -142,7 +158,7 @@ def spans_to(*sinks: Sink, clock: Callable[[], float] = time.perf_counter) -> It
 
 
 class span:  # noqa: N801 (used as a statement)
-    """`with span('flow'):` times the block, also when it raises; without sinks it does nothing."""
+    """`with span('flow'):` times the block, however it ends; without sinks it does nothing."""
 
     __slots__ = ('_name', '_recorder', '_outside', '_start_s')
 
@@ -194,7 +210,10 @@ class Spent:
 
 @contextmanager
 def spending() -> Iterator[Callable[[], Spent]]:
-    """`with spending() as spent: ...; spent().wall_s` is what the block cost."""
+    """What a block costs, to be asked within it or after it.
+
+    `with spending() as spent: ...`, then `spent().wall_s`.
+    """
     wall, cpu = time.perf_counter(), time.process_time()
     result = []
 

@@ -32,7 +32,13 @@ class Trace:
         self._threads: dict[int, str] = {}
 
     def span(self, path: str, start_s: float, end_s: float) -> None:
-        """One run of the stage `path` in this thread; times of `time.perf_counter`."""
+        """One run of a stage in this thread.
+
+        Args:
+            path: of the stage, such as 'update/motion/flow'.
+            start_s: by `time.perf_counter`, s.
+            end_s: by the same clock, s.
+        """
         self._add(('X', path, start_s, end_s - start_s))
 
     def gauge(self, name: str, values: Mapping[str, float]) -> None:
@@ -49,8 +55,12 @@ class Trace:
             self._events.append((*event, ident))
 
     def write(self, path: str | Path) -> None:
-        """Write the newest events; `otherData.events_left_out` says how many older ones are not
-        in the file. Raises `OutputError`.
+        """Write the newest events.
+
+        `otherData.events_left_out` says how many older ones are not in the file.
+
+        Raises:
+            OutputError: the file cannot be written.
         """
         with self._lock:
             events, threads, left_out = list(self._events), dict(self._threads), self._left_out

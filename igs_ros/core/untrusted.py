@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YAML, arrays and tensors of strangers: no code is run from them, and what they say about their
-size is held against the file before anything is made from it.
+"""YAML, arrays and tensors of strangers.
+
+No code is run from them, and what they say about their size is held against the file before
+anything is made from it.
 """
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def parsed_yaml(text: str) -> Any:  # whatever it holds
-    """The content of YAML; raises `InputError` that says what is wrong, and nothing of where."""
+    """The content of YAML.
+
+    Raises:
+        InputError: what is wrong with it, and nothing of where it came from.
+    """
     try:
         return yaml.load(text, _PlainLoader)  # safe: it makes plain values only
     except Exception as error:  # the constructors of its values raise whatever they come upon
@@ -105,8 +111,9 @@ def read_tensors(path: Path, expected: str, device: torch.device | str = 'cpu') 
 
 
 def unusable_tensor(tree: object) -> str:
-    """The name of a tensor in nested dicts and lists that holds NaN or infinite values, or claims
-    more values than it has; '' where there is none.
+    """The name of a tensor in nested dicts and lists that cannot be used; '' where there is none.
+
+    Such a tensor holds NaN or infinite values, or claims more values than it has.
     """
     import torch
     seen, waiting = set(), [('', tree)]

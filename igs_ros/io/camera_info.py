@@ -17,10 +17,18 @@ from igs_ros.core.errors import InputError
 
 def camera_from_info(message: Any, topic: str, name: str,
                      camera_from_world: np.ndarray) -> Camera:
-    """The camera `name` with the intrinsics of `message`.
+    """A camera with the intrinsics of a CameraInfo.
 
-    Distortion models: those of `core.lenses`, or '' with no or only zero coefficients. Raises
-    `InputError` naming `topic` when the calibration cannot be used.
+    Distortion models: those of `core.lenses`, or '' with no or only zero coefficients.
+
+    Args:
+        message: with the fields of sensor_msgs/CameraInfo; integer pixel centers.
+        topic: that it came from, for the message of an error.
+        name: of the camera.
+        camera_from_world: [4, 4] m, OpenCV axes (x right, y down, z forward).
+
+    Raises:
+        InputError: the calibration cannot be used.
     """
     K = np.array(message.k, dtype=np.float64).reshape(3, 3)
     if not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:

@@ -39,8 +39,13 @@ def _damaged(origin: str, kind: str, size: int, found: str) -> DamagedPicture:
 def picture_size(data: bytes, origin: str) -> tuple[int, int]:
     """Width and height in px by the header of a JPEG or PNG file; nothing is decoded.
 
-    Raises `InputError` naming `origin` for other bytes and for sides above `MAX_SIDE_PX`, and
-    `DamagedPicture` for headers that cannot be read.
+    Args:
+        data: the file.
+        origin: its path or topic, for the message.
+
+    Raises:
+        InputError: other bytes, or sides above `MAX_SIDE_PX`.
+        DamagedPicture: a header that cannot be read.
     """
     if data.startswith(JPEG):
         width, height = _jpeg_size(data, origin)
@@ -85,9 +90,16 @@ def _png_size(data: bytes, origin: str) -> tuple[int, int]:
 def decode_color(data: bytes, origin: str) -> np.ndarray:
     """uint8 RGB [H, W, 3] of a JPEG or PNG file, not turned by EXIF.
 
-    Raises as `picture_size` does, and `DamagedPicture` for pixels that are not all there. JPEG
-    files are decoded by simplejpeg, whose pixels are those of OpenCV (both libjpeg-turbo), and
-    which takes libjpeg's warnings for errors; OpenCV fills damaged parts with gray or garbage.
+    JPEG files are decoded by simplejpeg, whose pixels are those of OpenCV (both libjpeg-turbo),
+    and which takes libjpeg's warnings for errors; OpenCV fills damaged parts with gray or garbage.
+
+    Args:
+        data: the file.
+        origin: its path or topic, for the message.
+
+    Raises:
+        InputError: as `picture_size` does, and a JPEG of too many scans.
+        DamagedPicture: a header that cannot be read, or pixels that are not all there.
     """
     picture_size(data, origin)
     if data.startswith(PNG):
@@ -103,9 +115,15 @@ def decode_color(data: bytes, origin: str) -> np.ndarray:
 
 
 def decode_stored(data: bytes, origin: str) -> np.ndarray:
-    """The samples of a PNG file, [H, W] or [H, W, C] in OpenCV's order; raises as `decode_color`.
+    """The samples of a PNG file, [H, W] or [H, W, C] in OpenCV's order.
 
-    Other files are refused.
+    Args:
+        data: the file.
+        origin: its path or topic, for the message.
+
+    Raises:
+        InputError: other bytes, also those of a JPEG, or sides above `MAX_SIDE_PX`.
+        DamagedPicture: a header that cannot be read, or pixels that are not all there.
     """
     if not data.startswith(PNG):
         raise InputError(f'{origin}: {len(data)} bytes that are no PNG picture: they begin with '
@@ -153,11 +171,19 @@ class EncodedPicture:
     origin: str
 
     def size(self) -> tuple[int, int]:
-        """Width and height in px by the header; raises `InputError` as `picture_size` does."""
+        """Width and height in px by the header.
+
+        Raises:
+            InputError: as `picture_size` does.
+        """
         return picture_size(self.data, self.origin)
 
     def decode(self) -> np.ndarray:
-        """uint8 RGB [H, W, 3]; raises `InputError` as `decode_color` does."""
+        """uint8 RGB [H, W, 3].
+
+        Raises:
+            InputError: as `decode_color` does.
+        """
         return decode_color(self.data, self.origin)
 
 
@@ -170,11 +196,19 @@ class EncodedDepth:
     meters_per_unit: float
 
     def size(self) -> tuple[int, int]:
-        """Width and height in px by the header; raises `InputError` as `picture_size` does."""
+        """Width and height in px by the header.
+
+        Raises:
+            InputError: as `picture_size` does.
+        """
         return picture_size(self.data, self.origin)
 
     def decode(self) -> np.ndarray:
-        """float32 [H, W] m; raises `InputError` when the bytes are no whole 16-bit gray PNG."""
+        """float32 [H, W] m, NaN = not known.
+
+        Raises:
+            InputError: the bytes are no whole 16-bit gray PNG.
+        """
         units = decode_stored(self.data, self.origin)
         if units.dtype != np.uint16 or units.ndim != 2:
             raise InputError(f'{self.origin}: {units.dtype} of shape {units.shape}; expected a '

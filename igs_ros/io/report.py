@@ -45,7 +45,15 @@ class VideoWriter:
     """H.264 4:2:0 in MP4, playable in browsers; use it as a context manager.
 
     The size is that of the first picture; odd sizes lose the last row or column, which 4:2:0
-    cannot hold. `path` is there when the video is complete. Writing raises `OutputError`.
+    cannot hold.
+
+    Args:
+        path: of the file, which is there when the video is complete.
+        fps: pictures per second.
+        crf: quality of libx264, 0 (no loss) to 51.
+
+    Raises:
+        OutputError: by all that writes, when the file cannot be written.
     """
 
     def __init__(self, path: str | Path, fps: float, crf: int = 18):
@@ -144,7 +152,13 @@ def contact_sheet(rows: Sequence[ContactRow], path: str | Path) -> None:
 
 
 def depth_picture(depth: np.ndarray, near: float, far: float) -> np.ndarray:
-    """[H, W, 3] uint8 of a depth map [H, W] m: near is bright, NaN gray."""
+    """[H, W, 3] uint8 of a depth map: near is bright, NaN gray.
+
+    Args:
+        depth: [H, W] m.
+        near: m, drawn brightest, and what is nearer.
+        far: m, drawn darkest, and what is farther.
+    """
     known = np.isfinite(depth)
     closeness = (far - np.where(known, depth, far)) / max(far - near, 1e-9)
     return np.where(known[..., None], _colored(closeness, cv2.COLORMAP_VIRIDIS),
@@ -158,7 +172,15 @@ def error_picture(truth: np.ndarray, rendered: np.ndarray) -> np.ndarray:
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write [H, W, 3] sRGB, uint8 or float 0..1, as PNG or JPEG; raises `OutputError`."""
+    """Write a picture as PNG or JPEG, by the suffix of `path`.
+
+    Args:
+        path: of the file.
+        picture: [H, W, 3] sRGB, uint8 or float 0..1.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     path = Path(path)
     # imwrite would not say what the system says, and not notice a disk that is full
     _, data = cv2.imencode(path.suffix, cv2.cvtColor(_uint8(picture), cv2.COLOR_RGB2BGR))
@@ -167,9 +189,14 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
 
 
 def quality_plot(frames: Sequence[dict], path: str | Path, title: str) -> None:
-    """Plot the `frames` of results.json: scores with the keys marked, step times below.
+    """Plot scores with the keys marked, step times below.
 
     Also for runs without scores (None): then only the times are drawn.
+
+    Args:
+        frames: those of results.json.
+        path: of the picture.
+        title: above the plot.
     """
     figure = Figure(figsize=(9, 6), layout='constrained')
     scores, times = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))

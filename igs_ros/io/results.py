@@ -119,7 +119,8 @@ class Results(_Part):
 def validate_results(results: dict) -> Results:
     """`results` as they are written: floats to six significant digits, NaN and infinite ones null.
 
-    Raises `ValueError` naming the first field that breaks the contract.
+    Raises:
+        ValueError: naming the first field that breaks the contract.
     """
     try:
         return msgspec.convert(_plain(results), Results)
@@ -128,8 +129,11 @@ def validate_results(results: dict) -> Results:
 
 
 def write_results(path: str | Path, results: dict) -> None:
-    """Check `results` (`validate_results`) and write them as JSON, fields in the order of the
-    contract. Raises `OutputError`.
+    """Check `results` and write them as JSON, fields in the order of the contract.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ValueError: as `validate_results` does.
     """
     ordered = msgspec.to_builtins(validate_results(results))
     text = json.dumps(ordered, indent=1, allow_nan=False)
@@ -138,7 +142,11 @@ def write_results(path: str | Path, results: dict) -> None:
 
 
 def read_results(path: str | Path) -> dict:
-    """What `write_results` has written; raises `InputError` for anything else."""
+    """What `write_results` has written.
+
+    Raises:
+        InputError: anything else, or a file that cannot be read.
+    """
     found = read_json(Path(path), 'what `igs run` writes')
     try:
         return msgspec.to_builtins(msgspec.convert(found, Results))

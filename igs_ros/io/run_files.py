@@ -41,14 +41,19 @@ _RENDER = re.compile(r'(first_scene|frame_\d{4,})\.png')
 
 
 class RunFiles:
-    """Collects the pictures of a run below `folder`, which is checked at once (`OutputError`).
+    """Collects the pictures of a run below `folder`, which is checked at once.
 
     With the first picture, the files of the last complete run there move to `PREVIOUS`, until
-    this one is complete, too; a results.json that no run has written is refused (`InputError`).
-    No other files are touched. A picture that cannot be written ends the pictures, not the run:
-    `finish` raises it.
+    this one is complete, too. No other files are touched. A picture that cannot be written ends
+    the pictures, not the run: `finish` raises it.
 
-    rate_hz: of the recording; the video plays at that rate.
+    Args:
+        folder: of the run; made if it is not there.
+        rate_hz: of the recording; the video plays at that rate.
+
+    Raises:
+        OutputError: `folder` cannot be written to.
+        InputError: a results.json is there that no run has written.
     """
 
     def __init__(self, folder: Path, rate_hz: float):
@@ -65,9 +70,12 @@ class RunFiles:
         self._problem: OutputError | None = None
 
     def add(self, label: str, view: View, truth: np.ndarray | None) -> None:
-        """The next picture; `truth` [H, W, 3] uint8 is the camera's, None if it is missing.
+        """The next picture.
 
-        label: such as 'frame 5', whose file is frame_0005.png: names sort as the run went.
+        Args:
+            label: such as 'frame 5', whose file is frame_0005.png: names sort as the run went.
+            view: what was rendered, [H, W].
+            truth: [H, W, 3] uint8 of the camera, None if it is missing.
         """
         if self._problem:
             return
@@ -108,8 +116,12 @@ class RunFiles:
     def pictures(self, frames: Sequence[dict], title: str) -> None:
         """Close the video; write the sheet at four times spread over the run, and the plot.
 
-        Without a single picture there is no sheet, which is logged. `finish` raises what cannot
-        be written.
+        Without a single picture there is no sheet, which is logged. What cannot be written is kept
+        for `finish`.
+
+        Args:
+            frames: those of results.json.
+            title: of the plot.
         """
         if self._video is not None:
             self._try(self._video.close)
@@ -123,10 +135,17 @@ class RunFiles:
         self._try(contact_sheet, [rows[time] for time in times], self._folder / 'contact.png')
 
     def finish(self, results: dict, title: str, scene: GaussianScene | None = None) -> None:
-        """Write results.json, then final.ply of `scene`, then close the video and write the sheet
-        and the plot, under `title`.
+        """Write results.json and final.ply, close the video, write the sheet and the plot.
 
-        All are tried; raises `OutputError` with the first of which something cannot be written.
+        In that order; all are tried.
+
+        Args:
+            results: as `validate_results` expects them.
+            title: of the plot.
+            scene: that of final.ply; None writes none.
+
+        Raises:
+            OutputError: about the first that cannot be written.
         """
         try:
             self._try(self._begin)

@@ -41,9 +41,11 @@ OPACITY_RANGE = (1e-30, 1 - 2.0 ** -25)
 def load_ply(path: str | Path) -> GaussianScene:
     """The Gaussians of a 3DGS PLY, on the CPU: natural values, filter_3D baked, quaternions unit.
 
-    Positions and scales keep the unit of the file (meters expected). Raises `InputError` naming
-    the file and the field when it is no PLY, fields are missing, f_rest has a count of no SH
-    degree, or values are not finite.
+    Positions and scales keep the unit of the file (meters expected).
+
+    Raises:
+        InputError: naming the file and the field: it is no PLY, fields are missing, f_rest has a
+            count of no SH degree, or values are not finite.
     """
     vertices = _vertices(path)
     _require(path, vertices, REQUIRED, 'a 3DGS scene')
@@ -67,8 +69,14 @@ def save_ply(scene: GaussianScene, path: str | Path) -> None:
     """Write `scene` as a binary 3DGS PLY, completely or not at all.
 
     Velocities have no field there and are not kept. Loading it gives the same values to float32
-    rounding of what is stored (log scales, logit opacities). Raises `OutputError` when the file
-    cannot be written; its folder is made if it is not there.
+    rounding of what is stored (log scales, logit opacities).
+
+    Args:
+        scene: on any device.
+        path: of the file; its folder is made if it is not there.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     values = {name: getattr(scene, name).detach().cpu().numpy().astype(np.float64)
               for name in ('means', 'quats', 'scales', 'opacities', 'sh')}
@@ -92,7 +100,8 @@ def save_ply(scene: GaussianScene, path: str | Path) -> None:
 def read_points(path: str | Path) -> Points:
     """Colored points: x y z (m) and uchar red green blue.
 
-    Raises `InputError` naming the file and the field when they are missing or not finite.
+    Raises:
+        InputError: naming the file and the field: fields are missing or values not finite.
     """
     vertices = _vertices(path)
     _require(path, vertices, (*POSITION, *COLOR), 'colored points')
@@ -155,8 +164,14 @@ def _vertices(path) -> np.ndarray:
 
 
 def _header(content: bytes) -> tuple[list[PlyElement], bool, str, int]:
-    """The elements with their counts but without data, whether the file is text, its byte order,
-    and where the data begins. Raises `ValueError` or `PlyParseError`.
+    """The elements with their counts but without data, and how to read on.
+
+    Returns:
+        The elements, whether the file is text, its byte order, and where the data begins.
+
+    Raises:
+        ValueError: no header, or one that claims what cannot be.
+        PlyParseError: of plyfile, about the lines of the header.
     """
     newline = b'\r\n' if content[3:5] == b'\r\n' else content[3:4]
     end = content.find(newline + b'end_header' + newline, 0, MAX_HEADER)

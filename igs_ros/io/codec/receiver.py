@@ -37,7 +37,12 @@ class SceneReceiver:
     def take_update(self, update: UpdateArrays, stamp_ns: int) -> bool:
         """Whether the update is new and of the key that is held; then it is shown.
 
-        Raises `InputError` when it is malformed; what is held stays.
+        Args:
+            update: of `update_from_message`.
+            stamp_ns: of the frame set that it shows.
+
+        Raises:
+            InputError: it is malformed; what is held stays.
         """
         key = self._key
         if key is None or (update.scene_id, update.base_sequence) != (key.scene_id, key.sequence) \

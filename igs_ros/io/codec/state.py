@@ -129,7 +129,13 @@ class UpdateArrays:
 
 
 def key_arrays(scene: GaussianScene, *, scene_id: int = 0, sequence: int = 0) -> KeyArrays:
-    """The whole of `scene`."""
+    """The whole of `scene`.
+
+    Args:
+        scene: on any device.
+        scene_id: as in GaussianCloud.
+        sequence: of `scene`.
+    """
     return KeyArrays(scene_id, sequence, **_scene_values(scene))
 
 
@@ -202,7 +208,11 @@ def update_arrays(key_scene: GaussianScene, scene: GaussianScene, moved_rows: Ro
 
 
 def apply_update(key: KeyArrays, update: UpdateArrays) -> KeyArrays:
-    """The state that `update` describes. Raises `InputError` if it does not fit `key`."""
+    """The state that `update` describes.
+
+    Raises:
+        InputError: it does not fit `key`.
+    """
     _check_update(key, update)
     values = {}
     for name in VALUES:
@@ -220,7 +230,11 @@ def apply_update(key: KeyArrays, update: UpdateArrays) -> KeyArrays:
 
 
 def key_from_message(message: KeyMessage) -> KeyArrays:
-    """The arrays of a GaussianCloud (views, not copies). Raises `InputError` if malformed."""
+    """The arrays of a GaussianCloud (views, not copies).
+
+    Raises:
+        InputError: it is malformed.
+    """
     label = f'GaussianCloud {message.sequence}'
     known = len(message.velocities) > 0
     values = _shaped(message, '', VALUES, message.count, _terms(message, label), known)
@@ -232,9 +246,10 @@ def key_from_message(message: KeyMessage) -> KeyArrays:
 
 
 def update_from_message(message: UpdateMessage) -> UpdateArrays:
-    """The arrays of a GaussianUpdate (views, not copies). Raises `InputError` on wrong lengths.
+    """The arrays of a GaussianUpdate (views, not copies); `apply_update` checks the rest.
 
-    `apply_update` checks the rest, against the key.
+    Raises:
+        InputError: their lengths do not go together.
     """
     terms = _terms(message, f'GaussianUpdate {message.sequence}')
     rows = {name: np.asarray(getattr(message, name), np.uint32)

@@ -44,7 +44,11 @@ class RegisteredImage:
 
 
 def read(folder: Path) -> Recording:
-    """The recording in `folder`; raises `InputError`."""
+    """The recording in `folder`.
+
+    Raises:
+        InputError: the model cannot be read, or does not fit the pictures.
+    """
     intrinsics = _read_cameras(folder / MARKER)
     images = _read_images(folder / MODEL / 'images.bin')
     for image in images:
@@ -71,7 +75,11 @@ def read(folder: Path) -> Recording:
 
 
 def read_points(path: Path) -> Points:
-    """The points of a points3D.bin; raises `InputError` when it is truncated or not finite."""
+    """The points of a points3D.bin, in the world of the model.
+
+    Raises:
+        InputError: it is truncated, or positions are not finite.
+    """
     data = _Bytes(path)
     count = data.take('Q')[0]
     xyz, rgb = [], []

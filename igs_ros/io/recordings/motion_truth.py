@@ -35,7 +35,11 @@ def motion_files(recording: str | Path) -> dict[int, tuple[Path, ...]]:
 
 
 def read_motion(path: str | Path) -> MotionTruth:
-    """One of `motion_files`; raises `InputError` when it does not hold what it should."""
+    """One of `motion_files`.
+
+    Raises:
+        InputError: it does not hold what it should.
+    """
     path = Path(path)
     match = _NAME.fullmatch(path.name)
     if match is None:

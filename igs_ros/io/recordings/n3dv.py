@@ -22,7 +22,11 @@ VIDEO = re.compile(r'cam\d+\.mp4')
 
 
 def read(folder: Path) -> Recording:
-    """The recording in `folder`; raises `InputError`."""
+    """The recording in `folder`.
+
+    Raises:
+        InputError: a file is missing, cannot be read, or does not fit the others.
+    """
     videos = sorted(f for f in folder.iterdir() if VIDEO.fullmatch(f.name))
     rows = _poses(folder / MARKER)
     if len(videos) != len(rows):

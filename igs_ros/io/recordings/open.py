@@ -12,8 +12,9 @@ from igs_ros.io.recordings.recording import Recording, checked
 def open_recording(path: str | Path) -> Recording:
     """The recording in the folder `path`, calibration read and first pictures tried.
 
-    Raises `InputError` when no layout fits, the calibration cannot be used, or a camera's file
-    is missing or cannot be decoded.
+    Raises:
+        InputError: no layout fits, the calibration cannot be used, or a camera's file is missing
+            or cannot be decoded.
     """
     folder = Path(path)
     if not folder.is_dir():

@@ -46,7 +46,8 @@ class Recording:
     def points(self) -> Points | None:
         """Colored points of the first frame, where the recording has them.
 
-        Raises `InputError` when their file cannot be read.
+        Raises:
+            InputError: their file cannot be read.
         """
         return self.load_points() if self.load_points else None
 
@@ -120,7 +121,8 @@ class Recording:
 def checked(recording: Recording) -> Recording:
     """`recording`, if the first picture of every camera decodes and fits the calibration.
 
-    Otherwise raises `InputError` naming the file.
+    Raises:
+        InputError: naming the file that does not, or cameras held out that are not there.
     """
     unknown = [name for name in recording.held_out if name not in recording.cameras]
     if unknown:
@@ -152,8 +154,10 @@ def _first_picture(source: PictureSource) -> Picture:
 def test_view(recording: Recording, asked: str | None = None) -> str | None:
     """The camera to score on: `asked`, else the first held-out camera, else None.
 
-    With None, every camera trains and test scores are null; one warning says so. Raises
-    `InputError` when there is no camera `asked`.
+    With None, every camera trains and test scores are null; one warning says so.
+
+    Raises:
+        InputError: there is no camera `asked`.
     """
     if asked is not None:
         recording._require((asked,))
@@ -169,9 +173,14 @@ def train_views(recording: Recording, test: str | None,
                 asked: Iterable[str] | None = None) -> tuple[str, ...]:
     """The cameras to reconstruct from, in the order of the recording.
 
-    `asked`, else all but the test view; where that is a held-out camera, the other held-out ones
-    stay out as well. Raises `InputError` when a camera is not there, when none is left, or when
-    the test view would train.
+    Args:
+        recording: whose cameras they are.
+        test: the camera to score on; None for none.
+        asked: those wanted; None for all but the test view. Where that is a held-out camera, the
+            other held-out ones stay out as well.
+
+    Raises:
+        InputError: a camera is not there, none is left, or the test view would train.
     """
     left_out = {test} | (set(recording.held_out) if test in recording.held_out else set())
     wanted = [c for c in recording.cameras if c not in left_out] if asked is None else list(asked)
@@ -183,7 +192,10 @@ def train_views(recording: Recording, test: str | None,
 
 
 def frame_range(text: str) -> tuple[int, int | None]:
-    """'A:B' (0-based, half-open, either may be left out) as first and last; raises `InputError`.
+    """First and last of 'A:B': 0-based, half-open, either may be left out (0, None = to the end).
+
+    Raises:
+        InputError: the text is no such range, or the range is empty.
     """
     parts = text.split(':')
     try:

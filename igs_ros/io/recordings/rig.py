@@ -31,7 +31,11 @@ MIN_RATE, MAX_RATE = 1e-3, 1e5  # Hz
 
 
 def read(folder: Path) -> Recording:
-    """The recording described by `folder`/rig.json; raises `InputError`."""
+    """The recording described by `folder`/rig.json.
+
+    Raises:
+        InputError: the file or what it points to is missing or cannot be used.
+    """
     rig = _load(folder / MARKER)
     cameras = cameras_of(rig, folder / MARKER)
     sources = {name: _source(folder, entry)
@@ -60,13 +64,22 @@ def read(folder: Path) -> Recording:
 def read_rig(path: str | Path) -> dict[str, Camera]:
     """The calibrated cameras of a rig.json, by name; pictures are not looked for.
 
-    Raises `InputError` naming the file and the camera.
+    Raises:
+        InputError: naming the file and the camera that cannot be used.
     """
     return cameras_of(_load(Path(path)), path)
 
 
 def cameras_of(rig: dict, origin: str | Path) -> dict[str, Camera]:
-    """The cameras of a parsed rig.json; `origin` is named in an `InputError`."""
+    """The cameras of a parsed rig.json, by name.
+
+    Args:
+        rig: what the file holds.
+        origin: the file, for the message.
+
+    Raises:
+        InputError: a calibration is missing or cannot be used, or two cameras have one name.
+    """
     if not isinstance(rig.get('cameras'), list) or not rig['cameras']:
         raise InputError(f"{origin}: no list 'cameras'; expected one entry per camera as "
                          f'docs/recordings.md describes.')

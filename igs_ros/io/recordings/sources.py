@@ -43,7 +43,13 @@ class PictureSource(Protocol):
         ...
 
     def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
-        """Pictures first, first + step, ... before `last`; ends early where the source does."""
+        """Some of the pictures, in order; ends early where the source does.
+
+        Args:
+            first: number of the first one, 0-based.
+            last: where to end, itself left out.
+            step: from one to the next.
+        """
         ...
 
 
@@ -61,7 +67,16 @@ class ImageSource:
         return len(self.files)
 
     def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
-        """The files, read but not decoded; raises `InputError` when one cannot be read."""
+        """The files, read but not decoded.
+
+        Args:
+            first: number of the first one, 0-based.
+            last: where to end, itself left out.
+            step: from one to the next.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
         for file in self.files[first:last:step]:
             yield EncodedPicture(_bytes(file), str(file))
 
@@ -96,7 +111,16 @@ class VideoSource:
         return self.frame_size
 
     def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
-        """Decoded frames, uint8 RGB; ends where the file cannot be decoded any further."""
+        """Decoded frames, uint8 RGB; ends where the file cannot be decoded any further.
+
+        Args:
+            first: number of the first one, 0-based; those before it are decoded and dropped.
+            last: where to end, itself left out.
+            step: from one to the next.
+
+        Raises:
+            InputError: the file cannot be opened.
+        """
         with _opened(self.path) as container:
             stream = container.streams.video[0]
             # a frame may say that it is gigantic; decoders round sizes up to whole blocks
@@ -118,7 +142,15 @@ class VideoSource:
 
 
 def depth_folder(path: Path, meters_per_unit: float) -> DepthSource:
-    """The PNG files of a folder, sorted by name; `InputError` where there are none."""
+    """The PNG files of a folder, sorted by name.
+
+    Args:
+        path: of the folder.
+        meters_per_unit: of the 16-bit samples.
+
+    Raises:
+        InputError: there are none.
+    """
     there = path.iterdir() if path.is_dir() else ()
     files = sorted(file for file in there
                    if file.suffix.lower() == '.png' and file.is_file())
@@ -129,7 +161,15 @@ def depth_folder(path: Path, meters_per_unit: float) -> DepthSource:
 
 
 def image_folder(path: Path, rate_hz: float | None = None) -> ImageSource:
-    """The JPEG and PNG files of a folder, sorted by name; `InputError` where there are none."""
+    """The JPEG and PNG files of a folder, sorted by name.
+
+    Args:
+        path: of the folder.
+        rate_hz: of the pictures, where it is known.
+
+    Raises:
+        InputError: there are none, or it is no folder.
+    """
     if not path.is_dir():
         raise InputError(f'{path}: a file; expected a folder of images. Check the recording.')
     files = sorted(f for f in path.iterdir()
@@ -141,7 +181,11 @@ def image_folder(path: Path, rate_hz: float | None = None) -> ImageSource:
 
 
 def video_file(path: Path) -> VideoSource:
-    """A video file; raises `InputError` when it cannot be opened or holds no picture stream."""
+    """A video file, opened to learn its size, length and rate.
+
+    Raises:
+        InputError: it cannot be opened or holds no picture stream.
+    """
     with _opened(path) as container:
         stream = container.streams.video[0]
         length, size = stream.frames, (stream.width, stream.height)
