@@ -68,7 +68,11 @@ def arms() -> dict[str, Arm]:
 
 
 def chosen(names: Sequence[str]) -> list[Arm]:
-    """The arms `names`, each after the one whose CPU time it needs; raises `InputError`."""
+    """The arms `names`, each after the one whose CPU time it needs.
+
+    Raises:
+        InputError: there is no arm of a name.
+    """
     known = arms()
     for name in names:
         if name not in known:

@@ -50,7 +50,8 @@ class AssemblePlan:
 def run(plan: AssemblePlan = AssemblePlan()) -> dict:
     """One row per rig, loss and number of dead cameras.
 
-    Raises `InputError` for a plan that cannot be simulated.
+    Raises:
+        InputError: the plan cannot be simulated.
     """
     if min(plan.cameras, default=0) < 1 or min(plan.dead, default=0) < 0 \
             or not all(0 <= loss < 1 for loss in plan.losses):

@@ -109,8 +109,10 @@ class _Curve:
 def measure(plan: BootstrapPlan) -> dict:
     """One row per recording and seed, each with the points of its curve.
 
-    `config.bootstrap.seconds`, if set, caps scaled CPU seconds here. Raises `InputError` for
-    recordings that cannot be read.
+    `config.bootstrap.seconds`, if set, caps scaled CPU seconds here.
+
+    Raises:
+        InputError: a recording cannot be read.
     """
     torch.set_num_threads(1)
     rows = [_row(plan, recording, seed) for recording in plan.recordings for seed in plan.seeds]

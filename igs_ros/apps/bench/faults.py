@@ -89,8 +89,8 @@ class _Frame:
 def measure(plan: FaultPlan) -> dict:
     """One row per recording and fault.
 
-    Raises `InputError` for recordings that cannot be read or have no unseen view, and for
-    unknown faults.
+    Raises:
+        InputError: a recording cannot be read or has no unseen view, or a fault is unknown.
     """
     known = faults(_strange(plan.other) if plan.other else None)
     for name in plan.faults:
@@ -147,8 +147,9 @@ def _after(config: Config) -> int:
 
 
 def _spans(rig: _Rig, fault: Fault, begin: int) -> list[tuple[int, int]]:
-    """First frame and end of each coming of `fault`; a long one takes whole loops, so that what
-    follows can be compared with a short run.
+    """First frame and end of each coming of `fault`.
+
+    A long one takes whole loops, so that what follows can be compared with a short run.
     """
     length = SHORT
     if fault.long:

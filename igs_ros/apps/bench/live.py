@@ -51,9 +51,12 @@ class LivePlan:
 
 
 class Loops:
-    """Frame sets over and over at a rate, and when each was due.
+    """Frame sets over and over at a rate, and when each was due. `play` is for one thread.
 
-    offer: takes each frame set; period_s: asked before each one. `play` is for one thread.
+    Args:
+        sets: what is played, in order, with rising stamps; at least one.
+        offer: takes each frame set when it is due.
+        period_s: from one frame set to the next; asked for each of them.
     """
 
     def __init__(self, sets: Sequence[RawFrameSet], offer: Callable[[RawFrameSet], None],
@@ -94,11 +97,18 @@ def as_cameras_send(frame_sets: Iterable[RawFrameSet]) -> list[RawFrameSet]:
 
 
 def loop_order(count: int, period_s: float, seconds: float) -> list[tuple[int, int]]:
-    """Stamps, ns, rising, of a loop of at least `seconds`, each with one of `count` frames: forth
-    and back.
+    """Stamps of a loop, forth and back, each with the frame that is shown then.
 
     It ends where it begins: the stamps jump at its end, the pictures do not. (A cut three times
     a minute costs the unseen view 1 dB at once and 0.2 dB more in 100 frames.)
+
+    Args:
+        count: of frames to loop.
+        period_s: between stamps.
+        seconds: least length of the loop.
+
+    Returns:
+        Stamps, ns, rising from 0, each with a number of 0 .. `count` - 1.
     """
     there_and_back = [*range(count), *range(count - 2, 0, -1)]
     rounds = max(1, math.ceil(round(seconds / period_s, 6) / len(there_and_back)))
@@ -108,7 +118,13 @@ def loop_order(count: int, period_s: float, seconds: float) -> list[tuple[int, i
 
 def forth_and_back(sets: Sequence[RawFrameSet], period_s: float, seconds: float
                    ) -> list[RawFrameSet]:
-    """A loop of at least `seconds` from a few frame sets, with the stamps of `loop_order`."""
+    """A loop from a few frame sets, with the stamps of `loop_order`.
+
+    Args:
+        sets: the frames to loop; their own stamps do not count.
+        period_s: between stamps.
+        seconds: least length of the loop.
+    """
     return [replace(sets[frame], stamp_ns=stamp_ns)
             for stamp_ns, frame in loop_order(len(sets), period_s, seconds)]
 
@@ -126,10 +142,14 @@ def run(plan: LivePlan, say: Callable[[str], None] = lambda text: None,
         keep: Callable[[dict], None] = lambda line: None) -> dict:
     """Measure; one row per sample, and a summary. Interrupted, it ends with the rows so far.
 
-    say: takes a line of text after each sample; keep: takes the results piece by piece, in the
-    moment that they are known: the head, each row, the summary.
+    Args:
+        plan: what to run.
+        say: takes a line of text after each sample.
+        keep: takes the results piece by piece, in the moment that they are known: the head, each
+            row, the summary.
 
-    Raises `InputError` when no first scene can be made of the recording.
+    Raises:
+        InputError: no first scene can be made of the recording.
     """
     recording = open_recording(plan.recording)
     test = test_view(recording, None)

@@ -59,7 +59,15 @@ def line(row: dict) -> str:
 
 def row_of(before: Status, now: Status, seconds: float, ages: list[float],
            views: list[float]) -> dict:
-    """One row: what happened between two statuses, `seconds` apart."""
+    """One row: what happened between two statuses.
+
+    Args:
+        before: the status at the beginning.
+        now: the status at the end.
+        seconds: from `before` to `now`.
+        ages: of the scenes in the moment that each was shown, s.
+        views: how long each view took, s.
+    """
     def percentile(values: list[float], share: float) -> float | None:
         return float(np.percentile(values, share)) if values else None
     heap, heap_free = (None if math.isnan(value) else value for value in heap_mb())
@@ -153,8 +161,10 @@ def _ms(seconds: float | None) -> str:
 class RowFile:
     """Results line by line as they are known, so that a kill loses at most the row in hand.
 
-    Raises `OutputError` when the file cannot be begun; later, that is logged once, for the rows
-    are held in memory as well.
+    A file that cannot be written later is logged once, for the rows are held in memory as well.
+
+    Raises:
+        OutputError: the file cannot be begun.
     """
 
     def __init__(self, path: Path):
@@ -178,7 +188,8 @@ class RowFile:
 def read_rows(path: Path) -> dict:
     """The results in a file of rows; of a run that was killed, what there is, without a summary.
 
-    Raises `InputError`.
+    Raises:
+        InputError: the file cannot be read, or holds something else.
     """
     try:
         head, *pieces = (json.loads(text) for text in path.read_text().splitlines(keepends=True)

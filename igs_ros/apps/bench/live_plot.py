@@ -15,7 +15,11 @@ _MARKED = 100  # rows, up to which each gets a marker
 
 
 def plot(results: dict, path: Path) -> None:
-    """Draw the rows of `bench.live.run` to a PNG or SVG file; raises `OutputError`."""
+    """Draw the rows of `bench.live.run` to a PNG or SVG file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     rows = results['rows']
     minutes = [row['at_s'] / 60 for row in rows]
     scored = any(row['psnr'] is not None for row in rows)

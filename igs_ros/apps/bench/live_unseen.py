@@ -24,9 +24,16 @@ UNSCORED = {'psnr': None, 'psnr_frames': {}}
 class UnseenView:
     """Compares some scenes with the pictures of camera `test`; its thread calls `run_once`.
 
-    frames: frame of the recording by stamp, ns, counted from `first`. The same few frames are
-    looked at every minute, so that minutes can be compared, each when it is shown next after its
-    share of the minute: beside the rendering of `FRAMES` pictures, nothing is disturbed.
+    The same few frames are looked at every minute, so that minutes can be compared, each when it
+    is shown next after its share of the minute: beside the rendering of `FRAMES` pictures,
+    nothing is disturbed.
+
+    Args:
+        recording: gives the pictures of `test`, and its calibration.
+        test: the camera that the scene never sees.
+        config: says the width of the working pictures and the device.
+        first: frame of the recording from which `frames` counts.
+        frames: frame by stamp, ns, of all that is played.
     """
 
     def __init__(self, recording: Recording, test: str, config: Config, first: int,

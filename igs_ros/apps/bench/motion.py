@@ -31,8 +31,9 @@ _WARM_UP = 1
 
 @dataclass(frozen=True)
 class MotionPlan:
-    """What is timed. Numbers that are 0 are chosen by the device: published on CUDA, small ones
-    on a CPU.
+    """What is timed.
+
+    Numbers that are 0 are chosen by the device: published on CUDA, small ones on a CPU.
     """
 
     motions: tuple[str, ...] = ('agm', 'agm_small', 'geometric')
@@ -59,10 +60,13 @@ class _Spans:
 
 
 def run(plan: MotionPlan) -> dict:
-    """All models of the plan that are there; raises `InputError` where none is.
+    """All models of the plan that are there.
 
     Figures in ms: of a candidate and of a key, as a whole and by part, with the error of agm's
     half precisions against float32 beside.
+
+    Raises:
+        InputError: none of them is there, or the device or the weights cannot be used.
     """
     rasterizer = make_rasterizer(plan.device, plan.threads)
     on_gpu = rasterizer.device.type == 'cuda'

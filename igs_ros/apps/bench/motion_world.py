@@ -45,7 +45,15 @@ class MotionWorld:
 
 def make_world(gaussians: int, views: int, size: int, rasterizer: Rasterizer, seed: int = 0,
                ) -> MotionWorld:
-    """So many Gaussians, seen by `views` cameras in a row, pictures of `size` x `size` px."""
+    """A wall, a ball before it, and cameras in a row that look at them.
+
+    Args:
+        gaussians: of wall and ball together.
+        views: how many cameras.
+        size: of the pictures, px, each side.
+        rasterizer: draws the pictures; the scene lies on its device.
+        seed: fixes everything random.
+    """
     rng = np.random.default_rng(seed)
     moving = np.arange(gaussians) < round(_MOVING * gaussians)
     ball = rng.normal(size=(moving.sum(), 3))

@@ -28,10 +28,13 @@ REPEATS = 3
 
 
 def run(device: str = 'auto') -> dict:
-    """Medians in ms by implementation, device and size.
+    """Medians in ms by implementation, device and size; the host's implementation is always timed.
 
-    device: 'cpu', 'cuda' or 'auto' (both, where there is a GPU). The host's implementation is
-    always timed. Raises `InputError` for a GPU that is not there.
+    Args:
+        device: 'cpu', 'cuda' or 'auto' (both, where there is a GPU).
+
+    Raises:
+        InputError: `device` is 'cuda', and there is no GPU.
     """
     if device == 'cuda' and not torch.cuda.is_available():
         raise InputError('igs bench neighbors: torch finds no CUDA GPU; use --device cpu.')

@@ -49,7 +49,8 @@ class QualityPlan:
 def measure(plan: QualityPlan) -> dict:
     """Run everything: one row per recording, seed and arm.
 
-    Raises `InputError` for recordings that cannot be read and for unknown arms.
+    Raises:
+        InputError: a recording cannot be read, or an arm is unknown.
     """
     arms = chosen(plan.arms)
     torch.set_num_threads(1)
@@ -112,9 +113,16 @@ def _corrected(result: dict, wanted: float) -> int:
 
 def first_scene(plan: QualityPlan, recording: Path, config: Config, folder: Path
                 ) -> tuple[dict, Path]:
-    """results.json and PLY of the first scene, made now or found in `folder`.
+    """The first scene of a recording, made now or found where an earlier run has kept it.
 
-    plan: says at which frame; `folder` may keep it for other runs.
+    Args:
+        plan: says at which frame.
+        recording: its folder.
+        config: how the scene is made; `plan.config` does not count.
+        folder: where the scene is looked for and written; it may keep it for other runs.
+
+    Returns:
+        Its results.json, and the path of its PLY.
     """
     decisive = (str(recording.resolve()), plan.first, config.bootstrap, config.max_gaussians,
                 config.sh_degree, config.width, config.device, config.seed, __version__,

@@ -67,7 +67,8 @@ def bench_scene(count: int, width: int, height: int, seed: int = 0,
 def run() -> dict:
     """Measure: medians in CPU-ms by Gaussians and picture size, the yardstick, the ratio.
 
-    Raises `InputError` when gsplat, which the yardstick comes from, is not installed.
+    Raises:
+        InputError: gsplat, which the yardstick comes from, is not installed.
     """
     if importlib.util.find_spec('gsplat') is None:
         raise InputError("igs bench raster: gsplat, the yardstick, is not installed; "
@@ -147,7 +148,7 @@ def _leaves(scene: GaussianScene) -> tuple[torch.Tensor, ...]:
 
 
 def _project(scene: GaussianScene, camera: Camera) -> tuple[torch.Tensor, ...]:
-    """gsplat's torch projection: positions, depths, conics, each of [N, ...]."""
+    """Torch projection of gsplat: positions, depths, conics, each of [N, ...]."""
     from gsplat.cuda._torch_impl import _fully_fused_projection, _quat_scale_to_covar_preci
     covariances, _ = _quat_scale_to_covar_preci(scene.quats, scene.scales, compute_preci=False)
     if covariances is None:

@@ -38,8 +38,9 @@ _NOISE = 0.05  # of the target, so that there is a gradient everywhere
 
 @dataclass(frozen=True)
 class RefinePlan:
-    """What is timed. Numbers that are 0 are chosen by the device: the paper's size on CUDA, a
-    small one on a CPU.
+    """What is timed.
+
+    Numbers that are 0 are chosen by the device: the paper's size on CUDA, a small one on a CPU.
     """
 
     device: str = 'auto'
@@ -64,7 +65,8 @@ class _Case:
 def run(plan: RefinePlan) -> dict:
     """Medians in ms, CPU and wall, of an iteration and its parts by case; views per second.
 
-    Raises `InputError` for a share of tiles outside 0..1, and see `render.rasterizer.choose`.
+    Raises:
+        InputError: the share of tiles is not above 0 and at most 1, or the device is not there.
     """
     if not 0 < plan.tiles <= 1:
         raise InputError(f'igs bench refine: {plan.tiles} of the tiles; expected more than 0, at '

@@ -51,7 +51,11 @@ class BenchQuality:
     """Print every run as JSON instead of the table of means."""
 
     def main(self) -> int:
-        """Run the comparison."""
+        """Run the comparison.
+
+        Raises:
+            InputError: no recording is given, or the plan cannot be run.
+        """
         from igs_ros.apps.bench import quality, quality_table  # heavy imports: not for --help
         from igs_ros.io.recordings.recording import frame_range
         if not self.recordings:
@@ -82,7 +86,11 @@ class BenchBootstrap:
     """Print every curve as JSON instead of the table of means."""
 
     def main(self) -> int:
-        """Run the benchmark."""
+        """Run the benchmark.
+
+        Raises:
+            InputError: no recording is given, or the plan cannot be run.
+        """
         from igs_ros.apps.bench import bootstrap  # heavy imports: not for --help
         if not self.recordings:
             raise InputError('igs bench bootstrap: no recording given; expected their folders.')
@@ -116,7 +124,12 @@ class BenchLive:
     """Draw memory, latency, pace and quality over time."""
 
     def main(self) -> int:
-        """Run the benchmark; interrupted, it reports what there is and ends with 130."""
+        """Run the benchmark; interrupted, it reports what there is and ends with 130.
+
+        Raises:
+            InputError: there is nothing to play, or the plan cannot be run.
+            OutputError: `out` or `plot` cannot be written.
+        """
         from igs_ros.apps.bench import (  # heavy imports: not for --help
             live,
             live_figures,
@@ -163,7 +176,11 @@ class BenchFaults:
     """Print the figures as JSON instead of the table."""
 
     def main(self) -> int:
-        """Run the benchmark."""
+        """Run the benchmark.
+
+        Raises:
+            InputError: no recording is given, or the plan cannot be run.
+        """
         from igs_ros.apps.bench import faults  # heavy imports: not for --help
         from igs_ros.io.recordings.recording import frame_range
         if not self.recordings:

@@ -55,7 +55,8 @@ class Check:
     def main(self) -> int:
         """Print the table; 1 when something needed does not work or the weights do not fit.
 
-        Raises `InputError` when there is no folder `weights`.
+        Raises:
+            InputError: there is no folder `weights`.
         """
         log_somewhere()
         parts = [*_NEEDED, *_EXTRA, *_EXTRA_GPU]

@@ -63,7 +63,11 @@ class SceneOptions:
     """Seed of everything random."""
 
     def config(self) -> Config:
-        """The full configuration; raises `InputError` for values that cannot work."""
+        """The full configuration.
+
+        Raises:
+            InputError: a value cannot work, or a setting is unknown.
+        """
         given = {SETTINGS.get(name, name): value for name, value in vars(self).items()
                  if name not in ('preset', 'set', 'optimize_ply') and value is not None}
         if self.optimize_ply:

@@ -16,9 +16,13 @@ from igs_ros.vision import metrics
 
 
 def frame_detail(index: int, psnr_copy: float | None, refined: Refined | None) -> dict:
-    """One entry of `detail.frames`: a frame of `frames`, with the same index.
+    """One entry of `detail.frames`.
 
-    psnr_copy: what `psnr` would be had the key not been moved; None for key frames.
+    Args:
+        index: of the frame, as in `frames`.
+        psnr_copy: dB, what `psnr` would be had the key not been moved; None for key frames, and
+            where nothing is scored.
+        refined: what refinement did; None where there was none.
     """
     known = {'index': index, 'psnr_copy': psnr_copy}
     if refined is None:
@@ -31,7 +35,14 @@ def frame_detail(index: int, psnr_copy: float | None, refined: Refined | None) -
 
 def detail_summary(rows: Sequence[dict], details: Sequence[dict], scorer: metrics.Scorer,
                    motion: MotionError) -> dict:
-    """`detail.summary`, from `frames`, `detail.frames` and what the scorers saw."""
+    """`detail.summary` of a whole run.
+
+    Args:
+        rows: `frames` of results.json.
+        details: `detail.frames`, for the same frames.
+        scorer: has seen all pictures of the run.
+        motion: errors of the motion over the whole run.
+    """
     candidates = [row for row in rows if row['kind'] == 'candidate']
     copies = {detail['index']: detail['psnr_copy'] for detail in details}
     gains = [row['psnr'] - copies[row['index']] for row in candidates

@@ -30,8 +30,10 @@ class MotionError:
 class MotionScorer:
     """Errors of motion in a run, wherever its recording has the truth and one key lasts.
 
-    data: folder of the recording; cameras: working cameras by name, of which those count whose
-    pictures have the size of the truth; rasterizer: draws the motion.
+    Args:
+        data: folder of the recording.
+        cameras: working cameras by name; those count whose pictures have the size of the truth.
+        rasterizer: draws the motion.
     """
 
     def __init__(self, data: Path, cameras: Mapping[str, Camera], rasterizer: Rasterizer):
@@ -42,7 +44,11 @@ class MotionScorer:
         self._errors: list[np.ndarray] = []
 
     def add(self, index: int, snapshot: Snapshot) -> None:
-        """Frame `index` shows `snapshot`. Raises `InputError` for truth that cannot be read."""
+        """Frame `index` shows `snapshot`.
+
+        Raises:
+            InputError: the truth cannot be read.
+        """
         before, self._before = self._before, (index, snapshot)
         if before is None or before[0] != index - 1 or index - 1 not in self._files:
             return
@@ -65,10 +71,15 @@ def displacement_errors(rasterizer: Rasterizer, before: GaussianScene, after: Ga
                         camera: Camera, truth: MotionTruth) -> np.ndarray:
     """[M] float64 m: |rendered - true displacement| of the pixels whose surface moves.
 
-    before, after: the same Gaussians, row by row, as they stand at `truth.frame` and at the frame
-    behind it; camera: that of the truth, undistorted and of its size. The displacement of a pixel
-    is that of the Gaussians drawn there, each by its share of the pixel; where the scene has
-    nothing (alpha < 0.5) it is 0.
+    The displacement of a pixel is that of the Gaussians drawn there, each by its share of the
+    pixel; where the scene has nothing (alpha < 0.5) it is 0.
+
+    Args:
+        rasterizer: draws the motion.
+        before: the scene at `truth.frame`.
+        after: the same Gaussians, row by row, at the frame behind it.
+        camera: that of the truth, undistorted and of its size.
+        truth: which pixels move, and where to.
     """
     expected = (camera.height, camera.width)
     assert truth.moving.shape == expected, (truth.moving.shape, expected)
@@ -80,9 +91,15 @@ def displacement_errors(rasterizer: Rasterizer, before: GaussianScene, after: Ga
 @torch.no_grad()
 def rendered_motion(rasterizer: Rasterizer, before: GaussianScene, after: GaussianScene,
                     camera: Camera) -> np.ndarray:
-    """[H, W, 3] float64 m: displacement between two scenes of the surface that `camera` sees.
+    """[H, W, 3] float64 m, world: displacement between two scenes of the surface that is seen.
 
     The Gaussians of `before` are drawn with their displacements for colors.
+
+    Args:
+        rasterizer: draws them.
+        before: the scene that `camera` sees.
+        after: the same Gaussians, row by row, where they are later.
+        camera: without distortion.
     """
     shifts = after.means - before.means
     largest = float(shifts.abs().max()) if len(shifts) else 0.0

@@ -67,9 +67,10 @@ class Request:
 def run(request: Request) -> dict:
     """Run and write everything below `request.out`; returns results.json.
 
-    Raises `InputError` for recordings and options that do not fit together, and `OutputError` for
-    files that cannot be written: what can be told before the work, then; else when all others are
-    written and the scores are logged.
+    Raises:
+        InputError: recording and options do not fit together.
+        OutputError: a file cannot be written: what can be told before the work, then; else when
+            all others are written and the scores are logged.
     """
     recording = open_recording(request.data)
     if request.profile:
@@ -159,8 +160,12 @@ def _detail(rows: list[dict], evaluator: Evaluator, motion_scorer: MotionScorer,
 class Evaluator:
     """Renders the watched camera's view of each frame, scores it and hands it to the files.
 
-    camera: raw, calibrated; scored: whether it is a test view (a train view is only rendered);
-    width: of the working pictures, 0 = as recorded; files: where pictures go, None = nowhere.
+    Args:
+        camera: the watched one, raw and calibrated.
+        scored: whether it is a test view (a train view is only rendered).
+        width: of the working pictures, px, 0 = as recorded.
+        rasterizer: draws the views.
+        files: where pictures go, None = nowhere.
     """
 
     def __init__(self, camera: Camera, scored: bool, width: int, rasterizer: Rasterizer,
@@ -174,7 +179,13 @@ class Evaluator:
         self.details: list[dict] = []  # of the frames so far, see igs_ros.apps.evaluation.detail
 
     def first(self, made: BootstrapReport, snapshot: Snapshot, frame_set: RawFrameSet) -> dict:
-        """The `bootstrap` of results.json; this frame also starts the comparisons in time."""
+        """The `bootstrap` of results.json; this frame also starts the comparisons in time.
+
+        Args:
+            made: how the first scene was made.
+            snapshot: the first scene.
+            frame_set: what it was made of, with the picture of the watched camera.
+        """
         score, _ = self._look('first scene', snapshot, frame_set)
         return {'method': made.method, 'seconds': made.seconds, 'cpu_s': made.cpu_s,
                 'iterations': made.iterations, 'stopped_by': made.stopped_by,

@@ -102,7 +102,10 @@ class Unscored:
 class LockstepSession:
     """Frame by frame, deterministic. A context manager, as `LiveSession` is.
 
-    trace: takes the numbers that are no spans; None = nobody wants to know.
+    Args:
+        playlist: what is played.
+        config: of the pipeline.
+        trace: takes the numbers that are no spans; None = nobody wants to know.
     """
 
     def __init__(self, playlist: Playlist, config: Config, trace: Trace | None = None):
@@ -179,6 +182,11 @@ class LiveSession:
     Scoring would take time from the pipeline, so snapshots and scored pictures are kept until all
     is played, `KEPT_GAUSSIANS` and `KEPT_PIXELS` at most: what is shown after that is not scored
     (`Unscored`).
+
+    Args:
+        playlist: what is played.
+        config: of the pipeline.
+        trace: takes what the pipeline's threads do when; None = nobody wants to know.
     """
 
     def __init__(self, playlist: Playlist, config: Config, trace: Trace | None = None):
@@ -204,16 +212,21 @@ class LiveSession:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The newest scene; raises `RuntimeError` before there is one."""
+        """The newest scene.
+
+        Raises:
+            RuntimeError: there is none yet.
+        """
         snapshot = self._live.snapshot()
         if snapshot is None:
             raise RuntimeError('there is no scene yet: call begin first')
         return snapshot
 
     def begin(self, progress: Progress) -> tuple[BootstrapReport, RawFrameSet]:
-        """Offer the first frame set until it has become the first scene.
+        """Offer the first frame set until it has become the first scene; its report, and the set.
 
-        Raises `InputError` when no scene can be made of it.
+        Raises:
+            InputError: no scene can be made of it.
         """
         self._sets = self._playlist.frame_sets()
         frame_set = next(self._sets)

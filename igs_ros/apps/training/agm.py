@@ -28,7 +28,10 @@ from igs_ros.stages.motion.region import BoxRegion, ChangedRegion, Region
 class TrainableAgm:
     """`TrainableMotion` of the published network.
 
-    net: with the weights to start from, on any device; rasterizer: draws the keys' depth.
+    Args:
+        net: with the weights to start from, on any device.
+        rasterizer: draws the keys' depth; the network is moved to its device.
+        sizes: how much the network is given.
     """
 
     name = 'agm'
@@ -43,7 +46,9 @@ class TrainableAgm:
     def build(cls, config: TrainConfig, rasterizer: Rasterizer) -> TrainableAgm:
         """With the frozen backbone of `config.weights`, the rest as published before training.
 
-        Raises `InputError` for weights that are not there or do not fit.
+        Raises:
+            InputError: the weights are not there or do not fit, or the size of the pictures cannot
+                be used.
         """
         settings = config.agm
         if settings.picture % MULTIPLE:
@@ -56,8 +61,10 @@ class TrainableAgm:
         return cls(net, rasterizer, AgmSizes(settings.picture, settings.anchors))
 
     def predict(self, sample: Sample, targets: Sequence[int]) -> list[GaussianScene]:
-        """See `TrainableMotion`. Only Gaussians in the box that some input view sees move; without
-        a box, those that the input views see change.
+        """See `TrainableMotion`.
+
+        Only Gaussians in the box that some input view sees move; without a box, those that the
+        input views see change.
         """
         scene = sample.key_scene.to(self._rasterizer.device)
         region = self._region(sample, scene, targets)
@@ -75,7 +82,13 @@ class TrainableAgm:
 
     def loss(self, sample: Sample, targets: Sequence[int], moved: Sequence[GaussianScene],
              ) -> Mapping[str, Tensor]:
-        """Nothing: the published terms besides the photometric one have weight 0."""
+        """Nothing: the published terms besides the photometric one have weight 0.
+
+        Args:
+            sample: not looked at, as the other two.
+            targets: indices into its target pictures.
+            moved: what `predict` returned for `targets`.
+        """
         return {}
 
     def save(self, folder: Path) -> None:
@@ -83,8 +96,9 @@ class TrainableAgm:
         weights.save(self.module, folder)
 
     def load(self, folder: Path) -> None:
-        """See `TrainableMotion`; published files, too. Files that say so decide about the double
-        division.
+        """See `TrainableMotion`; published files, too.
+
+        Files that say so decide about the double division.
         """
         found = weights.load(folder, self.module.double_division)
         self.module.load_state_dict(found.state_dict())

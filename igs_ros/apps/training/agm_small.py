@@ -53,7 +53,10 @@ class _Prior:
 class TrainableAgmSmall:
     """`TrainableMotion` of the small network.
 
-    net: to start from; rasterizer: draws; settings: what is learned.
+    Args:
+        net: to start from, on any device.
+        rasterizer: draws; the network is moved to its device.
+        settings: what is learned.
     """
 
     name = 'agm_small'
@@ -97,9 +100,16 @@ class TrainableAgmSmall:
 
     def loss(self, sample: Sample, targets: Sequence[int], moved: Sequence[GaussianScene],
              ) -> Mapping[str, Tensor]:
-        """`picture`: mean over targets, rounds, and moving and all pixels of log10 of the squared
-        error over that of geometry alone, in one random view that the network has not seen (where
-        there is one); `displacement`: see `AgmSmallTrainConfig`.
+        """`picture`, and where true displacements are known, `displacement`; weighted.
+
+        `picture` is the mean over targets, rounds, and moving and all pixels of log10 of the
+        squared error over that of geometry alone, in one random view that the network has not seen
+        (where there is one); `displacement`: see `AgmSmallTrainConfig`.
+
+        Args:
+            sample: the example.
+            targets: indices into its target pictures.
+            moved: what `predict` returned for `targets`, the objects themselves.
         """
         key = sample.key_scene.to(self._rasterizer.device)
         unseen = [view for view in sample.loss_views if view not in sample.input_views]

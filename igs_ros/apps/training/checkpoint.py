@@ -31,14 +31,24 @@ class State:
 
 
 def plan(config: TrainConfig, steps: int, samples_per_step: int) -> dict:
-    """What must not change within a run."""
+    """What must not change within a run, by name.
+
+    Args:
+        config: of the run; settings in `FREE_TO_CHANGE` are left out.
+        steps: of the whole run.
+        samples_per_step: of all processes together.
+    """
     values = {name: value if isinstance(value, bool | int | float) else str(value)
               for name, value in settings(config) if name not in FREE_TO_CHANGE}
     return {**values, 'steps in all': steps, 'samples per step': samples_per_step}
 
 
 def save(folder: Path, state: State) -> None:
-    """Write `folder`/checkpoint.pt in place of the one before; raises `OutputError`."""
+    """Write `folder`/checkpoint.pt in place of the one before.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     with replaced(folder / NAME) as path, path.open('wb') as file:
         try:
             torch.save(vars(state), file)
@@ -51,7 +61,13 @@ def save(folder: Path, state: State) -> None:
 def load(folder: Path, wanted: Mapping, device: torch.device) -> State | None:
     """The state in `folder`, None where there is none.
 
-    Raises `InputError` when it cannot be read or belongs to a run with another plan than `wanted`.
+    Args:
+        folder: of the run.
+        wanted: the plan of the run that is to go on (`plan`).
+        device: where the tensors are to lie.
+
+    Raises:
+        InputError: it cannot be read, or belongs to a run with another plan.
     """
     path = folder / NAME
     if not path.is_file():

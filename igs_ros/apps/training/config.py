@@ -167,7 +167,11 @@ def checked_training(config: TrainConfig) -> TrainConfig:
 
 
 def require_extra() -> None:
-    """Raise `InputError` where a package is missing that only training needs."""
+    """Make sure that the packages are there that only training needs.
+
+    Raises:
+        InputError: one is missing.
+    """
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f"igs train needs {' and '.join(missing)}, which the package does not "

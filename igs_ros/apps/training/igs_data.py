@@ -48,8 +48,16 @@ class Pair:
 class IgsDataSource:
     """The pairs of the authors' JSON, in an order drawn per pass.
 
-    Arguments and errors as for `RecordingSource`; validation takes the pairs under 'val', those
-    under 'train' where there are none.
+    Args:
+        data: folder and names of the data set.
+        views: how many views a sample has.
+        seed: fixes order and views.
+        consecutive: samples hold all frames on the way to the target.
+        held_out: for validation, with the held-out camera for loss view: takes the pairs under
+            'val', those under 'train' where there are none.
+
+    Raises:
+        InputError: no folder is given, or a file in it is missing or broken.
     """
 
     def __init__(self, data: DataConfig, views: Views, seed: int, consecutive: bool,
@@ -77,7 +85,11 @@ class IgsDataSource:
         return len(self._pairs)
 
     def sample(self, number: int) -> Sample:
-        """See `Source`; raises `InputError` when a file is missing or broken."""
+        """See `SampleSource`.
+
+        Raises:
+            InputError: a file is missing or broken.
+        """
         pair = self._pairs[shuffled(number, len(self._pairs), self._seed)]
         rng = np.random.default_rng(seed_of(number, self._seed))
         model = _model(self._frame(pair, pair.key))
@@ -121,7 +133,11 @@ class IgsDataSource:
 
 
 def read_pairs(path: Path) -> dict[str, list[Pair]]:
-    """The pairs under 'train' and 'val'; raises `InputError`."""
+    """The pairs under 'train' and 'val'.
+
+    Raises:
+        InputError: the file cannot be read, holds something else, or no pair under 'train'.
+    """
     wanted = ('{"train": [{"scene_name", "cur_frame": "colmap_0", "next_frame": "colmap_1"}], '
               '"val": []}')
     content = read_json(path, wanted)
@@ -154,7 +170,8 @@ def _pair(entry: object, who: str) -> Pair:
 def read_groups(path: Path) -> list[list[int]] | None:
     """Groups of camera indices; None, which is logged, where there is no file.
 
-    Raises `InputError`.
+    Raises:
+        InputError: the file cannot be read or holds something else.
     """
     if not path.is_file():
         log.warning('%s is not there: cameras are grouped by their positions', path)
@@ -171,9 +188,12 @@ def read_groups(path: Path) -> list[list[int]] | None:
 
 
 def read_cameras(path: Path) -> dict[str, Camera]:
-    """The cameras of a 3DGS cameras.json by picture name, in its order; raises `InputError`.
+    """The cameras of a 3DGS cameras.json by picture name, in its order.
 
     Principal points are the middles of the pictures, as 3DGS has them.
+
+    Raises:
+        InputError: the file cannot be read, names no camera, or one that cannot be used.
     """
     wanted = 'a list of img_name, width, height, fx, fy, rotation, position'
     entries = read_json(path, wanted)

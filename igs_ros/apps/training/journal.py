@@ -23,7 +23,9 @@ EVENTS = 'tensorboard'
 class Journal:
     """Writes below `folder`; what an older process of this run wrote after `step` is dropped.
 
-    All raise `OutputError`.
+    Raises:
+        OutputError: a file cannot be written; every method raises it, too.
+        InputError: what the older process wrote cannot be read.
     """
 
     def __init__(self, folder: Path, step: int):
@@ -37,14 +39,26 @@ class Journal:
                                          purge_step=step + 1 if step else None)
 
     def scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
-        """Numbers after `step` steps, as group/name."""
+        """Numbers of one group, in TensorBoard as group/name.
+
+        Args:
+            group: such as 'train'.
+            step: how many steps are done.
+            values: by name.
+        """
         with writing(self._folder):
             for name, value in values.items():
                 self._events.add_scalar(f'{group}/{name}', value, step)
             self._curve.write(json.dumps({'step': step, 'group': group, **values}) + '\n')
 
     def picture(self, name: str, step: int, picture: np.ndarray) -> None:
-        """A picture [H, W, 3] uint8 after `step` steps."""
+        """A picture, in TensorBoard only.
+
+        Args:
+            name: what TensorBoard calls it.
+            step: how many steps are done.
+            picture: [H, W, 3] uint8, sRGB.
+        """
         with writing(self._folder):
             self._events.add_image(name, picture, step, dataformats='HWC')
 
@@ -64,8 +78,10 @@ class Journal:
 def read_curve(folder: Path) -> list[dict]:
     """The lines of curve.jsonl; [] where there is none.
 
-    A last line cut off by a kill is left out, which is logged. Raises `InputError` for any other
-    line that is none of a journal.
+    A last line cut off by a kill is left out, which is logged.
+
+    Raises:
+        InputError: any other line is none of a journal.
     """
     path = folder / CURVE
     if not path.is_file():

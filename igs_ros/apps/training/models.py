@@ -45,9 +45,15 @@ class TrainableMotion(Protocol):
 
     def loss(self, sample: Sample, targets: Sequence[int], moved: Sequence[GaussianScene],
              ) -> Mapping[str, Tensor]:
-        """Scalars by name that are added to the photometric loss, weighted already; may be none.
+        """Scalars that are added to the photometric loss, weighted already; may be none.
 
-        The same names for every sample. moved: what `predict` returned for `targets`.
+        Args:
+            sample: the example.
+            targets: indices into its target pictures.
+            moved: what `predict` returned for `targets`.
+
+        Returns:
+            The scalars by name; the same names for every sample.
         """
         ...
 
@@ -56,15 +62,21 @@ class TrainableMotion(Protocol):
         ...
 
     def load(self, folder: Path) -> None:
-        """Take over weights that `save` wrote, to start from; raises `InputError` for others."""
+        """Take over weights that `save` wrote, to start from.
+
+        Raises:
+            InputError: they are others, or cannot be read.
+        """
         ...
 
 
 def build(config: TrainConfig, rasterizer: Rasterizer) -> TrainableMotion:
     """The network `config.model` before training, on the device of `rasterizer`.
 
-    New weights are drawn with `config.seed`; `config.precision` is not 'auto'. Raises
-    `InputError` for an unknown name, and for files that it needs and cannot have.
+    New weights are drawn with `config.seed`; `config.precision` is not 'auto'.
+
+    Raises:
+        InputError: the name is unknown, or a file that it needs cannot be had.
     """
     # imported here: each brings its own heavy modules
     if config.model == 'agm':

@@ -16,13 +16,25 @@ from igs_ros.apps.training.sample import Sample, SampleSource
 
 
 def numbers(step: int, batch: int, process: int = 0, processes: int = 1) -> list[int]:
-    """The samples of one process in step 0, 1, ..."""
+    """The samples of one process in one step.
+
+    Args:
+        step: 0, 1, ...
+        batch: samples per step of one process.
+        process: which one, 0 .. `processes` - 1.
+        processes: how many there are.
+    """
     first = (step * processes + process) * batch
     return list(range(first, first + batch))
 
 
 def shuffled(number: int, count: int, seed: int) -> int:
-    """Which of `count` things comes as `number`: each once per pass, every pass in a new order.
+    """Which of `count` things is next: each once per pass, every pass in a new order.
+
+    Args:
+        number: how many came before, over all passes.
+        count: how many things there are.
+        seed: fixes all orders.
     """
     passes, place = divmod(number, count)
     return int(np.random.default_rng((seed, passes)).permutation(count)[place])
@@ -34,7 +46,14 @@ def seed_of(number: int, seed: int) -> int:
 
 
 def picked_targets(sample: Sample, count: int, number: int, seed: int) -> list[int]:
-    """At most `count` targets of `sample`, ascending."""
+    """Some targets of `sample`, as indices into its pictures, ascending.
+
+    Args:
+        sample: the example.
+        count: at most so many.
+        number: of the sample; with `seed`, it decides which.
+        seed: of the run.
+    """
     there = len(sample.target_images)
     rng = np.random.default_rng(seed_of(number, seed))
     return sorted(rng.choice(there, min(count, there), replace=False).tolist())
@@ -42,7 +61,13 @@ def picked_targets(sample: Sample, count: int, number: int, seed: int) -> list[i
 
 def in_order(source: SampleSource, wanted: Iterable[int], workers: int,
              ) -> Generator[tuple[int, Sample]]:
-    """Numbers and samples, as `wanted`; up to `workers` of them are made ahead, by threads."""
+    """Numbers and samples, as `wanted`.
+
+    Args:
+        source: makes the samples.
+        wanted: their numbers, in order; may be endless.
+        workers: how many are made ahead, by as many threads; 0 = each when it is asked for.
+    """
     if workers == 0:
         for number in wanted:
             yield number, source.sample(number)

@@ -58,8 +58,10 @@ class Request:
 def prepare(request: Request) -> dict:
     """Make ready what is not yet there, or damaged, with a progress bar; returns the index.
 
-    Raises `InputError` for recordings and options that do not fit together, or to what is in
-    `request.out` already, and `OutputError`.
+    Raises:
+        InputError: recording and options do not fit together, or to what is in `request.out`
+            already.
+        OutputError: a file cannot be written.
     """
     if request.every < 1:
         raise InputError(f'--every {request.every}: expected at least 1 frame.')
@@ -152,9 +154,7 @@ def _is_scene(path: Path) -> bool:
 
 def _with_pictures(out: Path, frame: int, frame_set: RawFrameSet, preparer: Preparer, needed: bool,
                    ) -> FrameSet | None:
-    """Write the working pictures that are not there, or damaged; the prepared set if it is
-    `needed`.
-    """
+    """Write the working pictures that are not there, or damaged; the prepared set if `needed`."""
     missing = [name for name in frame_set.pictures if not is_whole(picture_path(out, name, frame))]
     for path in (picture_path(out, name, frame) for name in missing):
         if path.is_file():

@@ -42,11 +42,19 @@ class Prepared:
     exposures: Mapping[int, Mapping[str, np.ndarray]]  # of each key, as `Sample` has them
 
     def key(self, frame: int) -> GaussianScene:
-        """The key scene of a frame in `keys`; raises `InputError`."""
+        """The key scene of a frame in `keys`.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
         return load_ply(key_path(self.folder, frame))
 
     def picture(self, camera: str, frame: int) -> np.ndarray:
-        """[H, W, 3] uint8 sRGB; raises `InputError` when the file does not fit the camera."""
+        """[H, W, 3] uint8 sRGB.
+
+        Raises:
+            InputError: the file cannot be read, or does not fit the camera.
+        """
         path = picture_path(self.folder, camera, frame)
         try:
             picture = EncodedPicture(path.read_bytes(), str(path)).decode()
@@ -73,7 +81,13 @@ def key_path(folder: Path, frame: int) -> Path:
 
 
 def picture_path(folder: Path, camera: str, frame: int) -> Path:
-    """Where a working picture lies."""
+    """Where a working picture lies.
+
+    Args:
+        folder: of the prepared recording.
+        camera: its name.
+        frame: of the recording, 0 and up.
+    """
     return folder / 'pictures' / camera / f'{frame:06d}.png'
 
 
@@ -100,7 +114,11 @@ def is_whole(path: Path) -> bool:
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """The prepared recording in `folder`; raises `InputError`."""
+    """The prepared recording in `folder`.
+
+    Raises:
+        InputError: there is none, no key of it is done, or parts are missing or broken.
+    """
     index, path = read_index(folder), folder / INDEX
     if index is None:
         raise InputError(f'{folder}: no {INDEX}; expected {_WHAT}. Run `igs prepare RECORDING '
@@ -136,7 +154,8 @@ def _exposures(entry: dict, path: Path) -> dict[str, np.ndarray]:
 def read_index(folder: Path) -> dict | None:
     """The index of `folder`, None where there is none.
 
-    Raises `InputError` when it is none of `igs prepare`.
+    Raises:
+        InputError: it is none of `igs prepare`.
     """
     path = folder / INDEX
     if not path.is_file():

@@ -20,11 +20,17 @@ from igs_ros.vision.flow import spread_views
 class RecordingSource:
     """Pairs of a key and a frame at most `data.reach` away, in an order drawn per pass.
 
-    consecutive: samples hold all frames on the way to the target. held_out: for validation; the
-    loss views are the cameras that no key was made from (where there are none: those that are no
-    input), the inputs are spread over the rig. Else both are drawn from the other cameras.
+    Args:
+        data: folders of prepared recordings, boxes, and the reach.
+        views: how many views a sample has.
+        seed: fixes order and views.
+        consecutive: samples hold all frames on the way to the target.
+        held_out: for validation; the loss views are the cameras that no key was made from (where
+            there are none: those that are no input), the inputs are spread over the rig. Else
+            both are drawn from the other cameras.
 
-    Raises `InputError` for folders that are not prepared, or hold no pair.
+    Raises:
+        InputError: a folder is not prepared, or all together hold no pair.
     """
 
     def __init__(self, data: DataConfig, views: Views, seed: int, consecutive: bool,
@@ -45,7 +51,11 @@ class RecordingSource:
         return len(self._pairs)
 
     def sample(self, number: int) -> Sample:
-        """See `Source`; raises `InputError` when a file is gone or broken."""
+        """See `SampleSource`.
+
+        Raises:
+            InputError: a file is gone or broken.
+        """
         which, key, targets = self._pairs[shuffled(number, len(self._pairs), self._seed)]
         recording = self._recordings[which]
         rng = np.random.default_rng(seed_of(number, self._seed))

@@ -14,8 +14,13 @@ def build(config: TrainConfig, rasterizer: Rasterizer, consecutive: bool
           ) -> tuple[SampleSource, SampleSource]:
     """What to learn from, and what to validate on, which is never learned from.
 
-    consecutive: whether samples hold all frames from the key to the target. Raises `InputError`
-    for folders that cannot be used.
+    Args:
+        config: checked.
+        rasterizer: draws procedural samples.
+        consecutive: whether samples hold all frames from the key to the target.
+
+    Raises:
+        InputError: a folder cannot be used, or both kinds of folders are given.
     """
     data = config.data
     if data.recordings and data.igs_data:

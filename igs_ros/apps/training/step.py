@@ -19,7 +19,13 @@ from igs_ros.render.rasterizer import Rasterizer
 
 
 class LossOfSample(nn.Module):
-    """The loss of single samples."""
+    """The loss of single samples.
+
+    Args:
+        model: what is trained.
+        rasterizer: draws what is compared, on the device of `model`.
+        config: weights of the photometric terms.
+    """
 
     def __init__(self, model: TrainableMotion, rasterizer: Rasterizer, config: LossConfig):
         super().__init__()

@@ -54,9 +54,13 @@ class Trained:
 class Trainer:
     """One run of one process.
 
-    config: checked; out: folder of the run, which is gone on with where it holds a checkpoint.
-    Raises `InputError` for data, weights, devices and checkpoints that do not fit, and
-    `OutputError` where `out` cannot be written to.
+    Args:
+        config: checked.
+        out: folder of the run, which is gone on with where it holds a checkpoint.
+
+    Raises:
+        InputError: data, weights, device or checkpoint do not fit.
+        OutputError: `out` cannot be written to.
     """
 
     def __init__(self, config: TrainConfig, out: Path):
@@ -89,10 +93,15 @@ class Trainer:
             ) -> Trained:
         """Train to the end.
 
-        stop_wish: entered for the steps; what it gives is true when the run is to stop. Then the
-        step in hand is finished and saved, and `Stopped` raised.
+        Args:
+            stop_wish: entered for the steps; what it gives is true when the run is to stop. Then
+                the step in hand is finished and saved.
 
-        Raises `Diverged`, and leaves the last checkpoint as it is; `OutputError`.
+        Raises:
+            Stopped: the run was asked to stop before its last step.
+            Diverged: a loss or gradient is not finite; the last checkpoint is left as it is.
+            InputError: a sample cannot be read.
+            OutputError: a file cannot be written.
         """
         journal = Journal(self.out, self.done) if self.accelerator.is_main_process else None
         with contextlib.closing(journal) if journal else contextlib.nullcontext():
@@ -139,8 +148,9 @@ class Trainer:
         return order.in_order(self._train, wanted, self.config.workers)
 
     def _step(self, batch: Sequence[tuple[int, Sample]], stop) -> tuple[dict[str, float], bool]:
-        """One optimizer step; means over the samples of all processes, and whether one of these
-        is to stop.
+        """One optimizer step.
+
+        Returns means over the samples of all processes, and whether one of these is to stop.
         """
         config = self.config
         total: dict[str, torch.Tensor] = {}

@@ -24,8 +24,16 @@ def validate(model: TrainableMotion, samples: Sequence[Sample], rasterizer: Rast
     psnr and psnr_moving (dB; on the pixels that differ between key and target) of the loss views,
     and the same of the key as it is, `..._key`. Where displacements are known, their error (m):
     median and 90th percentile over the Gaussians that move, `displacement_...`, and of the key.
-    Left out is what no sample has. A picture shows the key, the moved key and the truth, side by
-    side.
+    Left out is what no sample has.
+
+    Args:
+        model: set to evaluation for the time, then to training.
+        samples: none of them learned from.
+        rasterizer: draws the loss views, on the device of `model`.
+
+    Returns:
+        The means by name, and pictures [H, 3 W, 3] uint8 by name: the key, the moved key and the
+        truth, side by side.
     """
     model.module.eval()
     scores: dict[str, list[float]] = {}

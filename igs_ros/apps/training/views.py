@@ -28,8 +28,15 @@ def grouped(cameras: Mapping[str, Camera], count: int) -> list[tuple[str, ...]]:
 
 def picked_views(groups: Sequence[Sequence[str]], views: Views, rng: np.random.Generator,
                  ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Input and loss views of one sample, as published: one random camera of each group for the
-    network; these and further random ones are compared.
+    """Input and loss views of one sample, as published.
+
+    One random camera of each group is for the network; these and further random ones are
+    compared.
+
+    Args:
+        groups: names of cameras; none is empty.
+        views: how many are picked, at most.
+        rng: decides.
     """
     chosen = [groups[i] for i in sorted(rng.permutation(len(groups))[:views.inputs])]
     inputs = tuple(str(rng.choice(list(group))) for group in chosen)

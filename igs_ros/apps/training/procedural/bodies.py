@@ -63,7 +63,14 @@ class Drift:
 
 
 def rigid(rng: np.random.Generator, size: float, spacing: float, drift: Drift) -> Body:
-    """A box, ball, tube or ring of about `size` m that keeps its shape."""
+    """A box, ball, tube or ring that keeps its shape.
+
+    Args:
+        rng: decides about the shape.
+        size: about its extent, m.
+        spacing: between points of the surface, m.
+        drift: how it moves as a whole.
+    """
     kind = rng.integers(5)
     if kind < 2:
         surface = surfaces.box(size * rng.uniform(0.4, 1.0, 3), spacing)
@@ -79,7 +86,15 @@ def rigid(rng: np.random.Generator, size: float, spacing: float, drift: Drift) -
 
 def soft(rng: np.random.Generator, size: float, spacing: float, drift: Drift,
          rate: float) -> Body:
-    """A ball or box that is squashed and sheared; rate: change of shape per frame."""
+    """A ball or box that is squashed and sheared.
+
+    Args:
+        rng: decides about the shape and its change.
+        size: about its extent at rest, m.
+        spacing: between points of the surface at rest, m.
+        drift: how it moves as a whole.
+        rate: of the change of shape, per frame.
+    """
     surface = surfaces.ball(size / 2, spacing) if rng.random() < 0.5 \
         else surfaces.box(size * rng.uniform(0.5, 1.0, 3), spacing)
     axis = rng.integers(3)
@@ -100,7 +115,15 @@ def soft(rng: np.random.Generator, size: float, spacing: float, drift: Drift,
 
 def articulated(rng: np.random.Generator, size: float, spacing: float, drift: Drift,
                 rate: float) -> Body:
-    """A chain of limbs; rate: of each joint, rad per frame at most."""
+    """A chain of limbs.
+
+    Args:
+        rng: decides about limbs and joints.
+        size: about its length when stretched out, m.
+        spacing: between points of the surface, m.
+        drift: how it moves as a whole.
+        rate: of each joint, rad per frame at most.
+    """
     count = int(rng.integers(2, 5))
     lengths = size * rng.uniform(0.6, 1.2, count) / count
     limbs = [surfaces.tube(length * rng.uniform(0.15, 0.3), length, spacing)
@@ -127,7 +150,15 @@ def articulated(rng: np.random.Generator, size: float, spacing: float, drift: Dr
 
 def cloth(rng: np.random.Generator, size: float, spacing: float, drift: Drift,
           rate: float) -> Body:
-    """A sheet pinned at its upper edge, with waves that grow downwards; rate: m per frame."""
+    """A sheet pinned at its upper edge, with waves that grow downwards.
+
+    Args:
+        rng: decides about size and waves.
+        size: about its width and height, m.
+        spacing: between points of the sheet at rest, m.
+        drift: how it moves as a whole.
+        rate: of the waves, m per frame.
+    """
     width, height = size * rng.uniform(0.7, 1.5), size * rng.uniform(0.7, 1.3)
     surface = surfaces.sheet(width, height, spacing)
     waves = rng.uniform(-1, 1, (3, 2)) * 2 * np.pi / (0.5 * size)

@@ -42,7 +42,11 @@ def write_sample(path: Path, sample: Sample) -> None:
 
 
 def read_sample(path: Path) -> Sample:
-    """What `write_sample` wrote, bit for bit; raises `InputError`."""
+    """What `write_sample` wrote, bit for bit.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
     try:
         values = read_arrays(path, MAX_BYTES, 'a sample of procedural training')
         width, height = (int(value) for value in values['size'])

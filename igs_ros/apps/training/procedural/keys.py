@@ -32,9 +32,15 @@ _RATES = LearningRates(means=0.0, quats=1e-3, log_scales=5e-3, logits=5e-2, sh_d
 def imperfect_key(dense: GaussianScene, images: Mapping[str, np.ndarray],
                   cameras: Mapping[str, Camera], distance: float, rasterizer: Rasterizer,
                   rng: np.random.Generator) -> GaussianScene:
-    """A fit of fewer Gaussians to `images` (uint8 [H, W, 3] by camera) of the scene `dense`.
+    """A fit of fewer Gaussians to pictures of a dense scene; SH of degree 1, on the CPU.
 
-    distance: m, of what the cameras look at. SH of degree 1.
+    Args:
+        dense: the scene at time 0, on the CPU; what is transparent in it is not there.
+        images: [H, W, 3] uint8 sRGB by camera: what is fitted to.
+        cameras: those of `images` and others, without distortion; floaters lie before all.
+        distance: of what the cameras look at, m.
+        rasterizer: draws the fit.
+        rng: decides about flaws and iterations.
     """
     present = dense.select(dense.opacities > 0.5)
     start = concatenated([_disturbed(present, rng), _floaters(cameras, distance, rng)])
@@ -53,10 +59,15 @@ def imperfect_key(dense: GaussianScene, images: Mapping[str, np.ndarray],
 
 
 def displacements(world: World, points: np.ndarray, times: tuple[float, ...]) -> np.ndarray:
-    """How far points [N, 3] (m, at time 0) of the world's surfaces are carried, [T, N, 3] float32.
+    """How far points on the world's surfaces are carried, [T, N, 3] float32 m.
 
     A point moves as if fixed to the nearest surface point; NaN where there is none nearby, or
     where its surface is not there at that time.
+
+    Args:
+        world: what moves.
+        points: [N, 3] m, world, at time 0.
+        times: T of them, in frames.
     """
     start, frames = world.points(0.0)
     rows = np.flatnonzero(world.present(0.0))

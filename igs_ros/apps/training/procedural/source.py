@@ -46,13 +46,19 @@ class _Look:
 class ProceduralSource:
     """Endless samples; number n of one seed and rasterizer is always the same sample.
 
-    rasterizer: draws all pictures; views: how many a sample has; frames: targets of a sample, one
-    frame apart, the first one frame after the key; count: different samples, which then come
-    again in another order, 0 = endless; folder: keeps them between passes and runs. Loss views
-    are first cameras that neither the key nor the network has seen, then those that only the key
-    has, then the inputs.
+    Loss views are first cameras that neither the key nor the network has seen, then those that
+    only the key has, then the inputs.
 
-    Raises `InputError` for fewer than one frame.
+    Args:
+        seed: fixes all samples.
+        rasterizer: draws all pictures.
+        views: how many a sample has; None = the defaults.
+        frames: targets of a sample, one frame apart, the first one frame after the key.
+        count: different samples, which then come again in another order, 0 = endless.
+        folder: keeps them between passes and runs; None = each is made whenever it is asked for.
+
+    Raises:
+        InputError: fewer than one frame.
     """
 
     def __init__(self, seed: int, rasterizer: Rasterizer, views: Views | None = None,
@@ -69,7 +75,8 @@ class ProceduralSource:
     def sample(self, number: int) -> Sample:
         """Sample `number`, 0 and up; making it takes several seconds of one core.
 
-        Raises `InputError` for a kept one that cannot be read.
+        Raises:
+            InputError: a kept one cannot be read.
         """
         if self.len_hint:
             number = shuffled(number, self.len_hint, self.seed)

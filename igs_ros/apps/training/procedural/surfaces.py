@@ -33,7 +33,13 @@ def joined(surfaces: list[Surface]) -> Surface:
 
 
 def sheet(width: float, height: float, spacing: float) -> Surface:
-    """A rectangle in the xy plane around the origin, normal +z; all in m."""
+    """A rectangle in the xy plane around the origin, normal +z.
+
+    Args:
+        width: along x, m.
+        height: along y, m.
+        spacing: between points, m.
+    """
     columns, rows = (max(2, round(side / spacing)) for side in (width, height))
     x, y = np.meshgrid((np.arange(columns) + 0.5) / columns * width,
                        (np.arange(rows) + 0.5) / rows * height)
@@ -68,7 +74,13 @@ def ball(radius: float, spacing: float) -> Surface:
 
 
 def tube(radius: float, length: float, spacing: float) -> Surface:
-    """A closed cylinder along z from 0 to `length`."""
+    """A closed cylinder along z, from z = 0.
+
+    Args:
+        radius: m.
+        length: m.
+        spacing: between points, m.
+    """
     side = sheet(2 * np.pi * radius, length, spacing)
     angle = side.uv[:, 0] / radius
     normals = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], 1)
@@ -79,7 +91,13 @@ def tube(radius: float, length: float, spacing: float) -> Surface:
 
 
 def torus(radius: float, thickness: float, spacing: float) -> Surface:
-    """A ring in the xy plane: `radius` of its middle line, `thickness` the tube's radius."""
+    """A ring in the xy plane around the origin.
+
+    Args:
+        radius: of its middle line, m.
+        thickness: radius of the tube, m.
+        spacing: between points, m.
+    """
     rows = max(6, round(2 * np.pi * thickness / spacing))
     rings = []
     for turn in (np.arange(rows) + 0.5) / rows * 2 * np.pi:

@@ -32,7 +32,14 @@ class Light:
 
     def at(self, time: float, points: np.ndarray, normals: np.ndarray, casts: np.ndarray,
            ) -> np.ndarray:
-        """[M, 3] factors on the paint of points [M, 3]; casts: [M] bool, who throws shadows."""
+        """[M, 3] factors on the paint of points.
+
+        Args:
+            time: in frames.
+            points: [M, 3] m, world.
+            normals: [M, 3] unit, world.
+            casts: [M] bool, who throws shadows.
+        """
         facing = np.abs(normals @ self.direction)
         lamp = facing * (1 - self._shadow(points, casts))
         strength = 1 + self.change * time
