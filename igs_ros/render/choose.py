@@ -18,10 +18,16 @@ log = logging.getLogger(__name__)
 
 
 def make_rasterizer(device: str = 'auto', threads: int = 2) -> Rasterizer:
-    """The rasterizer for `device`: 'cpu', 'cuda', or 'auto' (CUDA where it works, else CPU).
+    """The rasterizer for a device.
 
-    'auto' says once why a GPU that is there is not used. Raises `InputError` for another device,
-    and for 'cuda' without a GPU or without gsplat and its compiled kernels.
+    Args:
+        device: 'cpu', 'cuda', or 'auto': CUDA where it works, else the CPU; why a GPU that is
+            there is not used is said once.
+        threads: of the CPU rasterizer; pictures do not depend on them.
+
+    Raises:
+        InputError: another device, or 'cuda' without a GPU or without gsplat and its compiled
+            kernels.
     """
     if device not in ('auto', 'cpu', 'cuda'):
         raise InputError(f"device '{device}' is unknown; expected auto, cpu or cuda.")

@@ -51,8 +51,15 @@ class Exposures:
         return rgb if known is None else known.apply(rgb)
 
     def comparable(self, camera: str, rgb: torch.Tensor, picture: torch.Tensor) -> torch.Tensor:
-        """What a loss compares with `picture` [..., 3] 0..1 of `camera`: the same, but where the
-        picture is saturated all that is brighter counts as equal. Differentiable.
+        """What a loss compares with a picture; differentiable.
+
+        What the camera would record, but where the picture is saturated all that is brighter
+        counts as equal.
+
+        Args:
+            camera: by name.
+            rgb: [..., 3] its rendering, without exposure.
+            picture: [..., 3] 0..1 that it took.
         """
         recorded = self.apply(camera, rgb)
         if recorded is rgb:
@@ -63,7 +70,11 @@ class Exposures:
 class ExposureLearner:
     """Learns the exposures of a rig from renderings and the pictures they should be.
 
-    cameras: names of all cameras that will be shown, on `device`. `exposures` starts as identity.
+    `exposures` starts as identity.
+
+    Args:
+        cameras: names of all cameras that will be shown.
+        device: of the renderings and pictures.
     """
 
     def __init__(self, cameras: Iterable[str], device: torch.device | str = 'cpu'):
@@ -85,7 +96,13 @@ class ExposureLearner:
 
     @torch.no_grad()
     def see(self, camera: str, rendered: torch.Tensor, picture: torch.Tensor) -> None:
-        """Learn from a view: `rendered` without exposure and `picture`, both [H, W, 3] 0..1."""
+        """Learn from a view.
+
+        Args:
+            camera: by name.
+            rendered: [H, W, 3] 0..1, without exposure.
+            picture: [H, W, 3] 0..1 that it should be.
+        """
         row = self._rows[camera]
         x = rendered[::_STRIDE, ::_STRIDE].reshape(-1, 3).double()
         y = picture[::_STRIDE, ::_STRIDE].reshape(-1, 3).double()
@@ -115,7 +132,8 @@ class ExposureLearner:
 def estimated(views: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> Exposures:
     """The exposures with which a scene that is given fits its pictures best.
 
-    views: rendering without exposure and picture by camera, both [H, W, 3] 0..1.
+    Args:
+        views: rendering without exposure and picture by camera, both [H, W, 3] 0..1.
     """
     device = next(iter(views.values()))[0].device if views else 'cpu'
     learner = ExposureLearner(views, device)

@@ -22,8 +22,13 @@ def gathered(rasterizer: Rasterizer, scene: GaussianScene, camera: Camera,
              ) -> np.ndarray:
     """[N, 4] float32: for each Gaussian the sum over pixels of blending weight x value.
 
-    look: gets the picture of `scene`, [H, W, 3] float32, and gives values [H, W, 4] float32 that
-    are 0 outside the tiles; tiles: bool [rows, columns], those to draw, None = all.
+    Args:
+        rasterizer: any; the CPU's has a loop for it, others differentiate.
+        scene: of N Gaussians, on the device of the rasterizer.
+        camera: without lens distortion.
+        look: gets the picture of `scene`, [H, W, 3] float32, and gives values [H, W, 4] float32
+            that are 0 outside the tiles.
+        tiles: bool [rows, columns], those to draw; None = all.
     """
     if isinstance(rasterizer, CpuRasterizer):
         return rasterizer.gathered(scene, camera, look, tiles)

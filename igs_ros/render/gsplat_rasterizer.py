@@ -53,8 +53,12 @@ class GsplatContext:
 class GsplatRasterizer:
     """`Rasterizer` on the first CUDA device; conventions and constants as gsplat has them.
 
-    `constants.max_alpha` and `stop_transmittance` are compiled into gsplat and not settable here.
-    Raises `InputError` where torch finds no GPU, or gsplat's kernels cannot be had.
+    Args:
+        constants: of which `max_alpha` and `stop_transmittance` are compiled into gsplat and not
+            settable here.
+
+    Raises:
+        InputError: torch finds no GPU, or gsplat's kernels cannot be had.
     """
 
     name = 'cuda'
@@ -74,10 +78,21 @@ class GsplatRasterizer:
                antialiased: bool = False, absgrad: bool = False, depth: bool = True,
                tiles: np.ndarray | None = None,
                context: Context | None = None) -> Rendering:
-        """See `Rasterizer.render`; the scene has to be on the GPU.
+        """See `Rasterizer.render`.
 
-        All tiles are drawn, whatever `tiles` says: gsplat takes a tile mask only below
-        `rasterization`, and there it leaves alpha of the masked pixels uninitialized.
+        Args:
+            scene: on the GPU.
+            camera: without lens distortion.
+            background: sRGB 0..1.
+            antialiased: gsplat's rasterize_mode 'antialiased'.
+            absgrad: whether to collect `ScreenGradients.absgrad`, too.
+            depth: whether to draw it.
+            tiles: passed over, all are drawn: gsplat takes a tile mask only below `rasterization`,
+                and there it leaves alpha of the masked pixels uninitialized.
+            context: drawn along, made by `context`.
+
+        Raises:
+            TypeError: `context` is of another rasterizer.
         """
         if context is not None and not isinstance(context, GsplatContext):
             raise TypeError(f'a {type(context).__name__} was not made by this rasterizer')
@@ -105,14 +120,21 @@ class GsplatRasterizer:
 
     def context(self, scene: GaussianScene, camera: Camera, *, antialiased: bool = False,
                 tiles: np.ndarray | None = None) -> GsplatContext:
-        """See `Rasterizer.context`; gsplat projects it again for every picture."""
+        """See `Rasterizer.context`; gsplat projects it again for every picture.
+
+        Args:
+            scene: on the GPU.
+            camera: of the pictures to come.
+            antialiased: passed over: `render` decides.
+            tiles: passed over: all of `scene` is kept.
+        """
         return GsplatContext(camera, scene.detached())
 
     def warm_up(self) -> None:
         """Nothing is left to compile: that happened when this rasterizer was made."""
 
     def _nothing(self, camera, background, depth) -> Rendering:
-        """gsplat cannot sort zero Gaussians."""
+        """The picture of no Gaussians, which gsplat cannot sort."""
         size = (camera.height, camera.width)
         empty = torch.zeros(size, device=self.device)
         return Rendering(self._background(background).expand(*size, 3).clone(),

@@ -28,10 +28,15 @@ log = logging.getLogger(__name__)
 @torch.enable_grad()
 def importance(scene: GaussianScene, rasterizer: Rasterizer, cameras: Mapping[str, Camera]
                ) -> torch.Tensor:
-    """[N] float32: blending weight of each Gaussian, summed over the pixels of all `cameras`.
+    """[N] float32: blending weight of each Gaussian, summed over the pixels of all cameras.
 
-    Pixels of the working pictures: a Gaussian that alone fills one pixel has 1; one that no
-    camera sees, or that is hidden everywhere, has 0. Detached, on the device of the scene.
+    A Gaussian that alone fills one pixel has 1; one that no camera sees, or that is hidden
+    everywhere, has 0. Detached, on the device of the scene.
+
+    Args:
+        scene: of N Gaussians, on the device of the rasterizer.
+        rasterizer: to draw them with.
+        cameras: working cameras by name: pixels are those of their pictures.
     """
     total = torch.zeros(len(scene), device=scene.device)
     if not len(scene):
@@ -48,10 +53,16 @@ def importance(scene: GaussianScene, rasterizer: Rasterizer, cameras: Mapping[st
 
 def bounded_by_importance(scene: GaussianScene, rasterizer: Rasterizer,
                           cameras: Mapping[str, Camera], max_gaussians: int) -> GaussianScene:
-    """`scene` cut to the `max_gaussians` that matter most to the pictures of `cameras`.
+    """The Gaussians that matter most to the pictures of the rig.
 
     A scene within the bound is returned as it is. Row order is kept. Gaussians that no camera
     sees go first: nothing is known about them.
+
+    Args:
+        scene: to cut, on the device of the rasterizer.
+        rasterizer: to draw it with.
+        cameras: working cameras by name.
+        max_gaussians: to keep.
     """
     if len(scene) <= max_gaussians:
         return scene

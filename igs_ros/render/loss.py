@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 class Target:
     """A picture to be matched; what the loss needs of it is computed and uploaded once.
 
-    image: [H, W, 3] uint8 or float32 0..1, sRGB; device: where the renderings live.
+    Args:
+        image: [H, W, 3] uint8 or float32 0..1, sRGB.
+        device: where the renderings live.
     """
 
     def __init__(self, image: np.ndarray, device: torch.device | str = 'cpu'):
@@ -57,14 +59,16 @@ class Target:
 
 def photometric_loss(rendered: torch.Tensor, target: Target, dssim: float,
                      tiles: np.ndarray | None = None) -> torch.Tensor:
-    """Scalar loss of `rendered` [H, W, 3] float32 against `target`, differentiable.
+    """Scalar loss of a rendering against a target, differentiable.
 
-    dssim: weight of 1 - SSIM, 0..1. A target half the size halves nothing: both are means.
-
-    tiles: bool [rows, columns] (render/tiles.py), the tiles to compare; None: all. Elsewhere the
-    rendering counts as equal to the target, whatever it holds: the value and the gradient are
-    those of the whole picture, means over all its pixels included, with the rest pasted in from
-    the target. On the CPU the cost follows the area of the tiles.
+    Args:
+        rendered: [H, W, 3] float32, on the device of `target`.
+        target: of the same size. One half the size halves nothing: L1 and SSIM are means.
+        dssim: weight of 1 - SSIM, 0..1.
+        tiles: bool [rows, columns] (render/tiles.py), the tiles to compare; None: all. Elsewhere
+            the rendering counts as equal to the target, whatever it holds: the value and the
+            gradient are those of the whole picture, means over all its pixels included, with the
+            rest pasted in from the target. On the CPU the cost follows the area of the tiles.
     """
     assert rendered.shape == target.image.shape, (rendered.shape, target.image.shape)
     if rendered.device.type == 'cpu':

@@ -138,7 +138,13 @@ def _grown(start, end, by, width):
 
 @njit(**_FAST)
 def moments(y: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> None:
-    """Writes B y and 2 V + C2 of a target y; all [H, 3 W] float32."""
+    """Write what `compare` needs of a target.
+
+    Args:
+        y: [H, 3 W] float32 0..1, the target.
+        mean: [H, 3 W] float32, gets B y.
+        spread: [H, 3 W] float32, gets 2 V + C2.
+    """
     height, floats = y.shape
     rows = np.zeros((2, _RING, floats + 2 * _PAD), np.float32)  # y, y^2
     sums = np.zeros((2, floats + 2 * _PAD), np.float32)
@@ -163,11 +169,21 @@ def moments(y: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> None:
 def compare(x: np.ndarray, y: np.ndarray, mean: np.ndarray, spread: np.ndarray, tiles: np.ndarray,
             l1_weight: np.float32, ssim_weight: np.float32, gradient: np.ndarray,
             ) -> tuple[float, float]:
-    """Sums of |x - y| and of 1 - SSIM over a picture that equals the target outside `tiles`.
+    """Compare a picture that equals the target outside some tiles.
 
-    x, y, mean, spread: [H, 3 W] float32, rendering, target and the target's `moments`; tiles:
-    bool [tile rows, tile columns]. Writes into these tiles of gradient [H, 3 W] the gradient of
-    l1_weight sum |x - y| + ssim_weight sum (1 - SSIM), and nothing elsewhere.
+    Args:
+        x: [H, 3 W] float32, the rendering.
+        y: [H, 3 W] float32 0..1, the target.
+        mean: [H, 3 W] float32, of `moments`.
+        spread: [H, 3 W] float32, of `moments`.
+        tiles: bool [tile rows, tile columns], those to compare.
+        l1_weight: of sum |x - y| in the gradient.
+        ssim_weight: of sum (1 - SSIM) in the gradient.
+        gradient: [H, 3 W] float32, gets that of the weighted sums by x within the tiles, and
+            nothing elsewhere.
+
+    Returns:
+        Sums of |x - y| and of 1 - SSIM over the picture.
     """
     height, width = x.shape[0], x.shape[1] // 3
     padded = x.shape[1] + 2 * _PAD

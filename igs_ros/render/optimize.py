@@ -57,10 +57,17 @@ class DensifyReport:
 class Optimizer:
     """A scene under optimization.
 
-    scene: where to start, float32; velocities, if any, are carried along, children inherit them.
-    absgrad: collect the per-pixel absolute screen gradients instead of the signed sums.
-    Raises `FloatingPointError` when a loss is not finite (on a GPU up to _CHECK_EVERY iterations
-    later, or in `scene`): the caller keeps its last good scene.
+    Args:
+        scene: where to start, float32; velocities, if any, are carried along, children inherit
+            them.
+        rasterizer: to draw it with, on the device of the scene.
+        rates: of Adam.
+        absgrad: collect the per-pixel absolute screen gradients instead of the signed sums.
+        dssim: weight of 1 - SSIM in the loss, 0..1.
+
+    Raises:
+        FloatingPointError: a loss is not finite (on a GPU up to _CHECK_EVERY iterations later, or
+            in `scene`): the caller keeps its last good scene.
     """
 
     def __init__(self, scene: GaussianScene, rasterizer: Rasterizer, rates: LearningRates, *,
@@ -107,12 +114,24 @@ class Optimizer:
                  exposure: Callable[[torch.Tensor], torch.Tensor] | None = None) -> torch.Tensor:
         """Render, compare, and collect gradients and densification statistics; the loss.
 
-        tiles: bool [ceil(H/16), ceil(W/16)], the only ones that are drawn and compared; None =
-        all. context: Gaussians that are drawn, too, but stay as they are (`Rasterizer.context`
-        of this camera and these tiles). exposure: what the camera makes of the drawn colors
-        [H, W, 3] (`igs_ros.render.exposure`); None = nothing. The loss is a detached scalar on the
-        scene's device: reading it waits for a GPU, so it is checked there only now and then.
         A scene without Gaussians has a loss, but nothing to learn: a step then changes nothing.
+
+        Args:
+            camera: of the view, without lens distortion.
+            target: its picture.
+            tiles: bool [ceil(H/16), ceil(W/16)], the only ones that are drawn and compared; None =
+                all.
+            context: Gaussians that are drawn, too, but stay as they are (`Rasterizer.context` of
+                this camera and these tiles).
+            exposure: what the camera makes of the drawn colors [H, W, 3]
+                (`igs_ros.render.exposure`); None = nothing.
+
+        Returns:
+            A detached scalar on the scene's device: reading it waits for a GPU, so it is checked
+            there only now and then.
+
+        Raises:
+            FloatingPointError: this loss or one before it is not finite.
         """
         self._adam.zero_grad(set_to_none=True)
         drawn = self._rasterizer.render(self._activated(), camera, absgrad=self._absgrad,

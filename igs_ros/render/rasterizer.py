@@ -60,7 +60,11 @@ class Rendering:
     screen: ScreenGradients
 
     def require_depth(self) -> torch.Tensor:
-        """`depth`; raises `ValueError` where it was not asked for."""
+        """`depth`, [H, W] m.
+
+        Raises:
+            ValueError: it was not asked for.
+        """
         if self.depth is None:
             raise ValueError('drawn without depth: call render with depth=True')
         return self.depth
@@ -85,26 +89,39 @@ class Rasterizer(Protocol):
                background: tuple[float, float, float] = (0.0, 0.0, 0.0),
                antialiased: bool = False, absgrad: bool = False, depth: bool = True,
                tiles: np.ndarray | None = None, context: Context | None = None) -> Rendering:
-        """Draw `scene` (its tensors may require gradients) as undistorted `camera` sees it.
+        """Draw `scene` as `camera` sees it.
 
-        `scene.opacities` and `scene.scales` are natural values. Quaternions need not be unit:
-        they are normalized inside and the gradient goes through that. Without `depth` it costs
-        nothing, forward and backward, and `Rendering.depth` is None.
-
-        tiles: bool [rows, columns] (render/tiles.py), the tiles to draw; None: all. Pixels in
-        them, and the gradients of a loss that looks at nothing else, are those of the whole
-        picture; the other pixels may hold anything finite, so no loss may look at them. A
-        backend may draw more than it is asked for: `visible` then counts these tiles too.
-
-        context: drawn along, made by `context` for this very `camera` with the same `antialiased`
-        and `tiles`. It gets no gradients, which makes it cheaper than a part of `scene`, and the
-        rows of `Rendering` are those of `scene` alone.
+        Args:
+            scene: natural values; its tensors may require gradients. Quaternions need not be unit:
+                they are normalized inside and the gradient goes through that.
+            camera: without lens distortion.
+            background: sRGB 0..1, behind all Gaussians.
+            antialiased: whether opacities are lowered where the blur widens Gaussians
+                (Mip-Splatting).
+            absgrad: whether to collect `ScreenGradients.absgrad`, too.
+            depth: whether to draw it; without, it costs nothing, forward and backward, and
+                `Rendering.depth` is None.
+            tiles: bool [rows, columns] (render/tiles.py), the tiles to draw; None: all. Pixels in
+                them, and the gradients of a loss that looks at nothing else, are those of the
+                whole picture; the other pixels may hold anything finite, so no loss may look at
+                them. A backend may draw more than it is asked for: `visible` then counts these
+                tiles too.
+            context: drawn along, made by `context` for this very `camera` with the same
+                `antialiased` and `tiles`. It gets no gradients, which makes it cheaper than a part
+                of `scene`, and the rows of `Rendering` are those of `scene` alone.
         """
         ...
 
     def context(self, scene: GaussianScene, camera: Camera, *, antialiased: bool = False,
                 tiles: np.ndarray | None = None) -> Context:
-        """`scene` made ready to be drawn along, see `render`; what no tile shows is left out."""
+        """Make Gaussians ready to be drawn along, see `render`; what no tile shows is left out.
+
+        Args:
+            scene: of these Gaussians; no gradients flow back to it.
+            camera: of the pictures to come.
+            antialiased: as these will be drawn.
+            tiles: bool [rows, columns], those that will be drawn; None: all.
+        """
         ...
 
     def warm_up(self) -> None:
@@ -115,9 +132,17 @@ class Rasterizer(Protocol):
 @torch.no_grad()
 def render_view(rasterizer: Rasterizer, scene: GaussianScene, camera: Camera, stamp_ns: int = 0,
                 age_s: float = 0.0) -> View:
-    """What `camera` sees, as arrays: colors clamped to 0..1, depth NaN where alpha < 0.5.
+    """What a camera sees, as arrays: colors clamped to 0..1, depth NaN where alpha < 0.5.
 
-    Raises `InputError` for a camera with lens distortion, which no rasterizer draws.
+    Args:
+        rasterizer: to draw with.
+        scene: on its device.
+        camera: without lens distortion.
+        stamp_ns: of the scene, for `View`.
+        age_s: of the scene, s, for `View`.
+
+    Raises:
+        InputError: the camera has lens distortion, which no rasterizer draws.
     """
     if camera.distorted:
         raise InputError(f"camera '{camera.name}': views have no lens distortion, and it has "

@@ -17,20 +17,28 @@ def tile_grid(height: int, width: int) -> tuple[int, int]:
 
 
 def tiles_with(pixels: np.ndarray) -> np.ndarray:
-    """bool [rows, columns]: the tiles that hold a True of `pixels`, bool [H, W]."""
+    """[rows, columns] bool: the tiles that hold a True of `pixels`, bool [H, W]."""
     columns = np.logical_or.reduceat(pixels, range(0, pixels.shape[1], TILE), axis=1)
     return np.logical_or.reduceat(columns, range(0, pixels.shape[0], TILE), axis=0)
 
 
 def pixels_of(tiles: np.ndarray, height: int, width: int) -> np.ndarray:
-    """bool [H, W]: the pixels of the True tiles."""
+    """[H, W] bool: the pixels of the chosen tiles.
+
+    Args:
+        tiles: bool [rows, columns].
+        height: of the picture, px.
+        width: of the picture, px.
+    """
     return tiles.repeat(TILE, 0).repeat(TILE, 1)[:height, :width]
 
 
 def worst_tiles(errors: np.ndarray, share: float) -> np.ndarray:
-    """bool [rows, columns]: the fewest tiles that hold `share` of the sum of `errors`.
+    """[rows, columns] bool: the fewest tiles with a share of all errors; none where all are 0.
 
-    errors: [rows, columns], not negative; none where all are 0.
+    Args:
+        errors: [rows, columns], not negative.
+        share: 0..1 of their sum.
     """
     order = np.argsort(-errors, axis=None, kind='stable')
     held = np.cumsum(errors.ravel()[order])
@@ -41,7 +49,13 @@ def worst_tiles(errors: np.ndarray, share: float) -> np.ndarray:
 
 
 def checked(tiles: np.ndarray | None, height: int, width: int) -> np.ndarray:
-    """`tiles` (None: all of them) as an array in memory order, its shape and type looked at."""
+    """A choice of tiles as an array in memory order, its shape and type looked at.
+
+    Args:
+        tiles: bool [rows, columns]; None: all of them.
+        height: of the picture, px.
+        width: of the picture, px.
+    """
     grid = tile_grid(height, width)
     if tiles is None:
         return np.ones(grid, bool)

@@ -15,7 +15,9 @@ _GROWN = np.ones((9, 9), np.uint8)  # changed areas are dilated by this
 def difference(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """[H, W] float32 0..1: largest difference over RGB, then blurred (sigma 1.5 px).
 
-    image, reference: [H, W, 3], both uint8 or both float32 0..1.
+    Args:
+        image: [H, W, 3] RGB, uint8 or float32 0..1.
+        reference: of the same shape and type.
     """
     apart = cv2.absdiff(image, reference).max(-1)
     if apart.dtype == np.uint8:
@@ -25,7 +27,13 @@ def difference(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def changed_pixels(image: np.ndarray, reference: np.ndarray, threshold: float = CHANGE
                    ) -> np.ndarray:
-    """[H, W] bool: where `difference` is above `threshold`, grown."""
+    """[H, W] bool: where two pictures differ, grown.
+
+    Args:
+        image: [H, W, 3] RGB, uint8 or float32 0..1.
+        reference: of the same shape and type.
+        threshold: 0..1, of `difference`; what is above it has changed.
+    """
     return grown(difference(image, reference) > threshold)
 
 

@@ -41,9 +41,13 @@ class Flow:
     def follow(self, points: np.ndarray, alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points of the earlier picture in the later one.
 
-        points: [N, 2] float32 px, centers at +0.5; alive: [N] bool. Returns the moved points and
-        who of them is still alive: inside the picture, on trusted flow. Others stay where they
-        are and are not to be used.
+        Args:
+            points: [N, 2] float32 px, centers at +0.5.
+            alive: [N] bool, whose points are still followed.
+
+        Returns:
+            The moved points [N, 2], and [N] bool who of them is still alive: inside the picture,
+            on trusted flow. Others stay where they are and are not to be used.
         """
         if self.forward is None or self.trusted is None:
             return points, alive
@@ -60,10 +64,14 @@ class Flow:
 def dense_flow(earlier: np.ndarray, later: np.ndarray, scale: float = 1.0) -> Flow:
     """Flow from one picture to another of the same standing camera.
 
-    earlier, later: [H, W, 3] uint8 RGB; scale: 0..1, share of their size at which the flow is
-    computed (its values are px of the pictures all the same). DIS optical flow (Kroeger et al.
-    2016) down to that size, computed only around what changed; trust follows from the
-    forward-backward check of Sundaram et al. 2010.
+    DIS optical flow (Kroeger et al. 2016), computed only around what changed; trust follows from
+    the forward-backward check of Sundaram et al. 2010.
+
+    Args:
+        earlier: [H, W, 3] uint8 RGB.
+        later: [H, W, 3] uint8 RGB.
+        scale: 0..1, share of their size at which the flow is computed; its values are px of the
+            pictures all the same.
     """
     size = earlier.shape[1::-1]
     earlier, later = (_gray(image, scale) for image in (earlier, later))
@@ -114,9 +122,12 @@ class _Link:
 class FlowCache:
     """Flows from each processed picture to the next one of the same camera.
 
-    cameras: those to match; limit_bytes: bound of all flows together, the oldest go first. A
-    camera that misses a frame set is linked across it. Without cameras it only knows the stamps.
+    A camera that misses a frame set is linked across it. Without cameras it only knows the stamps.
     Safe to use from several threads.
+
+    Args:
+        cameras: names of those to match.
+        limit_bytes: bound of all flows together, the oldest go first.
     """
 
     def __init__(self, cameras: tuple[str, ...], limit_bytes: int):
@@ -132,8 +143,11 @@ class FlowCache:
     def observe(self, frame_set: FrameSet, scale: float = 1.0) -> None:
         """Match the pictures of a processed frame set with those before.
 
-        scale: see `dense_flow`. Sets come in time order; an older one means that time starts
-        anew, and clears the cache.
+        Sets come in time order; an older one means that time starts anew, and clears the cache.
+
+        Args:
+            frame_set: of working images.
+            scale: 0..1, at which the flow is computed (`dense_flow`).
         """
         with self._lock:
             if self._stamps and frame_set.stamp_ns < self._stamps[-1]:
@@ -160,7 +174,13 @@ class FlowCache:
             return None
 
     def chain(self, camera: str, earlier_ns: int, later_ns: int) -> list[Flow] | None:
-        """The flows of `camera` that lead from one picture to another; None = chain broken."""
+        """The flows of a camera that lead from one picture to another; None = chain broken.
+
+        Args:
+            camera: by name.
+            earlier_ns: stamp of the picture to begin with.
+            later_ns: stamp of the picture to end with.
+        """
         with self._lock:
             links = {link.earlier_ns: link for name, link in self._links if name == camera}
         flows = []

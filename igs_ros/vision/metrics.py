@@ -96,7 +96,13 @@ def change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def changed_pixels(before: np.ndarray, after: np.ndarray, above: float) -> np.ndarray:
-    """[H, W] bool: pixels whose `change` is larger than `above`, dilated 5x5."""
+    """[H, W] bool: pixels that changed, dilated 5x5.
+
+    Args:
+        before: [H, W, 3] sRGB, uint8 or float 0..1.
+        after: [H, W, 3] sRGB, uint8 or float 0..1.
+        above: 0..1, of `change`; what is larger has changed.
+    """
     mask = (change(before, after) > above).astype(np.uint8)
     return cv2.dilate(mask, GROWN).astype(bool)
 
@@ -198,11 +204,17 @@ def times_summary(seconds: Sequence[float]) -> dict[str, float | None]:
 
 
 def summary(frames: Sequence[dict], scorer: Scorer, peak_rss_mb: float, wall_s: float) -> dict:
-    """The `summary` of results.json from its `frames` (docs/metrics.md).
+    """The `summary` of results.json (docs/metrics.md).
 
     Left out of the means of scores are frames without one (None) and infinite PSNRs (a picture
     that is met exactly, which would hide all others); a mean of nothing is None. A NaN is kept:
     it is a fault, and shows.
+
+    Args:
+        frames: those of results.json.
+        scorer: which scored these frames.
+        peak_rss_mb: largest resident memory of the process, MB.
+        wall_s: of the whole run, s.
     """
     keys = [frame['psnr'] for frame in frames if frame['kind'] == 'key']
     flicker, flicker_truth = scorer.flicker()

@@ -13,9 +13,14 @@ TABLE_BYTES = 256_000_000  # bound of the tables of distances that are there at 
 
 
 def fps(points: Tensor, m: int, start: int) -> Tensor:
-    """See `igs_ros.vision.neighbors.fps`; points: [N, D], N > `start`; 1 <= m <= N.
+    """See `igs_ros.vision.neighbors.fps`.
 
     Some eight kernels per pick, one after the other, and one wait for the device at the end.
+
+    Args:
+        points: [N, D] on any device.
+        m: how many to pick, 1..N.
+        start: row of the first one, below N.
     """
     points = points.float()
     nearest = points.new_full((len(points),), torch.inf)  # squared distance to the picked points
@@ -33,8 +38,14 @@ def fps(points: Tensor, m: int, start: int) -> Tensor:
 
 def knn(query: Tensor, points: Tensor, k: int, table_bytes: int = TABLE_BYTES,
         ) -> tuple[Tensor, Tensor]:
-    """See `neighbors.knn`; 1 <= k <= P, Q >= 1. table_bytes: bound of the working memory,
-    except that the distances of one query point must fit.
+    """See `igs_ros.vision.neighbors.knn`.
+
+    Args:
+        query: [Q, D], Q >= 1.
+        points: [P, D] on the same device.
+        k: neighbors of each, 1..P.
+        table_bytes: bound of the working memory, except that the distances of one query point must
+            fit.
     """
     rows = max(1, table_bytes // (2 * len(points) * query.element_size()))
     distances = query.new_empty(len(query), k)

@@ -9,7 +9,13 @@ MAX_NEIGHBORS = 100  # neighbors that its CUDA kernel can hold
 
 
 def fps(points: Tensor, m: int, start: int) -> Tensor:
-    """See `igs_ros.vision.neighbors.fps`; points: [N, D], N > `start`; 1 <= m <= N."""
+    """See `igs_ros.vision.neighbors.fps`.
+
+    Args:
+        points: [N, D] on a CUDA device.
+        m: how many to pick, 1..N.
+        start: row of the first one, below N.
+    """
     import torch_cluster  # pyright: ignore[reportMissingImports]  it is optional
     points = points.float()
     order = torch.arange(len(points), device=points.device)
@@ -22,7 +28,13 @@ def fps(points: Tensor, m: int, start: int) -> Tensor:
 
 
 def knn(query: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """See `igs_ros.vision.neighbors.knn`; 1 <= k <= P, at most `MAX_NEIGHBORS`; Q >= 1."""
+    """See `igs_ros.vision.neighbors.knn`.
+
+    Args:
+        query: [Q, D], Q >= 1.
+        points: [P, D] on the same CUDA device.
+        k: neighbors of each, 1..P, at most `MAX_NEIGHBORS`.
+    """
     import torch_cluster  # pyright: ignore[reportMissingImports]  it is optional
     indices = torch_cluster.knn(points, query, k)[1].reshape(len(query), k)
     distances = (query[:, None] - points[indices]).norm(dim=-1)

@@ -20,7 +20,13 @@ _TREE_HEIGHT = 7  # fastest of those measured, for 10k to 150k points
 
 
 def fps(points: np.ndarray, m: int, start: int) -> np.ndarray:
-    """See `igs_ros.vision.neighbors.fps`; points: [N, D] float32, N > `start`; 1 <= m <= N."""
+    """See `igs_ros.vision.neighbors.fps`.
+
+    Args:
+        points: [N, D], taken as float32.
+        m: how many to pick, 1..N.
+        start: row of the first one, below N.
+    """
     points = np.ascontiguousarray(points, dtype=np.float32)
     if fpsample is None:
         log_once(_LOG, logging.WARNING,
@@ -37,7 +43,13 @@ def fps(points: np.ndarray, m: int, start: int) -> np.ndarray:
 
 
 def knn(query: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """See `igs_ros.vision.neighbors.knn`; 1 <= k <= P, Q >= 1."""
+    """See `igs_ros.vision.neighbors.knn`.
+
+    Args:
+        query: [Q, D], Q >= 1.
+        points: [P, D].
+        k: neighbors of each, 1..P.
+    """
     distances, indices = KDTree(points, leafsize=16).query(query, k=k)
     shape = (len(query), k)  # for k = 1 the second axis is left out
     return np.reshape(distances, shape), np.reshape(indices, shape)

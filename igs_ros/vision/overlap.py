@@ -23,10 +23,15 @@ def depth_range(name: str, cameras: Mapping[str, Camera],
                 points: np.ndarray | None = None) -> tuple[float, float] | None:
     """Nearest and farthest depth (world units along the optical axis) worth searching.
 
-    points: [P, 3] world points of the scene, or None. Where at least 20 lie in the picture, the
-    range is theirs with a margin, for they may miss whole objects. Else it follows from the rig:
-    from where a fifth of the picture is shared with another camera to where moving on changes no
-    pixel. None where no other camera shares enough of the picture.
+    None where no other camera shares enough of the picture.
+
+    Args:
+        name: of the camera that searches.
+        cameras: of the rig, by name.
+        points: [P, 3] world points of the scene, or None. Where at least 20 lie in the picture,
+            the range is theirs with a margin, for they may miss whole objects. Else it follows
+            from the rig: from where a fifth of the picture is shared with another camera to where
+            moving on changes no pixel.
     """
     camera = cameras[name]
     if points is not None and len(points):
@@ -53,10 +58,16 @@ def _range_of_rig(camera: Camera, others: list[Camera]) -> tuple[float, float] |
 
 def source_cameras(name: str, cameras: Mapping[str, Camera], depths: tuple[float, float],
                    count: int) -> list[str]:
-    """Up to `count` cameras to match camera `name` with, the nearest first.
+    """The cameras to match a camera with, by name, the nearest first.
 
     At some depth of the range a source sees at least a fifth of the picture, from a direction 0.5
     to 60 degrees away: less tells no depth, and beyond surfaces look too different.
+
+    Args:
+        name: of the camera to match.
+        cameras: of the rig, by name.
+        depths: nearest and farthest (`depth_range`), world units.
+        count: of sources, at most.
     """
     camera = cameras[name]
     inverse = np.linspace(1 / depths[0], 1 / depths[1], 7)
@@ -73,7 +84,13 @@ def source_cameras(name: str, cameras: Mapping[str, Camera], depths: tuple[float
 
 
 def seen_share(camera: Camera, other: Camera, depths: np.ndarray) -> np.ndarray:
-    """[D] share of the picture of `camera`, at each of the depths [D], that `other` sees."""
+    """[D] share of a picture, 0..1, that another camera sees.
+
+    Args:
+        camera: whose picture it is.
+        other: who sees its content.
+        depths: [D] world units along the optical axis, at which the content is taken to be.
+    """
     columns, rows = _GRID
     x = (np.arange(columns) + 0.5) * camera.width / columns
     y = (np.arange(rows) + 0.5) * camera.height / rows

@@ -29,7 +29,11 @@ class WorkingDepth:
     target: Camera
 
     def decode(self) -> np.ndarray:
-        """float32 [h, w] m of the working camera; raises `InputError` for another size."""
+        """float32 [h, w] m of the working camera, NaN = not known.
+
+        Raises:
+            InputError: it has another size than the calibration, or cannot be decoded.
+        """
         width, height = self.picture.size()
         if (width, height) != (self.source.width, self.source.height):
             raise InputError(
@@ -44,7 +48,11 @@ class WorkingDepth:
 
 
 def check_size(picture: HasSize, camera: Camera) -> None:
-    """Raise `InputError` unless `picture`, not decoded, has the size of the calibration."""
+    """Prove that a picture, not decoded, has the size of the calibration.
+
+    Raises:
+        InputError: it has another one.
+    """
     width, height = picture.size()
     if (width, height) != (camera.width, camera.height):
         raise InputError(

@@ -86,7 +86,7 @@ def _gather(sight, i, point, moved, geman_mcclure, normal, right):
 
 @njit(cache=True, nogil=True)
 def _solve_symmetric(A, b, solution):
-    """solution = A^-1 b of a symmetric positive definite 3x3 system, by the adjugate."""
+    """Write A^-1 b of a symmetric positive definite 3x3 system to `solution`, by the adjugate."""
     c00 = A[1, 1] * A[2, 2] - A[1, 2] * A[1, 2]
     c01 = A[0, 2] * A[1, 2] - A[0, 1] * A[2, 2]
     c02 = A[0, 1] * A[1, 2] - A[0, 2] * A[1, 1]
@@ -114,7 +114,14 @@ def _solve_tied(sight, i, point, expected, tie, moved, normal, right):
 @njit(cache=True, nogil=True)
 def solve_alone(sight: tuple[np.ndarray, ...], points: np.ndarray, strength: np.ndarray,
                 displacements: np.ndarray) -> None:
-    """Huber steps of every point by itself; displacements [N, 3] in and out."""
+    """Huber steps of every point by itself.
+
+    Args:
+        sight: what the views saw of the points.
+        points: [N, 3] m, world, where they were.
+        strength: [N] `pixels_per_meter`; points with 0 stay.
+        displacements: [N, 3] m, world; in: a first guess, out: the result.
+    """
     normal, right = np.empty((3, 3)), np.empty(3)
     for i in range(len(points)):
         if strength[i] == 0.0:
@@ -139,7 +146,18 @@ def _carried(point, anchor, displacement, rotation, moved):
 def sweep(sight: tuple[np.ndarray, ...], points: np.ndarray, strength: np.ndarray,
           neighbors: np.ndarray, weights: np.ndarray, rotations: np.ndarray, before: np.ndarray,
           displacements: np.ndarray) -> None:
-    """Every point anew, tied to the local rigid motion of its neighbors as they were before."""
+    """Every point anew, tied to the local rigid motion of its neighbors as they were before.
+
+    Args:
+        sight: what the views saw of the points.
+        points: [N, 3] m, world, where they were.
+        strength: [N] `pixels_per_meter`.
+        neighbors: [N, K] int64 rows of points.
+        weights: [N, K] of the neighbors, >= 0, any scale.
+        rotations: [N, 3, 3] of the surroundings of each point.
+        before: [N, 3] m, displacements from which the neighbors' motion is taken.
+        displacements: [N, 3] m, world; in: a first guess, out: the result; not `before` itself.
+    """
     normal, right = np.empty((3, 3)), np.empty(3)
     expected, moved = np.empty(3), np.empty(3)
     for i in range(len(points)):
@@ -162,8 +180,14 @@ def local_rotations(points: np.ndarray, displacements: np.ndarray, neighbors: np
                     weights: np.ndarray, spread: int, rotations: np.ndarray) -> None:
     """Rotation around each point: Kabsch over it, its neighbors, and theirs, `spread` times.
 
-    rotations: [N, 3, 3], in: a first guess, out: the result. Eight neighbors alone are so close
-    that the noise of their motion turns them.
+    Args:
+        points: [N, 3] m, world, where they were.
+        displacements: [N, 3] m, world.
+        neighbors: [N, K] int64 rows of points.
+        weights: [N, K] of the neighbors, >= 0, any scale.
+        spread: how often to add those of the neighbors: eight neighbors alone are so close that
+            the noise of their motion turns them.
+        rotations: [N, 3, 3]; in: a first guess, out: the result.
     """
     moments = np.zeros((len(points), 3, 3))
     for i in range(len(points)):
@@ -239,7 +263,20 @@ def blend(sight: tuple[np.ndarray, ...], points: np.ndarray, strength: np.ndarra
           anchors: np.ndarray, anchor_displacements: np.ndarray, anchor_rotations: np.ndarray,
           indices: np.ndarray, weights: np.ndarray, displacements: np.ndarray,
           rotations: np.ndarray) -> None:
-    """Motion of points from anchors nearby; displacements and rotations are filled."""
+    """Motion of points from anchors nearby.
+
+    Args:
+        sight: what the views saw of the points.
+        points: [N, 3] m, world, where they were.
+        strength: [N] `pixels_per_meter`; with 0 the anchors alone decide.
+        anchors: [M, 3] m, world, where they were.
+        anchor_displacements: [M, 3] m, world.
+        anchor_rotations: [M, 3, 3] of their surroundings.
+        indices: [N, K] int64 rows of anchors, K >= 1.
+        weights: [N, K] of these anchors, > 0, any scale.
+        displacements: [N, 3] m, world; written.
+        rotations: [N, 3, 3]; written.
+    """
     normal, right, expected = np.empty((3, 3)), np.empty(3), np.empty(3)
     count = indices.shape[1]
     candidates, shares, mixed = np.empty((count, 3)), np.empty(count), np.empty((3, 3))

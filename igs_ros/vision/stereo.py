@@ -68,10 +68,15 @@ def plane_sweep(images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
                 threads: int = 2) -> dict[str, DepthMap]:
     """Depth maps of all `images`, by camera name.
 
-    images: uint8 RGB [H, W, 3] by camera; cameras: without distortion, those without an image are
-    ignored; points: [P, 3] world points that tell the depth range; None: a coarse sweep over the
-    range that the rig's geometry allows finds them first. Views that share too little with others
-    get a map without any depth. Results do not depend on `threads`.
+    Views that share too little with others get a map without any depth.
+
+    Args:
+        images: uint8 RGB [H, W, 3] by camera.
+        cameras: by name, without distortion; those without an image are ignored.
+        settings: of the sweep.
+        points: [P, 3] world points that tell the depth range; None: a coarse sweep over the range
+            that the rig's geometry allows finds them first.
+        threads: to work on; results do not depend on them.
     """
     names = [name for name in cameras if name in images]
     cameras = {name: cameras[name] for name in names}
@@ -168,9 +173,14 @@ def _sweep_view(name, plan, grays, cameras, settings) -> tuple[np.ndarray, np.nd
 
 
 def plane_homography(camera: Camera, source: Camera, depth: float) -> np.ndarray:
-    """[3, 3] float64: pixels of `source` from pixels of `camera` whose depth is `depth`.
+    """[3, 3] float64: pixels of `source` from pixels of `camera`, for what lies on one plane.
 
-    Pixels in OpenCV's sense (centers at integers). Both cameras without distortion.
+    Pixels in OpenCV's sense (centers at integers).
+
+    Args:
+        camera: without distortion; the plane is parallel to its picture.
+        source: without distortion.
+        depth: of the plane, world units along the optical axis of `camera`.
     """
     source_from_camera = source.camera_from_world @ camera.world_from_camera
     motion = source_from_camera[:3, :3].copy()
@@ -285,9 +295,13 @@ def _confirmed(name, found, cameras, settings) -> np.ndarray:
 
 def agreeing(points: np.ndarray, camera: Camera, depth: np.ndarray, tolerance: float
              ) -> np.ndarray:
-    """[P] bool: world points [P, 3] that lie on a depth map [h, w] of `camera`.
+    """[P] bool: points that lie on a depth map.
 
-    tolerance: largest relative difference of depth. NaN depths agree with nothing.
+    Args:
+        points: [P, 3] in the world.
+        camera: of the depth map.
+        depth: [h, w] along its optical axis, in the unit of the points; NaN agrees with nothing.
+        tolerance: largest relative difference of depth.
     """
     found = Visibility.of_points(points, camera)
     return found.seen & (np.abs(depth[found.rows, found.columns] - found.depth)

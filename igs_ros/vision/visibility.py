@@ -20,9 +20,12 @@ _THICKNESS = 2.0  # times the largest scale that a center may lie behind the sur
 
 
 def in_picture(pixels: np.ndarray, depth: np.ndarray, camera: Camera) -> np.ndarray:
-    """[N] bool: points in front of `camera` and in its picture, as `Camera.project` has them.
+    """[N] bool: points in front of a camera and in its picture, as `Camera.project` has them.
 
-    pixels: [N, 2] px; depth: [N] m.
+    Args:
+        pixels: [N, 2] px, pixel centers at +0.5.
+        depth: [N] m along the optical axis.
+        camera: whose picture it is.
     """
     return (depth > 0) & ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(1)
 
@@ -49,10 +52,13 @@ class Visibility:
     @classmethod
     def of(cls, scene: GaussianScene, camera: Camera, depth: np.ndarray | None = None
            ) -> Visibility:
-        """Of the Gaussians of `scene`.
+        """Of the Gaussians of a scene.
 
-        depth: [H, W] that the scene has in this view, m, NaN = nothing there; None: not known,
-        then all that lies in the picture counts as seen.
+        Args:
+            scene: whose centers are looked for.
+            camera: of the view.
+            depth: [H, W] m that the scene has in this view, NaN = nothing there; None: not known,
+                then all that lies in the picture counts as seen.
         """
         found = cls.of_points(scene.means.detach().cpu().numpy(), camera)
         if depth is None:
@@ -64,8 +70,10 @@ class Visibility:
                ) -> Visibility:
         """Without what lies behind a surface.
 
-        surface: [h, w] depths m of the view, of any size, NaN = nothing there, which hides
-        nothing; tolerance: relative depth, and slack: [N] m, that a point may lie behind it.
+        Args:
+            surface: [h, w] depths m of the view, of any size, NaN = nothing there: hides nothing.
+            tolerance: relative depth that a point may lie behind it.
+            slack: [N] m that a point may lie behind it besides.
         """
         height, width = surface.shape
         there = surface[self.rows * height // self.size[1], self.columns * width // self.size[0]]
@@ -82,7 +90,9 @@ def count_votes(masks: Mapping[str, np.ndarray], visible: Mapping[str, Visibilit
                 ) -> tuple[np.ndarray, np.ndarray]:
     """How many views have each point in their mask, and how many see it; both [N] int64.
 
-    masks: [H, W] bool by camera; visible: of at least these cameras.
+    Args:
+        masks: [H, W] bool by camera.
+        visible: where at least these views have the points.
     """
     count = len(next(iter(visible.values())).seen) if visible else 0
     hits, votes = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -93,16 +103,27 @@ def count_votes(masks: Mapping[str, np.ndarray], visible: Mapping[str, Visibilit
 
 
 def majority(hits: np.ndarray, votes: np.ndarray, share: float) -> np.ndarray:
-    """[N] bool: enough of the votes [N] are hits [N].
+    """[N] bool: points that enough of the votes are for.
 
     Enough are two views, or the only one that has a vote, and at least `share` of those that have.
+
+    Args:
+        hits: [N] votes for each.
+        votes: [N] votes cast.
+        share: 0..1.
     """
     return (votes > 0) & (hits >= np.maximum(np.minimum(2, votes), share * votes))
 
 
 def agreed(masks: Mapping[str, np.ndarray], visible: Mapping[str, Visibility],
            share: float = _SHARE) -> np.ndarray:
-    """[N] bool: points that lie in the masks of enough views (`count_votes`, `majority`)."""
+    """[N] bool: points that lie in the masks of enough views (`count_votes`, `majority`).
+
+    Args:
+        masks: [H, W] bool by camera.
+        visible: where each of these views has the points.
+        share: 0..1 of the views that see a point, as in `majority`.
+    """
     return majority(*count_votes(masks, visible), share)
 
 
@@ -110,8 +131,13 @@ def changed_gaussians(scene: GaussianScene, masks: Mapping[str, np.ndarray],
                       cameras: Mapping[str, Camera], share: float = _SHARE) -> np.ndarray:
     """[N] bool: Gaussians of `scene` whose centers several views have in their masks.
 
-    masks: changed pixels [H, W] bool by camera; cameras: working cameras, of at least these
-    pictures. Hidden Gaussians vote, too; enough views as in `agreed`.
+    Hidden Gaussians vote, too; enough views as in `agreed`.
+
+    Args:
+        scene: of N Gaussians.
+        masks: changed pixels, [H, W] bool by camera.
+        cameras: working cameras, of at least these pictures.
+        share: 0..1 of the views that see a Gaussian, as in `majority`.
     """
     if not masks:
         return np.zeros(len(scene), bool)

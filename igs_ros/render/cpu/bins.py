@@ -65,7 +65,15 @@ def _within(mean, extent, size):
 @njit(**STRICT)
 def tiles_around(record: np.ndarray, span: np.ndarray, width: int, height: int, sums: np.ndarray,
                  ) -> int:
-    """How many tiles to draw the box around the outline meets; sums: `tiles_before` of them."""
+    """How many tiles to draw the box around an outline meets.
+
+    Args:
+        record: [11] float32 of a Gaussian (records.py).
+        span: [5] float32 of a Gaussian.
+        width: of the picture, px.
+        height: of the picture, px.
+        sums: `tiles_before` of the tiles to draw.
+    """
     left, right = _within(record[at.MEAN_X], span[at.EXTENT_X], width)
     top, bottom = _within(record[at.MEAN_Y], span[at.EXTENT_Y], height)
     if left > right or top > bottom:
@@ -105,10 +113,21 @@ def _blocks(top, bottom, tile_top):
 def list_pairs(start: int, stop: int, first_entry: np.ndarray, tile_count: np.ndarray,
                order: np.ndarray, records: np.ndarray, spans: np.ndarray, width: int, height: int,
                tiles: np.ndarray, pair_count: np.ndarray, entries: np.ndarray) -> None:
-    """The pairs of the Gaussians order[start:stop], counted by Gaussian and by tile.
+    """The pairs of a block of Gaussians, counted by Gaussian and by tile.
 
-    tiles: bool [tiles], the ones to draw; the others get no pair. entries [E, 2] int32: tile and
-    BLOCKS of each pair, written from first_entry on.
+    Args:
+        start: of the block, in `order`.
+        stop: of the block, itself left out.
+        first_entry: row of `entries` where the block begins.
+        tile_count: [tiles] int64, pairs of this block by tile; added to.
+        order: [M] int64, drawable Gaussians, near to far.
+        records: [N, 11] float32 (records.py).
+        spans: [N, 5] float32.
+        width: of the picture, px.
+        height: of the picture, px.
+        tiles: [tiles] bool, the ones to draw; the others get no pair.
+        pair_count: [N] int64, pairs of each Gaussian; written for those of the block.
+        entries: [E, 2] int32, tile and BLOCKS of each pair; written from `first_entry` on.
     """
     tiles_x = (width + TILE - 1) // TILE
     entry = first_entry
@@ -147,7 +166,19 @@ def list_pairs(start: int, stop: int, first_entry: np.ndarray, tile_count: np.nd
 def place_pairs(start: int, stop: int, first_entry: np.ndarray, cursor: np.ndarray,
                 order: np.ndarray, pair_count: np.ndarray, first_slot: np.ndarray,
                 entries: np.ndarray, pairs: np.ndarray) -> None:
-    """Write the pairs [P, 3] of order[start:stop], for each tile from cursor [tiles] on."""
+    """Sort the pairs of a block of Gaussians by tile, near to far.
+
+    Args:
+        start: of the block, in `order`.
+        stop: of the block, itself left out.
+        first_entry: row of `entries` where the block begins.
+        cursor: [tiles] int64, where the next pair of each tile goes; moved on.
+        order: [M] int64, drawable Gaussians, near to far.
+        pair_count: [N] int64, pairs of each Gaussian.
+        first_slot: [N] int64, first gradient row of each Gaussian.
+        entries: [E, 2] int32 of `list_pairs`.
+        pairs: [P, 3] int32 (records.py); written for those of the block.
+    """
     entry = first_entry
     for position in range(start, stop):
         i = order[position]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums over the pixels that a Gaussian is blended into: compositing, read the other way round.
 
-The loop is that of `cpu_tiles.composite`, whose notes hold here, too; instead of adding Gaussians
+The loop is that of `tiles.composite`, whose notes hold here, too; instead of adding Gaussians
 to pixels it adds, with the same weights, values of pixels to Gaussians.
 """
 import numpy as np
@@ -74,7 +74,19 @@ def _load_values(y0, x0, values, state):
 def gather(first_tile: int, end_tile: int, tile_start: np.ndarray, pairs: np.ndarray,
            records: np.ndarray, max_alpha: np.float32, stop: np.float32, values: np.ndarray,
            rows: np.ndarray) -> None:
-    """rows [P, 4]: for each pair of these tiles the sum of weight x values [H, W, 4]."""
+    """For each pair of some tiles, sum blending weight x value over the pixels.
+
+    Args:
+        first_tile: of these tiles.
+        end_tile: of these tiles, itself left out.
+        tile_start: [tiles + 1] int64, first pair of each tile.
+        pairs: [P, 3] int32, by tile, near to far (records.py).
+        records: [N, 11] float32.
+        max_alpha: of a Gaussian in a pixel.
+        stop: a pixel takes no Gaussian that brings its transmittance this low.
+        values: [H, W, 4] float32.
+        rows: [P, 4] float32, by SLOT; written for the pairs of these tiles.
+    """
     tiles_x = (values.shape[1] + TILE - 1) // TILE
     state = np.empty((1 + VALUES) * PIXELS, np.float32)
     sums = np.empty(VALUES * BLOCK, np.float32)

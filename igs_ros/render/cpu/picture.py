@@ -2,7 +2,7 @@
 """The stages of a picture on the CPU, and of its gradient, in NumPy arrays.
 
 `run(kernel, pieces, *arguments)` calls kernel(*piece, *arguments) for all pieces, on as many
-threads as it likes: see cpu.py.
+threads as it likes: see rasterizer.py.
 """
 from __future__ import annotations
 
@@ -83,7 +83,21 @@ class DrawnPicture:
 def projected(run: Run, shot: RenderParams, means: np.ndarray, quats: np.ndarray,
               scales: np.ndarray, opacities: np.ndarray, sh: np.ndarray,
               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Records [N, 11], spans [N, 5] and an upper bound [N] int32 on the number of pairs."""
+    """Project and shade Gaussians.
+
+    Args:
+        run: calls the kernels.
+        shot: everything about the picture but the Gaussians.
+        means: [N, 3] float32 m, world.
+        quats: [N, 4] float32 wxyz, of any length.
+        scales: [N, 3] float32 m.
+        opacities: [N] float32 0..1.
+        sh: [N, K, 3] float32.
+
+    Returns:
+        Records [N, 11] and spans [N, 5], float32 (records.py), and an upper bound [N] int32 on the
+        number of tiles that each touches, 0 = not drawn.
+    """
     count = len(means)
     records = np.empty((count, at.RECORD), np.float32)
     spans = np.empty((count, at.SPAN), np.float32)
@@ -97,7 +111,17 @@ def projected(run: Run, shot: RenderParams, means: np.ndarray, quats: np.ndarray
 
 def draw(run: Run, shot: RenderParams, context: CpuContext | None, *attributes: np.ndarray,
          ) -> DrawnPicture:
-    """The Gaussians (five arrays, as `projected` takes them) and those of `context`."""
+    """Draw Gaussians, and those of a context.
+
+    Args:
+        run: calls the kernels.
+        shot: everything about the picture but the Gaussians.
+        context: drawn along, made for the same camera and tiles; None = nothing.
+        attributes: five arrays, as `projected` takes them.
+
+    Raises:
+        InputError: the Gaussians cover more tiles than can be counted in int32.
+    """
     records, spans, max_pairs = projected(run, shot, *attributes)
     if context is not None:
         records = np.concatenate([records, context.records])
@@ -143,9 +167,19 @@ def _bin(run, shot: RenderParams, records, spans, max_pairs) -> Bins:
 def pixel_gradients(run: Run, params: RenderParams, picture: DrawnPicture, count: int,
                     v_rgb: np.ndarray | None, v_alpha: np.ndarray | None,
                     v_weighted: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Sums [N, 10] (cpu_records.py) and absgrad [N, 2] or None of the first `count` Gaussians.
+    """From the gradients of a picture to sums over the pixels of each Gaussian.
 
-    v_rgb [H, W, 3], v_alpha [H, W], v_weighted [H, W]: float32 gradients of the picture, or None.
+    Args:
+        run: calls the kernels.
+        params: with which the picture was drawn.
+        picture: as drawn.
+        count: of the Gaussians that want gradients, N, the first ones.
+        v_rgb: [H, W, 3] float32, dL/d(color), or None.
+        v_alpha: [H, W] float32, dL/d(alpha), or None.
+        v_weighted: [H, W] float32, dL/d(weighted depth), or None.
+
+    Returns:
+        Sums [N, 10] (records.py), and absgrad [N, 2] or None where it was not asked for; float32.
     """
     size = (params.height, params.width)
     v_rgb = np.zeros((*size, 3), np.float32) if v_rgb is None else v_rgb
@@ -169,7 +203,22 @@ def attribute_gradients(run: Run, params: RenderParams, picture: DrawnPicture, t
                         means: np.ndarray, quats: np.ndarray, scales: np.ndarray,
                         opacities: np.ndarray, sh: np.ndarray,
                         ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Gradients of the five attributes, and of the positions in the image [N, 2]."""
+    """From the sums over pixels to the gradients of the Gaussians.
+
+    Args:
+        run: calls the kernels.
+        params: with which the picture was drawn.
+        picture: as drawn.
+        totals: [N, 10] float32 of `pixel_gradients`.
+        means: as in `projected`.
+        quats: as in `projected`.
+        scales: as in `projected`.
+        opacities: as in `projected`.
+        sh: as in `projected`.
+
+    Returns:
+        Gradients of the five attributes, and of the positions in the image, [N, 2] float32.
+    """
     gradients = [np.zeros_like(value) for value in (means, quats, scales, opacities, sh)]
     grad_means, grad_quats, grad_scales, grad_opacities, grad_sh = gradients
     mean2d = np.zeros((len(means), 2), np.float32)

@@ -51,14 +51,14 @@ def _scaled(a, factor):
 
 @njit(**STRICT)
 def _sum2(a, factor_a, b, factor_b):
-    """a factor_a + b factor_b."""
+    """Weighted sum: a factor_a + b factor_b."""
     return (a[0] * factor_a + b[0] * factor_b, a[1] * factor_a + b[1] * factor_b,
             a[2] * factor_a + b[2] * factor_b)
 
 
 @njit(**STRICT)
 def _sum3(a, factor_a, b, factor_b, c, factor_c):
-    """a factor_a + b factor_b + c factor_c."""
+    """Weighted sum: a factor_a + b factor_b + c factor_c."""
     return (a[0] * factor_a + b[0] * factor_b + c[0] * factor_c,
             a[1] * factor_a + b[1] * factor_b + c[1] * factor_c,
             a[2] * factor_a + b[2] * factor_b + c[2] * factor_c)
@@ -133,12 +133,28 @@ def project(start: int, stop: int, means: np.ndarray, quats: np.ndarray, scales:
             opacities: np.ndarray, view: np.ndarray, lens: np.ndarray, limits: np.ndarray,
             antialiased: bool, width: int, height: int, tile_sums: np.ndarray,
             records: np.ndarray, spans: np.ndarray, max_pairs: np.ndarray) -> None:
-    """Fill `records` (all but the color) and `spans` for the Gaussians start..stop.
+    """Project the Gaussians start..stop; their color is left to `shade`.
 
-    view [4, 4] camera_from_world; lens [8] as the entry names above; limits [3] near, far, eps2d.
-    tile_sums: `tiles_before` of the tiles to draw.
-    max_pairs: gets the number of such tiles in the box around a Gaussian. Gaussians that cannot
-    be drawn, or have none, get opacity 0; comparisons are written so that NaN is refused.
+    Gaussians that cannot be drawn, or meet no tile to draw, get opacity 0; comparisons are written
+    so that NaN is refused.
+
+    Args:
+        start: first Gaussian.
+        stop: last Gaussian, itself left out.
+        means: [N, 3] float32 m, world.
+        quats: [N, 4] float32 wxyz, of any length.
+        scales: [N, 3] float32 m.
+        opacities: [N] float32 0..1.
+        view: [4, 4] float32 camera_from_world.
+        lens: [8] float32, as the entries named above: px, and slopes x/z, y/z.
+        limits: [3] float32 near m, far m, eps2d px^2.
+        antialiased: whether opacities are lowered where eps2d widens Gaussians.
+        width: of the picture, px.
+        height: of the picture, px.
+        tile_sums: `tiles_before` of the tiles to draw.
+        records: [N, 11] float32 (records.py); written, all but the color.
+        spans: [N, 5] float32; written.
+        max_pairs: [N] int32; gets the number of tiles to draw in the box around a Gaussian.
     """
     near, far, blur = limits[0], limits[1], limits[2]
     for i in range(start, stop):
@@ -256,7 +272,29 @@ def project_backward(start: int, stop: int, means: np.ndarray, quats: np.ndarray
                      sums: np.ndarray, grad_means: np.ndarray, grad_quats: np.ndarray,
                      grad_scales: np.ndarray, grad_opacities: np.ndarray, grad_mean2d: np.ndarray,
                      ) -> None:
-    """From `sums` (gradients in the image, cpu_records.py) to those of the attributes."""
+    """From gradients in the image to those of the attributes.
+
+    Rows of Gaussians that were not drawn are left as they are.
+
+    Args:
+        start: first Gaussian.
+        stop: last Gaussian, itself left out.
+        means: [N, 3] float32 m, world.
+        quats: [N, 4] float32 wxyz, of any length.
+        scales: [N, 3] float32 m.
+        opacities: [N] float32 0..1.
+        view: [4, 4] float32 camera_from_world.
+        lens: [8] float32, as in `project`.
+        limits: [3] float32, as in `project`.
+        antialiased: as in `project`.
+        records: [N, 11] float32 of `project`.
+        sums: [N, 10] float32, gradients in the image (records.py).
+        grad_means: [N, 3] float32; written.
+        grad_quats: [N, 4] float32; written.
+        grad_scales: [N, 3] float32; written.
+        grad_opacities: [N] float32; written.
+        grad_mean2d: [N, 2] float32, by the position in the image, px; written.
+    """
     blur = limits[2]
     for i in range(start, stop):
         record, total = records[i], sums[i]

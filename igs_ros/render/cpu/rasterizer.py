@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CPU rasterizer: numba kernels on a pool of threads, one autograd function.
 
-Stages of a picture (cpu_picture.py): project and shade (cpu_project.py, cpu_sh.py), bin
-(cpu_bins.py), composite (cpu_tiles.py). Work is cut into pieces that do not depend on the number
-of threads and every number is written by one piece, so pictures and gradients are the same bits
-for any `threads`.
+Stages of a picture (picture.py): project and shade (project.py, sh.py), bin (bins.py), composite
+(tiles.py). Work is cut into pieces that do not depend on the number of threads and every number is
+written by one piece, so pictures and gradients are the same bits for any `threads`.
 """
 from __future__ import annotations
 
@@ -46,10 +45,16 @@ class CpuScreenGradients:
 
 
 class CpuRasterizer:
-    """`Rasterizer` on `threads` threads; may be called from several threads at once.
+    """`Rasterizer` on the CPU; may be called from several threads at once.
 
-    Raises `InputError` for fewer than one thread. Kernels are compiled on first use and
-    kept (igs_ros.core.jit): see `warm_up`.
+    Kernels are compiled on first use and kept (igs_ros.core.jit): see `warm_up`.
+
+    Args:
+        threads: that work on one picture.
+        constants: of the drawing.
+
+    Raises:
+        InputError: fewer than one thread.
     """
 
     name = 'cpu'
@@ -66,10 +71,22 @@ class CpuRasterizer:
                background: tuple[float, float, float] = (0.0, 0.0, 0.0),
                antialiased: bool = False, absgrad: bool = False, depth: bool = True,
                tiles: np.ndarray | None = None, context: Context | None = None) -> Rendering:
-        """See `Rasterizer.render`. With `depth` off, `Rendering.depth` is None and costs nothing.
+        """See `Rasterizer.render`.
 
-        Lens distortion is not drawn: the camera has to be an undistorted one. Tiles that are not
-        drawn show the background and alpha 0, and cost as much as filling them in.
+        Args:
+            scene: on the CPU.
+            camera: an undistorted one: lens distortion is not drawn.
+            background: sRGB 0..1.
+            antialiased: whether opacities are lowered where the blur widens Gaussians.
+            absgrad: whether to collect `ScreenGradients.absgrad`, too.
+            depth: whether to draw it.
+            tiles: bool [rows, columns]; those that are not drawn show the background and alpha 0,
+                and cost as much as filling them in.
+            context: drawn along, made by `context` for this very camera.
+
+        Raises:
+            TypeError: `context` is of another rasterizer.
+            InputError: the Gaussians cover more tiles than can be counted in int32.
         """
         if context is not None and not isinstance(context, CpuContext):
             raise TypeError(f'a {type(context).__name__} was not made by this rasterizer')
@@ -92,7 +109,14 @@ class CpuRasterizer:
     def gathered(self, scene: GaussianScene, camera: Camera,
                  look: Callable[[np.ndarray], np.ndarray], tiles: np.ndarray | None = None,
                  ) -> np.ndarray:
-        """See `igs_ros.render.gather`: about the cost of drawing twice."""
+        """See `igs_ros.render.gather`: about the cost of drawing twice.
+
+        Args:
+            scene: of N Gaussians, on the CPU.
+            camera: an undistorted one.
+            look: gets the picture, [H, W, 3] float32, and gives values [H, W, 4].
+            tiles: bool [rows, columns], those to draw; None = all.
+        """
         shot = self._shot(camera, (0.0, 0.0, 0.0), False, False, False, tiles)
         attributes = (scene.means, scene.quats, scene.scales, scene.opacities, scene.sh)
         picture = draw(self._run, shot, None, *(_array(value) for value in attributes))
@@ -107,7 +131,14 @@ class CpuRasterizer:
 
     def context(self, scene: GaussianScene, camera: Camera, *, antialiased: bool = False,
                 tiles: np.ndarray | None = None) -> CpuContext:
-        """See `Rasterizer.context`. They are projected and shaded here, once."""
+        """See `Rasterizer.context`. They are projected and shaded here, once.
+
+        Args:
+            scene: on the CPU.
+            camera: of the pictures to come, an undistorted one.
+            antialiased: as these will be drawn.
+            tiles: bool [rows, columns], those that will be drawn; None: all.
+        """
         shot = self._shot(camera, (0, 0, 0), antialiased, False, False, tiles)
         attributes = (scene.means, scene.quats, scene.scales, scene.opacities, scene.sh)
         made = projected(self._run, shot, *(_array(value) for value in attributes))

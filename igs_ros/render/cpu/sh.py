@@ -31,7 +31,7 @@ THREE, SIX = np.float32(3), np.float32(6)
 
 @njit(**STRICT)
 def _basis(degree, x, y, z, basis):
-    """basis [16]: the values at the unit direction (x, y, z), as far as `degree` goes."""
+    """Write the values at the unit direction (x, y, z) to basis [16], as far as `degree` goes."""
     basis[0] = C0
     if degree > 0:
         basis[1], basis[2], basis[3] = -C1 * y, C1 * z, -C1 * x
@@ -79,7 +79,17 @@ def _direction(means, i, center):
 @njit(**STRICT)
 def shade(start: int, stop: int, means: np.ndarray, sh: np.ndarray, center: np.ndarray,
           degree: int, records: np.ndarray) -> None:
-    """Write the colors of the Gaussians start..stop that are drawn; sh [N, K, 3], center [3]."""
+    """Write the colors of the Gaussians start..stop that are drawn.
+
+    Args:
+        start: first Gaussian.
+        stop: last Gaussian, itself left out.
+        means: [N, 3] float32 m, world.
+        sh: [N, K, 3] float32.
+        center: [3] float32 m, of the camera in the world.
+        degree: of `sh`, 0..3.
+        records: [N, 11] float32 of `project`; RED, GREEN and BLUE are written.
+    """
     basis = np.empty(16, np.float32)
     terms = (degree + 1) * (degree + 1)
     for i in range(start, stop):
@@ -98,7 +108,22 @@ def shade(start: int, stop: int, means: np.ndarray, sh: np.ndarray, center: np.n
 def shade_backward(start: int, stop: int, means: np.ndarray, sh: np.ndarray, center: np.ndarray,
                    degree: int, records: np.ndarray, sums: np.ndarray, grad_sh: np.ndarray,
                    grad_means: np.ndarray) -> None:
-    """Gradients of the coefficients; adds the one through the direction to `grad_means`."""
+    """From gradients of the colors to those of the coefficients and positions.
+
+    Rows of Gaussians that were not drawn are left as they are.
+
+    Args:
+        start: first Gaussian.
+        stop: last Gaussian, itself left out.
+        means: [N, 3] float32 m, world.
+        sh: [N, K, 3] float32.
+        center: [3] float32 m, of the camera in the world.
+        degree: of `sh`, 0..3.
+        records: [N, 11] float32 of `shade`.
+        sums: [N, 10] float32, gradients in the image (records.py).
+        grad_sh: [N, K, 3] float32; written.
+        grad_means: [N, 3] float32; the gradient through the direction is added.
+    """
     basis = np.empty(16, np.float32)
     weights = np.empty(16, np.float32)
     terms = (degree + 1) * (degree + 1)

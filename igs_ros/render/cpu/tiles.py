@@ -15,15 +15,15 @@ Back to front, with v = dL/d(color, depth) of a pixel and c the Gaussian's value
 
 where `behind` is the sum of weight (c . v) over what lies behind, with the background and the
 picture's dL/dalpha: one number per pixel. T comes back by dividing what is left by 1 - alpha.
-Where max_alpha cut alpha off, G is 0. The rest follows from moments of G (cpu_records.py).
+Where max_alpha cut alpha off, G is 0. The rest follows from moments of G (records.py).
 
 Loop order tile -> Gaussian -> block -> 16 pixels of the block: the last loop is the one that LLVM
 turns into vector code, and the state of a tile stays in the first-level cache. A block is 8
-columns by 2 rows (cpu_records.py), because few Gaussians are 16 pixels wide: against rows of 16,
-a third fewer pixels are visited. What the vector code needs, found by measuring (each slip costs
-a factor of 3 to 6, test_cpu_tiles.py watches over it): an unsigned index (no wrap-around test),
-`&` instead of `and`, selections instead of branches, one 1-D array per channel, a constant trip
-count of 16, nothing but float32 and int32.
+columns by 2 rows (records.py), because few Gaussians are 16 pixels wide: against rows of 16, a
+third fewer pixels are visited. What the vector code needs, found by measuring (each slip costs a
+factor of 3 to 6, test/render/cpu/test_tiles.py watches over it): an unsigned index (no wrap-around
+test), `&` instead of `and`, selections instead of branches, one 1-D array per channel, a constant
+trip count of 16, nothing but float32 and int32.
 """
 import numpy as np
 
@@ -132,10 +132,20 @@ def composite(first_tile: int, end_tile: int, tile_start: np.ndarray, pairs: np.
               depth: np.ndarray | None) -> None:
     """Draw tiles.
 
-    Writes rgb [H, W, 3], transmittance [H, W] (what is left of the background), last [H, W]
-    float32 (position within the tile's pairs of the last Gaussian added, -1: none) and, unless
-    depth is None, depth [H, W] = sum weight z. tile_start [tiles + 1], pairs [P, 3]
-    (cpu_records.py).
+    Args:
+        first_tile: of these tiles.
+        end_tile: of these tiles, itself left out.
+        tile_start: [tiles + 1] int64, first pair of each tile.
+        pairs: [P, 3] int32, by tile, near to far (records.py).
+        records: [N, 11] float32.
+        background: [3] float32 sRGB.
+        max_alpha: of a Gaussian in a pixel.
+        stop: a pixel takes no Gaussian that brings its transmittance this low.
+        rgb: [H, W, 3] float32; written.
+        transmittance: [H, W] float32, what is left of the background; written.
+        last: [H, W] float32, position within the tile's pairs of the last Gaussian added, -1:
+            none; written.
+        depth: [H, W] float32, sum weight z; written unless it is None.
     """
     height, width = transmittance.shape
     tiles_x = (width + TILE - 1) // TILE
@@ -283,11 +293,27 @@ def composite_backward(first_tile: int, end_tile: int, tile_start: np.ndarray, p
                        v_rgb: np.ndarray, v_alpha: np.ndarray, v_depth: np.ndarray | None,
                        gradient_rows: np.ndarray,
                        absolute_rows: np.ndarray | None) -> None:
-    """Gradient rows [P, 10] (cpu_records.py) of tiles from those of the picture.
+    """Gradient rows of tiles from the gradients of the picture.
 
-    v_rgb [H, W, 3], v_alpha [H, W], v_depth [H, W] or None; absolute_rows [P, 2] or None: sums
-    of |dL/d mean|. Every row of these tiles that belongs to the first `count` Gaussians is
-    written; the others have none.
+    Every row of these tiles that belongs to the first `count` Gaussians is written; the others
+    have none.
+
+    Args:
+        first_tile: of these tiles.
+        end_tile: of these tiles, itself left out.
+        tile_start: [tiles + 1] int64, first pair of each tile.
+        pairs: [P, 3] int32, by tile, near to far (records.py).
+        count: of the Gaussians that want gradients, the first ones.
+        records: [N, 11] float32.
+        background: [3] float32 sRGB.
+        max_alpha: as in `composite`.
+        transmittance: [H, W] float32 of `composite`.
+        last: [H, W] float32 of `composite`.
+        v_rgb: [H, W, 3] float32, dL/d(color).
+        v_alpha: [H, W] float32, dL/d(alpha).
+        v_depth: [H, W] float32, dL/d(sum weight z), or None.
+        gradient_rows: [P, 10] float32, by SLOT (records.py).
+        absolute_rows: [P, 2] float32, by SLOT, sums of |dL/d mean|; or None.
     """
     tiles_x = (transmittance.shape[1] + TILE - 1) // TILE
     state = np.empty(BACKWARD_PLANES * PIXELS, np.float32)
@@ -323,7 +349,16 @@ def composite_backward(first_tile: int, end_tile: int, tile_start: np.ndarray, p
 @njit(**FAST)
 def sum_rows(start: int, stop: int, first_slot: np.ndarray, pair_count: np.ndarray,
              rows: np.ndarray, totals: np.ndarray) -> None:
-    """totals [N, C]: for each Gaussian of start..stop the sum of its rows [P, C]."""
+    """For each of some Gaussians, the sum of its rows.
+
+    Args:
+        start: first Gaussian.
+        stop: last Gaussian, itself left out.
+        first_slot: [N] int64, first row of each Gaussian.
+        pair_count: [N] int64, number of its rows.
+        rows: [P, C] float32.
+        totals: [N, C] float32; written.
+    """
     for i in range(start, stop):
         for entry in range(rows.shape[1]):
             totals[i, entry] = ZERO
