@@ -73,12 +73,6 @@ def usual_min_cameras(cameras: int) -> int:
 class FrameSetAssembler:
     """Joins the frames of `cameras` into frame sets with increasing stamps.
 
-    max_spread_s: greatest difference of the stamps in one set; max_wait_s: how long the first
-    frame of a set waits for the others, but for cameras that have been away for a while, or whose
-    frames always come later than that; min_cameras: sets of fewer cameras are dropped; queue:
-    waiting frames per camera; jump_s: a stamp further behind its camera's newest one means that
-    the clock was set back (a looping bag); now: seconds, monotonic.
-
     `counts[cause][camera]` counts frames that were not used: *late* (a set at or after their
     instant was already emitted), *superseded* (a newer frame, or one of the same stamp, took
     their place), *incomplete* (fewer than `min_cameras` came together), *jump* (dropped when the
@@ -86,7 +80,19 @@ class FrameSetAssembler:
     `jumps` counts how often the clock was set back. Every frame added is used, waiting, or
     counted under exactly one cause. Not thread-safe.
 
-    Raises `InputError` on settings that cannot work.
+    Args:
+        cameras: names of the rig's cameras.
+        max_spread_s: greatest difference of the stamps in one set.
+        max_wait_s: how long the first frame of a set waits for the others, but for cameras that
+            have been away for a while, or whose frames always come later than that.
+        min_cameras: sets of fewer cameras are dropped.
+        queue: waiting frames per camera.
+        jump_s: a stamp further behind its camera's newest one means that the clock was set back
+            (a looping bag).
+        now: a steady clock, s.
+
+    Raises:
+        InputError: the settings cannot work.
     """
 
     def __init__(self, cameras: Iterable[str], max_spread_s: float, max_wait_s: float,
@@ -116,7 +122,8 @@ class FrameSetAssembler:
     def add(self, frame: Frame) -> list[RawFrameSet]:
         """Take one frame; the frame sets that can be emitted now, oldest first.
 
-        Raises `InputError` for a camera that is not part of the rig.
+        Raises:
+            InputError: its camera is not part of the rig.
         """
         if frame.camera not in self._cameras:
             raise InputError(f"camera '{frame.camera}' is not part of the rig; expected one of "

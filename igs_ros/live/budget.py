@@ -26,16 +26,18 @@ Effort = TypeVar('Effort')
 class Ladder(Generic[Effort]):
     """Holds a deadline by the choice of a rung; `level` 0 is full effort.
 
-    rungs: efforts, dearest first, each about `ROOM` times as dear as the one before or dearer;
-    deadline_s: of one round, 0 = none; misses: late rounds in a row before it goes down; patience:
-    rounds with room before it climbs.
-
     Goes down as well when more than a third are late for longer; by as many rungs as the least
     late of these rounds is sure to need. Climbs, by one, when for `patience` rounds, all in all,
     three of four had room. A climb that does not last (four times the patience, or until the next
     climb) doubles the patience, up to `LONGEST_PATIENCE` times the first one; one that lasts
     halves it again. So a machine that is just between two rungs is asked ever more rarely, and
     one that is free again is soon used.
+
+    Args:
+        rungs: efforts, dearest first, each about `ROOM` times as dear as the one before or dearer.
+        deadline_s: of one round, 0 = none.
+        misses: late rounds in a row before it goes down.
+        patience: rounds with room before it climbs.
     """
 
     def __init__(self, rungs: Sequence[Effort], deadline_s: float, misses: int, patience: int):

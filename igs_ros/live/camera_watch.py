@@ -85,8 +85,10 @@ class _Seen:
 class CameraWatch:
     """Follows the messages of all cameras; safe to use from any thread.
 
-    topics: by camera, resolved; silent_after_s: how long a camera may send nothing, or nothing
-    that is used; now: a steady clock, s.
+    Args:
+        topics: by camera, resolved.
+        silent_after_s: how long a camera may send nothing, or nothing that is used.
+        now: a steady clock, s.
     """
 
     def __init__(self, topics: Mapping[str, str], silent_after_s: float,

@@ -303,6 +303,12 @@ class Exchange:
         self.count(refinements_discarded=1)
 
     def warn(self, message: str, origin: str | None = None, exc_info: bool = False) -> None:
-        """Log `message`, at most every few seconds for one origin (or what stands before ':')."""
+        """Log a message, at most every few seconds for one origin.
+
+        Args:
+            message: what to log.
+            origin: what it is about; None: what stands before the first ':' of `message`.
+            exc_info: log the traceback of the exception in hand, too.
+        """
         if self._warnings.take(origin or message.split(':')[0]) is not None:
             log.warning('%s', message, exc_info=exc_info)

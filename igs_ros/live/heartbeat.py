@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes round regularly while a scene is kept: a log line every ten seconds, and memory that
-malloc holds free is given back every minute.
+"""What comes round regularly while a scene is kept.
+
+A log line every ten seconds, and memory that malloc holds free is given back every minute.
 """
 from __future__ import annotations
 
@@ -44,7 +45,13 @@ class Heartbeat:
 
 
 def line(before: Status, now: Status, seconds: float) -> str:
-    """What happened between two statuses `seconds` apart; percentiles are of the newest runs."""
+    """What happened between two statuses; percentiles are of the newest runs.
+
+    Args:
+        before: the status at the beginning.
+        now: the status at the end.
+        seconds: from `before` to `now`.
+    """
     updates = (now.frame_sets_processed - before.frame_sets_processed) / seconds
     parts = [f'{updates:.1f} updates/s']
     for path, name in (('age', 'age'), ('update/motion', 'motion'), ('refine', 'refine'),

@@ -24,8 +24,13 @@ log = logging.getLogger(__name__)
 class MotionWorker:
     """Calls the pipeline in the motion thread; see `igs_ros.live`.
 
-    points: sparse points for the first scene; complete_wait_s: how long that waits for a frame set
-    of all cameras.
+    Args:
+        pipeline: what follows the frame sets.
+        exchange: where frame sets and refined keys come from, and snapshots and jobs go to.
+        budget: says what motion may cost, and is told what it took.
+        stream: of the motion thread on a GPU.
+        points: sparse points for the first scene.
+        complete_wait_s: how long that waits for a frame set of all cameras.
     """
 
     def __init__(self, pipeline: Pipeline, exchange: Exchange, budget: Budget, stream: Stream,

@@ -131,7 +131,8 @@ class LivePipeline:
     def offer(self, frame_set: RawFrameSet) -> None:
         """Hand over a frame set (pictures may be encoded); an unread older one is dropped.
 
-        Raises `InputError` for a camera that is none of the pipeline's.
+        Raises:
+            InputError: it has a picture of a camera that is none of the pipeline's.
         """
         unknown = [name for name in frame_set.pictures if name not in self.working_cameras]
         if unknown:

@@ -18,6 +18,12 @@ class RefineWorker:
     """Calls the pipeline in the refine thread; see `igs_ros.live`.
 
     A refinement that diverges is discarded and counted, and the last good key stays.
+
+    Args:
+        pipeline: what refines.
+        exchange: where jobs come from, and refined keys go to.
+        budget: says what refinement may cost, and is told what it took.
+        stream: of the refine thread on a GPU.
     """
 
     def __init__(self, pipeline: Pipeline, exchange: Exchange, budget: Budget, stream: Stream):

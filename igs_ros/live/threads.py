@@ -30,12 +30,14 @@ class WatchedThread(threading.Thread):
 
 
 class PeriodicThread:
-    """Calls `run_once` in a thread of its own, until stopped.
+    """Calls `run_once` in a thread of its own, until stopped; `wake` makes it come now.
 
-    `run_once` returns the period in s: from when it was due until it is due again, however long it
-    took (at once if it took longer). `wake` makes it come now. An unexpected error is handed to
-    `on_error` and costs one round, never the thread. What is no `Exception` (SystemExit, say) ends
-    it all the same: `died_of` then says so.
+    Args:
+        name: of the thread.
+        run_once: returns the period in s: from when it was due until it is due again, however
+            long it took (at once if it took longer).
+        on_error: gets an unexpected error, which costs one round, never the thread. What is no
+            `Exception` (SystemExit, say) ends it all the same: `died_of` then says so.
     """
 
     def __init__(self, name: str, run_once: Callable[[], float],
@@ -88,9 +90,14 @@ class PeriodicThread:
 
 
 def next_due_s(begun_s: float, period_s: float, now_s: float) -> float:
-    """When the next round is due; begun_s: when this one was due, or came if it was woken.
+    """When the next round is due, on the clock of `begun_s` and `now_s`.
 
     The period counts from round to round, not from the end of one; rounds that were missed are not
     made up for.
+
+    Args:
+        begun_s: when this round was due, or came if it was woken.
+        period_s: from one round to the next.
+        now_s: when it has ended.
     """
     return max(begun_s + period_s, now_s)

@@ -13,9 +13,15 @@ _MIN_PX = 480  # width: below it, Gaussians cost more than pixels, and coarser s
 
 def draw(rasterizer: Rasterizer, snapshot: Snapshot, camera: Camera, age_s: float,
          scale: float = 1.0) -> View:
-    """What `camera` sees of `snapshot`, in its size; drawn at `scale` (0..1] of it, enlarged.
+    """What `camera` sees of `snapshot`, in its size; drawn smaller and enlarged if asked to.
 
-    Never drawn less than 480 px wide, unless the camera is.
+    Args:
+        rasterizer: draws.
+        snapshot: what is drawn.
+        camera: without distortion.
+        age_s: of the snapshot, for the view.
+        scale: share of the size to draw at, above 0 and at most 1; never less than 480 px wide,
+            unless the camera is.
     """
     scene, stamp_ns = snapshot.scene, snapshot.stamp_ns
     width = max(_MIN_PX, round(scale * camera.width))
