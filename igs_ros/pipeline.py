@@ -144,7 +144,14 @@ class Pipeline:
                effort: RefineEffort | None = None) -> Key:
         """The key of a job.
 
-        Raises `FloatingPointError` when it diverges, and `Cancelled` soon after `cancelled()`.
+        Args:
+            job: from `new_job`.
+            cancelled: asked now and then; true = the key is not wanted any more.
+            effort: what it may cost; None = what the settings say.
+
+        Raises:
+            FloatingPointError: it diverges.
+            Cancelled: soon after `cancelled()` is true.
         """
         with span('refine'):
             refined = self.stages.refiner.refine(
@@ -183,7 +190,11 @@ class Pipeline:
         return first
 
     def new_job(self, update: Update, polish: bool = False) -> KeyJob:
-        """The job of the key that `update` wants, which is owed no more; or of a polish."""
+        """The job of the key that `update` wants, which is owed no more; or of a polish.
+
+        Raises:
+            ValueError: `update` made nothing of its frame set.
+        """
         moved, timeline = update.moved, self.timeline
         if moved is None:
             raise ValueError('a frame set of which nothing was made makes no key')
@@ -195,7 +206,12 @@ class Pipeline:
                       update.checked.change is not Change.NONE)
 
     def polish(self, job: KeyJob, cancelled: Callable[[], bool] = lambda: False) -> Key:
-        """All of a scene fitted a little better, at low rates; raises as `refine` does."""
+        """All of a scene fitted a little better, at low rates.
+
+        Raises:
+            FloatingPointError: it diverges.
+            Cancelled: soon after `cancelled()` is true.
+        """
         self._polishes += 1
         with span('polish'):
             refined = self.stages.refiner.polish(job.scene, job.frame_set, self._polishes,
@@ -232,7 +248,11 @@ class Pipeline:
 
     @property
     def timeline(self) -> Timeline:
-        """The scene over time; raises `RuntimeError` before `begin`."""
+        """The scene over time.
+
+        Raises:
+            RuntimeError: there is none before `begin`.
+        """
         if self._timeline is None:
             raise RuntimeError('there is no scene yet: call begin (or start) first')
         return self._timeline
@@ -270,7 +290,16 @@ class Pipeline:
 
     def start(self, frame_set: RawFrameSet, points: Points | None = None,
               progress: Callable[[str, float], None] | None = None) -> FirstScene:
-        """`prepare` and `begin`."""
+        """`prepare` and `begin`.
+
+        Args:
+            frame_set: what the first scene shows.
+            points: see `begin`.
+            progress: see `begin`.
+
+        Raises:
+            InputError: nothing can be made of these pictures.
+        """
         return self.begin(self.prepare(frame_set), points, progress)
 
     def step(self, frame_set: RawFrameSet) -> Step:

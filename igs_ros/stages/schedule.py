@@ -11,9 +11,13 @@ from igs_ros.vision.changes import changed_share
 class KeySchedule:
     """Frame sets are counted from 1, the first after the first scene.
 
-    interval: every so many frame sets, 0 = never; explicit: numbers that are keys, such as
-    '5 10 12', instead of the interval; '' = none; early: share of the pixels whose change makes a
-    key at once, 0 = never. Raises `InputError`.
+    Args:
+        interval: every so many frame sets, 0 = never.
+        explicit: numbers that are keys, such as '5 10 12', instead of the interval; '' = none.
+        early: share of the pixels whose change makes a key at once, 0 = never.
+
+    Raises:
+        InputError: `explicit` is no list of numbers from 1 on.
     """
 
     def __init__(self, interval: int, explicit: str = '', early: float = 0.0):
@@ -29,11 +33,15 @@ class KeySchedule:
 
     def sudden(self, frame_set: FrameSet, before: FrameSet, change: Change = Change.NONE
                ) -> bool:
-        """Whether so much changed since the frame set `before` that a key must come now.
+        """Whether so much changed that a key must come now.
 
-        Both prepared. A cut, a light that goes on: motion has nothing to follow there. change:
-        what it is, as the check of plausibility has it; after a hold, a key comes unless there
-        are to be none.
+        A cut, a light that goes on: motion has nothing to follow there.
+
+        Args:
+            frame_set: prepared.
+            before: the frame set before it, prepared.
+            change: what it is, as the check of plausibility has it; after a hold, a key comes
+                unless there are to be none.
         """
         if change is not Change.NONE and (self._interval or self._numbers):
             return True

@@ -22,8 +22,12 @@ from igs_ros.vision.preparer import Preparer
 class Stages:
     """The stages for one rig, made once.
 
-    config: settings; cameras: calibrated cameras (raw, maybe distorted) that feed the scene.
-    Raises `InputError` for settings that cannot work, and without cameras.
+    Args:
+        config: all settings.
+        cameras: calibrated cameras (raw, maybe distorted) that feed the scene, by name.
+
+    Raises:
+        InputError: the settings cannot work, or there is no camera.
     """
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
@@ -51,6 +55,15 @@ class Stages:
 
     def first_scene(self, frame_set: FrameSet, points: Points | None = None,
                     progress: Progress | None = None) -> FirstScene:
-        """The first key scene from a prepared frame set (see `stages.bootstrap`)."""
+        """The first key scene (see `stages.bootstrap`).
+
+        Args:
+            frame_set: prepared; what the scene shows.
+            points: sparse points of the recording, if it has some.
+            progress: gets a stage and which share of it is done, 0..1.
+
+        Raises:
+            InputError: nothing can be made of these images.
+        """
         return first_scene(self.config.bootstrap.method, frame_set, self.cameras, points,
                            self.rasterizer, self.config, progress)

@@ -20,8 +20,11 @@ _USUAL_PERIOD_NS = 33_333_333  # before two frame sets have told
 class Timeline:
     """Follows frame sets with a scene. For one thread; snapshots may be read from any.
 
-    new_motion: makes a motion model that has seen nothing; scene: the first key, which shows
-    `frame_set` (prepared); scene_id: of all its snapshots.
+    Args:
+        new_motion: makes a motion model that has seen nothing.
+        scene: the first key.
+        frame_set: prepared; what `scene` shows.
+        scene_id: of all its snapshots.
     """
 
     def __init__(self, new_motion: Callable[[], MotionModel], scene: GaussianScene,
@@ -46,16 +49,21 @@ class Timeline:
         return self._newest
 
     def advance(self, frame_set: FrameSet, change: Change = Change.NONE) -> Moved:
-        """Move the key to `frame_set` (prepared) and show it.
+        """Move the key to a frame set and show it.
 
         When the stamps go back (a looping bag), the scene as shown goes on as a key that was
         seen just before, and velocities are unknown for one step: the loop is no motion. They
-        are unknown, too, after frame sets that were held. change: what `frame_set` is; where it
-        is NEW, the scene shown until now is kept, and where it is BACK, the kept one goes on.
+        are unknown, too, after frame sets that were held.
 
-        Returns what a key is to be made of: the moved scene; after a hold, the one shown before
-        (with the rows that moved), because flow across the gap may misplace more than it places:
-        keys of it are as good or up to 0.2 dB better. The moved one is shown until then.
+        Args:
+            frame_set: prepared.
+            change: what it is; where it is NEW, the scene shown until now is kept, and where it is
+                BACK, the kept one goes on.
+
+        Returns:
+            What a key is to be made of: the moved scene; after a hold, the one shown before (with
+            the rows that moved), because flow across the gap may misplace more than it places:
+            keys of it are as good or up to 0.2 dB better. The moved one is shown until then.
         """
         if change in (Change.NEW, Change.BACK):
             self._kept, kept = (self.snapshot.scene, self._newest, self.reference), self._kept
@@ -88,10 +96,13 @@ class Timeline:
     def take_key(self, key: GaussianScene, frame_set: FrameSet,
                  reference: ReferenceImages | None = None,
                  follower: Follower | None = None) -> None:
-        """Show a new key: it shows `frame_set`, and is first moved to the newest one.
+        """Show a new key, moved to the newest frame set.
 
-        reference: what it was fitted to, None = what the key before was. follower: made by
-        `follow` for this key, None = it is made now.
+        Args:
+            key: the refined scene.
+            frame_set: prepared; what `key` shows.
+            reference: what it was fitted to, None = what the key before was.
+            follower: made by `follow` for this key, None = it is made now.
         """
         follower = follower or self.follow(key, frame_set)
         moved = follower.move_to(self._newest)

@@ -24,7 +24,7 @@ Progress = Callable[[str, float], None]
 def warm_up(rasterizer: Rasterizer, progress: Progress = lambda stage, done: None) -> None:
     """Load every kernel that a line with `rasterizer` can use; what is not compiled yet, is.
 
-    Some 30 CPU s to compile, 1 to load. What `progress` raises ends the work.
+    Some 30 CPU s to compile, 1 to load. An error of `progress` ends the work.
     """
     parts = [rasterizer.warm_up, stereo.warm_up, lift.warm_up, host.warm_up]
     if rasterizer.device.type == 'cpu':
