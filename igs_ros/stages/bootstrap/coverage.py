@@ -32,11 +32,19 @@ class _Surface:
 
 def covering_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap], wanted: int,
                     seed: int) -> Points:
-    """At most `wanted` points of all depth maps together, evenly spaced in the pictures.
+    """Points of all depth maps together, evenly spaced in the pictures.
 
-    images: uint8 RGB [H, W, 3] by camera, any size; maps: by camera. Each view adds a point for
-    every square of its picture that no point of an earlier view covers; the size of the squares
-    is searched so that the number comes out.
+    Each view adds a point for every square of its picture that no point of an earlier view
+    covers; the size of the squares is searched so that the number comes out.
+
+    Args:
+        images: [H, W, 3] uint8 RGB by camera, any size.
+        maps: by camera.
+        wanted: at most so many points.
+        seed: fixes which points are left out where there are still too many.
+
+    Returns:
+        Points in the world frame, m.
     """
     surfaces = [_surface(images[name], maps[name]) for name in maps]
     total = sum(len(surface.points) for surface in surfaces)
@@ -95,11 +103,17 @@ def _cover(surfaces: list[_Surface], side: float) -> tuple[np.ndarray, np.ndarra
 
 def hole_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap], wanted: int,
                 seed: int) -> Points:
-    """`wanted` random points (or none) on the rays of pixels whose depth is not known.
+    """Random points on the rays of pixels whose depth is not known, in the world frame, m.
 
     Most lie near the depth of the nearest known pixel of the same picture, for holes are mostly
     smooth walls and picture borders; the rest, and all of a picture without depth, spread evenly
     in inverse depth over what the other views know of the scene.
+
+    Args:
+        images: [H, W, 3] uint8 RGB by camera, any size.
+        maps: by camera.
+        wanted: about so many points, and not more; none where all depths are known.
+        seed: fixes the points.
     """
     rng = np.random.default_rng(seed)
     cameras = {name: found.camera for name, found in maps.items()}

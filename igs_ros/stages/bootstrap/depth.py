@@ -19,7 +19,10 @@ def depth_maps(depths: Mapping[str, DepthPicture], cameras: Mapping[str, Camera]
     """The depth maps of the working `cameras` that have a depth picture (prepared), by name.
 
     Pixels at steps of depth are left out: depth cameras mix foreground and background there.
-    All others are equally sure. Raises `InputError` for pictures that cannot be decoded.
+    All others are equally sure.
+
+    Raises:
+        InputError: a picture cannot be decoded.
     """
     maps = {}
     for name, picture in depths.items():

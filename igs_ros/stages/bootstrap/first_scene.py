@@ -72,14 +72,24 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
                 clock: Callable[[], float] = time.perf_counter) -> FirstScene:
     """The first scene, of at most `config.max_gaussians` Gaussians.
 
-    method: auto (the first of the following that the recording has), depth (pictures of depth
-    cameras, with the points if there are some), points, images, or the path of a 3DGS PLY, which
-    is taken as it is unless `config.bootstrap.optimize_ply`. frame_set: prepared;
-    cameras: working cameras that train. progress: called with a readable stage and its share
-    done, 0..1. watch: looks at the scene while it is optimized; clock: s, of the cap of time.
     The same input, seed and iterations give the same bytes for any number of threads.
-    Raises `InputError`: unknown method, points asked for but not given, no picture, a bad PLY, an
-    optimization that diverged.
+
+    Args:
+        method: auto (the first of the following that the recording has), depth (pictures of depth
+            cameras, with the points if there are some), points, images, or the path of a 3DGS PLY,
+            which is taken as it is unless `config.bootstrap.optimize_ply`.
+        frame_set: prepared; what the scene is to show.
+        cameras: working cameras that train, by name.
+        points: sparse points of the recording, None = it has none.
+        rasterizer: draws; the scene lies on its device.
+        config: all settings.
+        progress: called with a readable stage and its share done, 0..1.
+        watch: looks at the scene while it is optimized.
+        clock: s, of the cap of time.
+
+    Raises:
+        InputError: unknown method, points asked for but not given, no picture, a bad PLY, an
+            optimization that diverged.
     """
     tell = progress or (lambda stage, done: None)
     images = {name: frame_set.images[name] for name in cameras if name in frame_set.images}

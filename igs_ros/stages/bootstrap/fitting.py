@@ -67,11 +67,23 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
         rasterizer: Rasterizer, config: BootstrapConfig, *, max_gaussians: int, seed: int,
         progress: Callable[[float], None], watch: Watch | None = None,
         clock: Callable[[], float] = time.perf_counter) -> FittedScene:
-    """`scene` optimized against the pictures, never above `max_gaussians`.
+    """A scene optimized against the pictures; the first iterations run at half size.
 
-    images: uint8 RGB [H, W, 3] by camera; cameras: working cameras. The first iterations run at
-    half size. `config.iterations` bounds the work, `config.seconds` (0 = none) the time that
-    `clock` tells, s; with the latter the schedule follows the time that is left.
+    Args:
+        scene: where to start.
+        images: [H, W, 3] uint8 RGB by camera.
+        cameras: working cameras, at least those of `images`.
+        rasterizer: draws.
+        config: `iterations` bounds the work, `seconds` (0 = none) the time that `clock` tells;
+            with the latter the schedule follows the time that is left.
+        max_gaussians: bound of the scene at all times.
+        seed: fixes everything random.
+        progress: gets the share that is done, 0..1, now and then.
+        watch: see `Watch`.
+        clock: s, of the cap of time.
+
+    Raises:
+        FloatingPointError: it diverges.
     """
     names = sorted(images)
     optimizer = Optimizer(scene.to(rasterizer.device), rasterizer, _RATES, absgrad=True)

@@ -26,12 +26,20 @@ _LARGEST = 0.05  # largest initial scale, in distances to the nearest camera
 def seed_points(images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
                 points: Points | None, *, max_gaussians: int, threads: int, seed: int,
                 depths: Mapping[str, DepthMap] | None = None) -> Points:
-    """Seeds of the first scene, at most `max_gaussians`, in the world frame.
+    """Seeds of the first scene, in the world frame, m.
 
-    images: uint8 RGB [H, W, 3] by camera; cameras: working cameras. points: sparse points of
-    this instant, or None: then random points on the rays of pixels without depth cover what would
-    stay empty. depths: measured ones of some cameras, which take the place of stereo.
-    Raises `InputError` when there is nothing to start from.
+    Args:
+        images: [H, W, 3] uint8 RGB by camera.
+        cameras: working cameras.
+        points: sparse points of this instant, or None: then random points on the rays of pixels
+            without depth cover what would stay empty.
+        max_gaussians: of the scene, a bound for the seeds, too.
+        threads: of stereo; the seeds do not depend on them.
+        seed: fixes everything random.
+        depths: measured ones of some cameras, which take the place of stereo.
+
+    Raises:
+        InputError: there is nothing to start from.
     """
     maps = dict(depths or {})
     if set(maps) != set(images):

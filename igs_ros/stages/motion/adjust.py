@@ -53,10 +53,15 @@ _GEOMETRY = ('means', 'quats', 'log_scales')
 class AdjustedMotion:
     """`inner` with its moved scenes adjusted; see the module.
 
-    cameras: working cameras that feed the scene; views: how many of them are met (0 = all),
-    spread over the rig; iterations: steps per moved scene, at full effort. A step costs about
-    10 CPU ms at 480x360 with 30k Gaussians, choosing what is wrong 0.2 to 0.3 CPU s.
-    `counts` has `adjust_discarded`, too: adjustments that were not finite and not used.
+    A step costs about 10 CPU ms at 480x360 with 30k Gaussians, choosing what is wrong 0.2 to 0.3
+    CPU s. `counts` has `adjust_discarded`, too: adjustments that were not finite and not used.
+
+    Args:
+        inner: the model that moves the scenes.
+        cameras: working cameras that feed the scene.
+        rasterizer: draws the moved scenes.
+        iterations: steps per moved scene, at full effort.
+        views: how many cameras are met (0 = all), spread over the rig.
     """
 
     def __init__(self, inner: MotionModel, cameras: Mapping[str, Camera], rasterizer: Rasterizer,
@@ -252,7 +257,7 @@ def _pixel_sizes(scene: GaussianScene, cameras: Mapping[str, Camera]) -> np.ndar
 
 
 def _worst_tiles(error: np.ndarray) -> np.ndarray:
-    """bool [rows, columns]: the fewest tiles that hold most of the squared error [H, W]."""
+    """The fewest tiles, bool [rows, columns], that hold most of the squared error [H, W]."""
     rows, columns = tile_grid(*error.shape)
     padded = np.zeros((rows * TILE, columns * TILE))
     padded[:error.shape[0], :error.shape[1]] = np.square(error, dtype=np.float64)

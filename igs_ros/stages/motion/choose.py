@@ -31,10 +31,20 @@ _AGM_SMALL_IS_BETTER = False  # than geometric, by the table in docs/results.md
 
 def make_motion(name: str, cameras: Mapping[str, Camera], rasterizer: Rasterizer,
                 config: MotionConfig, threads: int = 1) -> MotionModel:
-    """The motion model `name` for a rig of working cameras; raises `InputError`.
+    """The motion model `name` for a rig.
 
-    'auto' is the best there is for the rasterizer's device, and says once what and why. threads:
-    of models that compute with torch on a CPU.
+    'auto' is the best there is for the rasterizer's device, and says once what and why.
+
+    Args:
+        name: one of `MotionName`, or a registered one.
+        cameras: working cameras that feed the scene.
+        rasterizer: draws; networks run on its device.
+        config: settings of all models.
+        threads: of models that compute with torch on a CPU.
+
+    Raises:
+        InputError: the name is unknown, a setting cannot work, or a file that the model needs is
+            missing or does not fit.
     """
     check_motion(name, config)
     if name == 'auto':
@@ -91,7 +101,11 @@ def register(name: str, maker: Callable[
 
 
 def check_motion(name: str, config: MotionConfig) -> None:
-    """Raise the `InputError` of `make_motion`, before there are cameras and a scene."""
+    """Look before there are cameras and a scene whether `make_motion` can work.
+
+    Raises:
+        InputError: as `make_motion`.
+    """
     names = Choice(('auto', *_MAKERS))
     if not names.allows(name):
         raise InputError(f"motion model '{name}' is unknown; expected {names}.")
@@ -107,7 +121,13 @@ def check_motion(name: str, config: MotionConfig) -> None:
 
 
 def resolved_name(name: str, config: MotionConfig, device: torch.device) -> str:
-    """`name`, or what 'auto' stands for on this device."""
+    """`name`, or what 'auto' stands for.
+
+    Args:
+        name: as in the settings.
+        config: settings of all models.
+        device: of the rasterizer.
+    """
     return _best(config, device)[0] if name == 'auto' else name
 
 
@@ -129,7 +149,11 @@ def has_agm_small() -> bool:
 
 @lru_cache(maxsize=1)  # a scene that starts anew must not need the files again
 def agm_net(folder: str) -> AgmNet:
-    """AGM-Net with the weights of `folder`, read once; raises `InputError`."""
+    """AGM-Net with the weights of `folder`, read once.
+
+    Raises:
+        InputError: no folder is given, or its weights do not fit.
+    """
     from igs_ros.stages.motion.agm import weights  # heavy: only for those who use it
     if not folder:
         raise InputError('motion agm needs weights, and none are given; set --weights DIR '

@@ -63,9 +63,15 @@ def from_params(values: Values, sh_rest: torch.Tensor) -> GaussianScene:
 
 def descend(values: Values, sh_rest: torch.Tensor, targets: Sequence[ViewTarget],
             rasterizer: Rasterizer, sizes: Mapping[str, torch.Tensor], iterations: int) -> Values:
-    """`values` (left as they are) after some steps, one target after the other.
+    """`values` (left as they are) after some steps, one target after the other; the loss is L1.
 
-    sizes: [M, ...] by name, the largest step of each Gaussian; the loss is L1.
+    Args:
+        values: of M Gaussians.
+        sh_rest: [M, K - 1, 3], their higher SH, which stay.
+        targets: pictures to be met, at least one.
+        rasterizer: draws.
+        sizes: [M, ...] by name, the largest step of each Gaussian.
+        iterations: how many steps.
     """
     values = {name: value.clone() for name, value in values.items()}
     means = {name: torch.zeros_like(value) for name, value in values.items()}

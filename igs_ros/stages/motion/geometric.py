@@ -40,8 +40,12 @@ _REACH = 3.0  # times the spacing of the anchors: hidden Gaussians farther from 
 class GeometricMotion:
     """Motion model from optical flow and geometry; see the module.
 
-    cameras: the working cameras that feed the scene; rasterizer: draws the key's depth; config:
-    settings. `counts`: views_missing (of a moved frame set) and chain_breaks (direct flow).
+    `counts`: views_missing (of a moved frame set) and chain_breaks (direct flow).
+
+    Args:
+        cameras: the working cameras that feed the scene.
+        rasterizer: draws the key's depth.
+        config: settings.
     """
 
     name = 'geometric'
@@ -98,7 +102,13 @@ class _Motion:
 
 
 class GeometricFollower:
-    """Moves one key; made by `GeometricMotion.follow`."""
+    """Moves one key; made by `GeometricMotion.follow`.
+
+    Args:
+        model: shares what does not depend on the key.
+        scene: the key.
+        frame_set: prepared; what `scene` shows.
+    """
 
     def __init__(self, model: GeometricMotion, scene: GaussianScene, frame_set: FrameSet):
         self.scene = scene

@@ -58,12 +58,16 @@ def lift(views: TrackViews, points: np.ndarray, targets: np.ndarray, usable: np.
          neighbors: np.ndarray, weights: np.ndarray) -> Anchors:
     """3-D displacements and local rotations of points.
 
-    views: of V cameras; points: [M, 3] float64 m, world; targets: [V, M, 2] px, where each view
-    sees them now; usable: [V, M] bool, whose targets count; neighbors: [M, K] int64 rows of
-    points, without the point itself; weights: [M, K] float64, >= 0, any scale.
-
     A point that only one view saw gets the depth part of its motion from its neighbors, one
     that no view saw all of it.
+
+    Args:
+        views: of V cameras.
+        points: [M, 3] float64 m, world.
+        targets: [V, M, 2] px, where each view sees them now.
+        usable: [V, M] bool, whose targets count.
+        neighbors: [M, K] int64 rows of points, without the point itself.
+        weights: [M, K] float64, >= 0, any scale.
     """
     points = np.ascontiguousarray(points, dtype=np.float64)
     displacements = np.zeros((len(points), 3))
@@ -85,13 +89,21 @@ def blend(views: TrackViews, points: np.ndarray, targets: np.ndarray, usable: np
           ) -> tuple[np.ndarray, np.ndarray]:
     """3-D displacements and rotations of points between anchors.
 
-    points: [N, 3] float64 m, world; targets: [V, N, 2] px and usable: [V, N] as in `lift`;
-    indices: [N, K] int64 rows of `anchors`, K >= 1; weights: [N, K] float64 > 0, any scale.
-
     An anchor counts by its weight and by how well its motion explains what the views saw of the
     point, so that motion does not leak over the edges of things. What the views saw of the
-    point itself then corrects the result. Returns displacements [N, 3] float64 m and rotations
-    [N, 3, 3] float64.
+    point itself then corrects the result.
+
+    Args:
+        views: of V cameras.
+        points: [N, 3] float64 m, world.
+        targets: [V, N, 2] px, where each view sees them now.
+        usable: [V, N] bool, whose targets count.
+        anchors: whose motion is known.
+        indices: [N, K] int64 rows of `anchors`, K >= 1.
+        weights: [N, K] float64 > 0, any scale.
+
+    Returns:
+        Displacements [N, 3] float64 m and rotations [N, 3, 3] float64.
     """
     points = np.ascontiguousarray(points, dtype=np.float64)
     displacements, rotations = np.zeros((len(points), 3)), np.zeros((len(points), 3, 3))

@@ -64,6 +64,10 @@ class MotionModel(Protocol):
         ...
 
     def follow(self, scene: GaussianScene, frame_set: FrameSet) -> Follower:
-        """A follower of the key `scene`, which shows `frame_set` (prepared, maybe not the newest).
+        """A follower of the key `scene`.
+
+        Args:
+            scene: the key.
+            frame_set: prepared; what `scene` shows, maybe not the newest.
         """
         ...

@@ -58,9 +58,11 @@ class BoxRegion:
 class ChangedRegion:
     """What the pictures show to have changed since the key; it only grows.
 
-    scene: the key; images: its pictures [H, W, 3] uint8 by camera; cameras: of those that are
-    asked, in their working size; rasterizer: draws the key's depth, so that hidden Gaussians do
-    not vote.
+    Args:
+        scene: the key.
+        images: [H, W, 3] uint8 by camera, its pictures.
+        cameras: of those that are asked, in their working size.
+        rasterizer: draws the key's depth, so that hidden Gaussians do not vote.
     """
 
     def __init__(self, scene: GaussianScene, images: Mapping[str, np.ndarray],
@@ -154,8 +156,12 @@ def follows_data(text: str) -> bool:
 def read_box(text: str) -> np.ndarray | None:
     """The box [2, 3] float64 (least, greatest corner; m, world) that an option names.
 
-    text: six numbers, the path of a JSON file with [[min], [max]] or {scene: [[min], [max]]},
-    PATH:SCENE where it holds several, or 'all', which is no box: None. Raises `InputError`.
+    Args:
+        text: six numbers, the path of a JSON file with [[min], [max]] or {scene: [[min], [max]]},
+            PATH:SCENE where it holds several, or 'all', which is no box: None.
+
+    Raises:
+        InputError: it is none of these, or the file cannot be read.
     """
     if text.strip() == _ALL:
         return None

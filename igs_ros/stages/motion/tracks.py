@@ -25,11 +25,17 @@ _AGREEING_SHARE = 0.4  # of the views that see a Gaussian must see it move, and 
 
 
 class Track:
-    """The Gaussians of one key in one view."""
+    """The Gaussians of one key in one view.
+
+    Args:
+        camera: of the view, without distortion.
+        scene: the key.
+        rasterizer: draws the key, to find which Gaussians are in sight.
+        stamp_ns: of the picture that the key shows.
+    """
 
     def __init__(self, camera: Camera, scene: GaussianScene, rasterizer: Rasterizer,
                  stamp_ns: int):
-        """Render the key `scene`, which shows `stamp_ns`, to find which Gaussians are in sight."""
         self.name = camera.name
         found = Visibility.of_points(scene.means.cpu().numpy(), camera)
         self.start = np.where(found.seen[:, None], found.pixels, 0.0).astype(np.float32)  # [N, 2]
@@ -55,8 +61,14 @@ class Track:
 class Tracks:
     """The Gaussians of one key in all flow views.
 
-    cameras: of the flow views; scene: the key, which shows `frame_set`; cache: flows between
-    processed frame sets. Arrays hold V views in the order of `cameras` and N Gaussians.
+    Arrays hold V views in the order of `cameras` and N Gaussians.
+
+    Args:
+        cameras: of the flow views.
+        scene: the key.
+        frame_set: prepared; what `scene` shows.
+        rasterizer: draws the key once per view.
+        cache: flows between processed frame sets.
     """
 
     def __init__(self, cameras: Mapping[str, Camera], scene: GaussianScene, frame_set: FrameSet,
@@ -73,10 +85,15 @@ class Tracks:
            ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
         """Where the views see the Gaussians in the frame set `stamp_ns`.
 
-        images: its pictures, for direct flow from the key where the chain is broken, at the share
-        `flow_scale` of their size; None where they are not at hand. Returns pixels [V, N, 2]
-        float32 (of the key where not known), which of them are known [V, N] bool, and counts of
-        what went wrong.
+        Args:
+            stamp_ns: of the frame set.
+            images: [H, W, 3] uint8 by camera, its pictures, for direct flow from the key where the
+                chain is broken; None where they are not at hand.
+            flow_scale: share of their size at which direct flow is computed, 0..1.
+
+        Returns:
+            Pixels [V, N, 2] float32 (of the key where not known), which of them are known [V, N]
+            bool, and counts of what went wrong.
         """
         current, known = self.start.copy(), np.zeros_like(self.visible)
         counts = {'views_missing': 0, 'chain_breaks': 0}
@@ -101,9 +118,16 @@ def moving(start: np.ndarray, current: np.ndarray, known: np.ndarray, min_px: fl
            ) -> tuple[np.ndarray, np.ndarray]:
     """Which Gaussians moved and which stood still, by the vote of the views.
 
-    start, current: [V, N, 2] px; known: [V, N] bool, the views that vote. Returns moved [N] bool
-    (by more than `min_px` in two views, or in the only one, and in 40 % of those that vote)
-    and still [N] bool (not even half as far). What is neither was seen by no view, or is in doubt.
+    Args:
+        start: [V, N, 2] px, where the key shows them.
+        current: [V, N, 2] px, where they are now.
+        known: [V, N] bool, the views that vote.
+        min_px: least way of what moves.
+
+    Returns:
+        Moved [N] bool (by more than `min_px` in two views, or in the only one, and in 40 % of
+        those that vote) and still [N] bool (not even half as far). What is neither was seen by no
+        view, or is in doubt.
     """
     squared = np.square(current - start).sum(-1)
     votes = known.sum(0)

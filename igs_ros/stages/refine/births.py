@@ -32,9 +32,16 @@ _LARGEST = 0.01  # largest scale of the newborn, in distances to the nearest cam
 
 def spawn_from_stereo(residuals: Mapping[str, ViewResidual], scene: GaussianScene,
                       max_count: int, seed: int, threads: int) -> GaussianScene:
-    """At most `max_count` Gaussians on surfaces that the new pictures show and `scene` does not.
+    """New Gaussians on surfaces that the new pictures show and `scene` does not.
 
     Empty where fewer than two views see something wrong.
+
+    Args:
+        residuals: of `scene`, by camera.
+        scene: what is there.
+        max_count: at most so many new ones.
+        seed: fixes everything random.
+        threads: of stereo.
     """
     none = empty_scene(scene.sh_degree, scene.device)
     if max_count < 1 or sum(bool(one.wrong.any()) for one in residuals.values()) < 2:

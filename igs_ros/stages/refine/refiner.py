@@ -80,8 +80,14 @@ class Refined:
 class Refiner:
     """Refines key scenes of one rig of working cameras.
 
-    config: settings; max_gaussians: bound of the scene at all times; seed: of everything random;
-    threads: of stereo; hyperparameters: None = those that the settings choose.
+    Args:
+        rasterizer: draws.
+        cameras: the working cameras that feed the scene, by name.
+        config: settings.
+        max_gaussians: bound of the scene at all times.
+        seed: of everything random.
+        threads: of stereo.
+        hyperparameters: None = those that the settings choose.
     """
 
     def __init__(self, rasterizer: Rasterizer, cameras: Mapping[str, Camera],

@@ -36,7 +36,15 @@ class ViewResidual:
 def compare_views(scene: GaussianScene, images: Mapping[str, np.ndarray],
                   cameras: Mapping[str, Camera], rasterizer: Rasterizer,
                   reference: ReferenceImages) -> dict[str, ViewResidual]:
-    """All views that have a picture in `images` (uint8 RGB [H, W, 3]); `scene` is rendered."""
+    """All views that have a picture; `scene` is rendered in each.
+
+    Args:
+        scene: N Gaussians.
+        images: [H, W, 3] uint8 RGB by camera: what the scene should show.
+        cameras: working cameras, at least those of `images`.
+        rasterizer: draws.
+        reference: what the scene was fitted to, where it is known.
+    """
     residuals = {}
     for name, image in images.items():
         camera = cameras[name]

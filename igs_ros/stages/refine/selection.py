@@ -34,7 +34,13 @@ def top_k(scores: np.ndarray, count: int) -> np.ndarray:
 
 def cap_by_change(free: np.ndarray, residuals: Mapping[str, ViewResidual], max_free: int
                   ) -> np.ndarray:
-    """`free` [N] bool with at most `max_free` True: whose pixels changed most, over all views."""
+    """`free` with no more than so many True: whose pixels changed most, over all views.
+
+    Args:
+        free: [N] bool.
+        residuals: by camera.
+        max_free: at most so many.
+    """
     rows = np.flatnonzero(free)
     if len(rows) <= max_free:
         return free
@@ -47,7 +53,13 @@ def cap_by_change(free: np.ndarray, residuals: Mapping[str, ViewResidual], max_f
 
 
 def center_mask(visibility: Visibility, free: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """[H, W] bool: pixels with the center of a free Gaussian. free: [N] bool; shape: H, W."""
+    """[H, W] bool: pixels with the center of a free Gaussian.
+
+    Args:
+        visibility: of the N Gaussians in the view.
+        free: [N] bool.
+        shape: H, W.
+    """
     pixels = np.zeros(shape, bool)
     use = free & visibility.seen
     pixels[visibility.rows[use], visibility.columns[use]] = True
@@ -57,14 +69,18 @@ def center_mask(visibility: Visibility, free: np.ndarray, shape: tuple[int, int]
 def fitting_area(one: ViewResidual, centers: np.ndarray) -> np.ndarray:
     """[H, W] bool: what refinement fits of a view: changed or wrong, and near free Gaussians.
 
-    centers: [H, W] bool as from `center_mask`. Where it is not known what changed, all near them.
+    Where it is not known what changed, all near them.
+
+    Args:
+        one: the view.
+        centers: [H, W] bool as from `center_mask`.
     """
     near = grown(centers)
     return near if one.changed is None else near & (one.changed | grown(one.wrong))
 
 
 def tiles_at(pixels: np.ndarray, camera: Camera) -> np.ndarray:
-    """bool [rows, columns]: the tiles of `camera` that hold a True of `pixels`, bool [H, W].
+    """The tiles of `camera`, bool [rows, columns], that hold a True of `pixels`, bool [H, W].
 
     `camera` may have smaller pictures than `pixels`.
     """

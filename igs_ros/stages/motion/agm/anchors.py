@@ -39,7 +39,7 @@ class GatedLinear(nn.Module):
         self.proj = nn.Linear(inputs, 2 * outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., inputs]; returns [..., outputs]."""
+        """[..., outputs] of `x` [..., inputs]."""
         value, gate = self.proj(x).chunk(2, dim=-1)
         return value * F.gelu(gate)
 
@@ -75,7 +75,14 @@ class AnchorBlock(nn.Module):
 
 
 class AnchorTransformer(nn.Module):
-    """Features of anchors, refined by those of all other anchors, added to what they were."""
+    """Features of anchors, refined by those of all other anchors, added to what they were.
+
+    Args:
+        channels: of the features, a multiple of 32.
+        width: of the tokens inside.
+        heads: of each attention.
+        blocks: of attention and feed-forward layer.
+    """
 
     def __init__(self, channels: int = 128, width: int = 512, heads: int = 8, blocks: int = 4):
         super().__init__()
@@ -85,7 +92,7 @@ class AnchorTransformer(nn.Module):
         self.proj_out = nn.Linear(width, channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """features: [B, A, C], A at least 1. Returns [B, A, C]."""
+        """[B, A, C] of `features`, the same shape, A at least 1."""
         # the statistics are those of four channels and all anchors
         tokens = self.proj_in(self.norm(features.mT).mT)
         for block in self.transformer_blocks:

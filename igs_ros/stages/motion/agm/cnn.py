@@ -9,12 +9,18 @@ _WIDTHS = (64, 96, 128)
 
 
 def _instance_norm(x: Tensor) -> Tensor:
-    """x [B, C, H, W], each channel of each picture to mean 0 and variance 1."""
+    """Each channel of each picture of `x` [B, C, H, W] to mean 0 and variance 1."""
     return F.instance_norm(x, eps=1e-5)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a skip connection."""
+    """Two 3x3 convolutions with a skip connection.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        stride: px, of the first convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1):
         super().__init__()
@@ -25,7 +31,7 @@ class ResidualBlock(nn.Module):
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [B, inputs, H, W]. Returns [B, outputs, H / stride, W / stride]."""
+        """[B, outputs, H / stride, W / stride] of `x` [B, inputs, H, W]."""
         y = F.relu(_instance_norm(self.conv1(x)))
         y = F.relu(_instance_norm(self.conv2(y)))
         if self.downsample is not None:
@@ -51,6 +57,6 @@ class Encoder(nn.Module):
                              ResidualBlock(outputs, outputs))
 
     def forward(self, images: Tensor) -> Tensor:
-        """images: [B, 3, H, W], normalized. Returns [B, channels, H / 8, W / 8]."""
+        """[B, channels, H / 8, W / 8] of `images` [B, 3, H, W], normalized."""
         x = F.relu(_instance_norm(self.conv1(images)))
         return self.conv2(self.layer3(self.layer2(self.layer1(x))))

@@ -18,7 +18,10 @@ def neighbor_weights(distances: Tensor) -> Tensor:
 def interpolate(features: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
     """Features of Gaussians [B, N, C]: weighted sums over their nearest anchors.
 
-    features: [B, A, C] of the anchors; indices: [N, K] int64; weights: [N, K].
+    Args:
+        features: [B, A, C] of the anchors.
+        indices: [N, K] int64 rows of anchors.
+        weights: [N, K], sum 1.
     """
     total = features.new_zeros(len(features), len(indices), features.shape[2])
     for rank in range(indices.shape[1]):  # a gather of all ranks would take K times the memory
@@ -41,7 +44,7 @@ class Decoder(nn.Module):
             head.bias.data = torch.tensor(start)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """features: [..., C]. Returns displacements [..., 3] m and turns [..., 4], wxyz, raw."""
+        """Displacements [..., 3] m and turns [..., 4], wxyz, raw, of `features` [..., C]."""
         hidden = self.mlp_net['layers'](features)
         return self.out_layers[0](hidden), self.out_layers[1](hidden)
 
@@ -49,8 +52,12 @@ class Decoder(nn.Module):
 def turned(quats: Tensor, turns: Tensor) -> Tensor:
     """Orientations after the published update: quats * turns, both normalized, Hamilton.
 
-    quats, turns: [..., 4] wxyz, any length; [..., 4] unit comes back. A turn without length
-    is no turn.
+    Args:
+        quats: [..., 4] wxyz, any length.
+        turns: [..., 4] wxyz, any length; one without length is no turn.
+
+    Returns:
+        [..., 4] wxyz, unit.
     """
     none = turns.new_tensor((1.0, 0.0, 0.0, 0.0))
     turns = torch.where(turns.norm(dim=-1, keepdim=True) > 1e-12, turns, none)

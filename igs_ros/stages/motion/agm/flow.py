@@ -27,9 +27,10 @@ class FlowBackbone(nn.Module):
         self.transformer = PairTransformer(6, channels)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Features of single pictures.
+        """Features [B, C, H/8, W/8] of single pictures.
 
-        images: [B, 3, H, W] sRGB 0..255, H and W multiples of 16. Returns [B, C, H/8, W/8].
+        Args:
+            images: [B, 3, H, W] sRGB 0..255, H and W multiples of 16.
         """
         mean = images.new_tensor(_MEAN)[:, None, None]
         std = images.new_tensor(_STD)[:, None, None]
@@ -37,7 +38,7 @@ class FlowBackbone(nn.Module):
 
     @staticmethod
     def add_position(features: Tensor) -> Tensor:
-        """features [B, C, h, w] plus the sine embedding, which starts anew in each window."""
+        """[B, C, h, w] `features` plus the sine embedding, which starts anew in each window."""
         channels, height, width = features.shape[1:]
         position = windows.sine_position(height // windows.SPLIT, width // windows.SPLIT,
                                          channels, features)
@@ -46,7 +47,8 @@ class FlowBackbone(nn.Module):
     def match(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """What two pictures are to each other, from their features [B, C, h, w].
 
-        Returns both [B, C, h, w]: the embeddings of the first and of the second picture.
+        Returns:
+            The embeddings of the first and of the second picture, both [B, C, h, w].
         """
         pair = (self.add_position(x).permute(0, 2, 3, 1) for x in (first, second))
         first, second = self.transformer(*pair)

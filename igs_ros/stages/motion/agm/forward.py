@@ -35,10 +35,12 @@ class _Parts:
 
 
 class Forward:
-    """`AgmNet.forward` for inference.
+    """`AgmNet.forward` for inference; `compile_for` makes it faster after a while of compiling.
 
-    precision: a name of `PRECISIONS`, what is learned is computed in it; threads: of torch, on a
-    CPU. `compile_for` makes it faster after a while of compiling.
+    Args:
+        net: with its weights, on the device where it is to run.
+        precision: a name of `PRECISIONS`; what is learned is computed in it.
+        threads: of torch, on a CPU.
     """
 
     def __init__(self, net: AgmNet, precision: str = 'float32', threads: int = 1):
@@ -72,7 +74,14 @@ class Forward:
             _LOG.info('agm: compiled in %.0f s', time.perf_counter() - start)
 
     def key(self, images: Tensor, depth: Tensor, rig: RigTensors, ties: Ties) -> Key:
-        """See `AgmNet.key`."""
+        """See `AgmNet.key`.
+
+        Args:
+            images: [V, 3, S, S] sRGB 0..1, the squeezed pictures of the key.
+            depth: [V, Hd, Wd] m, 0 = nothing there.
+            rig: the V views.
+            ties: which anchors move which Gaussians.
+        """
         return self._run(self.net.key, images, depth, rig, ties)
 
     def __call__(self, key: Key, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +106,11 @@ def shared_forward(net: AgmNet, precision: str, threads: int,
                    compiled_for: tuple[int, AgmSizes] | None) -> Forward:
     """A `Forward`, the same as long as nothing else is asked for.
 
-    compiled_for: arguments of `Forward.compile_for`; None: not compiled.
+    Args:
+        net: see `Forward`.
+        precision: see `Forward`.
+        threads: see `Forward`.
+        compiled_for: arguments of `Forward.compile_for`; None: not compiled.
     """
     forward = Forward(net, precision, threads)
     if compiled_for is not None:
@@ -124,6 +137,14 @@ def dummy_inputs(net: AgmNet, views: int, anchors: int, gaussians: int, targets:
     """A key and pictures [targets, views, 3, S, S] of noise, for timing and compiling; seeded.
 
     The views stand side by side and look along +z at points 2 to 4 m away.
+
+    Args:
+        net: makes the key; tensors have its device and dtype.
+        views: how many.
+        anchors: how many, not more than `gaussians`.
+        gaussians: that the anchors move.
+        targets: how many instants.
+        sizes: of the pictures, and neighbors of each Gaussian.
     """
     like, generator = net.upsample.weight, torch.Generator().manual_seed(0)
 

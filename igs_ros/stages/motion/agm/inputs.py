@@ -43,26 +43,42 @@ def tensor(array: np.ndarray, like: Tensor) -> Tensor:
 
 def squeezed(images: Mapping[str, np.ndarray], names: Sequence[str], size: int,
              ) -> dict[str, np.ndarray]:
-    """Those of `images` [H, W, 3] uint8 that are in `names`, as squares of `size` px.
+    """Pictures as squares, [size, size, 3] uint8 by camera.
 
     Bilinear without antialiasing to 8 bits, as the authors store theirs; the aspect ratio is not
     kept.
+
+    Args:
+        images: [H, W, 3] uint8 by camera.
+        names: of the cameras wanted; those without a picture are left out.
+        size: px, each side.
     """
     return {name: cv2.resize(images[name], (size, size), interpolation=cv2.INTER_LINEAR)
             for name in names if name in images}
 
 
 def stacked(pictures: Mapping[str, np.ndarray], views: Sequence[str], like: Tensor) -> Tensor:
-    """[V, 3, S, S] sRGB 0..1 of the squeezed pictures of `views`."""
+    """[V, 3, S, S] sRGB 0..1 of squeezed pictures.
+
+    Args:
+        pictures: [S, S, 3] uint8 by camera.
+        views: V of the cameras, in order.
+        like: see the module.
+    """
     values = np.stack([pictures[name] for name in views]).astype(np.float32) / 255
     return tensor(values, like).permute(0, 3, 1, 2)
 
 
 def tied(points: np.ndarray | Tensor, sizes: AgmSizes, like: Tensor,
          around: np.ndarray | Tensor | None = None) -> Ties:
-    """Anchors, and which of the points [N, 3] (m, world) of the region they move.
+    """Anchors, and which of the points of the region they move.
 
-    around: [L, 3] m, among which the anchors are picked; None: among `points` themselves.
+    Args:
+        points: [N, 3] m, world.
+        sizes: how many anchors at most, and how many of them move a point.
+        like: see the module.
+        around: [L, 3] m, world, among which the anchors are picked; None: among `points`
+            themselves.
     """
     points = torch.as_tensor(points).to(like.device)
     pool = points if around is None else torch.as_tensor(around).to(like.device)
@@ -82,7 +98,15 @@ def rig_of(cameras: Sequence[Camera], like: Tensor) -> RigTensors:
 @torch.no_grad()
 def depths(scene: GaussianScene, cameras: Sequence[Camera], rasterizer: Rasterizer, size: int,
            like: Tensor) -> Tensor:
-    """[V, size, size] depth of the key in its views, m; 0 = nothing there."""
+    """[V, size, size] depth of the key in its views, m along the optical axis; 0 = nothing there.
+
+    Args:
+        scene: the key.
+        cameras: V of them, without distortion.
+        rasterizer: draws, in the size of the cameras.
+        size: of the maps, px, each side.
+        like: see the module.
+    """
     drawn = [rasterizer.render(scene, camera).require_depth() for camera in cameras]
     return torch.cat([F.interpolate(depth[None, None], (size, size), mode='bilinear',
                                     align_corners=False)[0] for depth in drawn]).to(like)

@@ -13,9 +13,13 @@ _MIN_DEPTH = 1e-6  # m
 def project(points: Tensor, intrinsics: Tensor, camera_from_world: Tensor) -> Tensor:
     """Where the views see points: grid coordinates [V, A, 2], -1..1 over the picture.
 
-    points: [A, 3] m, world; intrinsics: [V, 4], shares of the picture (see `modulation`);
-    camera_from_world: [V, 4, 4], OpenCV axes. Points behind a camera lie outside its picture
-    (the published code mirrors them into it, reference/igs_reference.md 1.6).
+    Points behind a camera lie outside its picture (the published code mirrors them into it,
+    reference/igs_reference.md 1.6).
+
+    Args:
+        points: [A, 3] m, world.
+        intrinsics: [V, 4], shares of the picture (see `modulation`).
+        camera_from_world: [V, 4, 4], m, OpenCV axes.
     """
     local = points @ camera_from_world[:, :3, :3].mT + camera_from_world[:, None, :3, 3]
     depth = local[..., 2:]
@@ -33,8 +37,14 @@ def inside(grid: Tensor) -> Tensor:
 def lift(maps: Tensor, grid: Tensor) -> Tensor:
     """The mean over the views of the features at each anchor; zeros from outside a picture.
 
-    maps: [B, V, H, W, C]; grid: [V, A, 2] of `project`. Returns [B, A, C]. There is no test of
-    visibility: anchors behind a surface take its features, as published.
+    There is no test of visibility: anchors behind a surface take its features, as published.
+
+    Args:
+        maps: [B, V, H, W, C].
+        grid: [V, A, 2] of `project`.
+
+    Returns:
+        [B, A, C].
     """
     batch, views = maps.shape[:2]
     sampled = F.grid_sample(maps.flatten(0, 1).permute(0, 3, 1, 2),

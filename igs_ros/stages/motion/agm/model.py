@@ -45,12 +45,19 @@ Pictures = Mapping[str, np.ndarray]  # [S, S, 3] uint8 by camera
 class AgmMotion:
     """Motion model from AGM-Net; see the module.
 
-    cameras: the working cameras that feed the scene, of any size and intrinsics; rasterizer:
-    draws the key's depth, the network runs on its device; config: `flow_views` picks the input
-    views, `bbox` the region, `precision` and `compile` how the network runs; net: with its
-    weights; threads: of the network on a CPU.
-
     `counts`: views_missing (of a moved frame set) and not_finite (results that were not used).
+
+    Args:
+        cameras: the working cameras that feed the scene, of any size and intrinsics.
+        rasterizer: draws the key's depth; the network runs on its device.
+        config: `flow_views` picks the input views, `bbox` the region, `precision` and `compile`
+            how the network runs.
+        net: with its weights.
+        sizes: how much the network is given; None = the published sizes.
+        threads: of the network on a CPU.
+
+    Raises:
+        InputError: `config.bbox` names no box.
     """
 
     name = 'agm'
@@ -147,7 +154,13 @@ class _Motion:
 
 
 class AgmFollower:
-    """Moves one key; made by `AgmMotion.follow`."""
+    """Moves one key; made by `AgmMotion.follow`.
+
+    Args:
+        model: shares what does not depend on the key.
+        scene: the key.
+        frame_set: prepared; what `scene` shows.
+    """
 
     def __init__(self, model: AgmMotion, scene: GaussianScene, frame_set: FrameSet):
         self.scene = scene
@@ -196,8 +209,7 @@ class AgmFollower:
 
     @torch.no_grad()
     def _take_region(self) -> None:
-        """Pick anchors in the region; who of it can move, and what the network needs of the key.
-        """
+        """Pick anchors in the region: who can move, and what the network needs of the key."""
         if not self._views:
             return
         model, means = self._model, self.scene.means.detach()

@@ -27,7 +27,12 @@ class ModLN(nn.Module):
         return self.mlp(condition)
 
     def forward(self, features: Tensor, shift_and_scale: Tensor) -> Tensor:
-        """features: [..., C]; shift_and_scale: [..., 2 C], broadcast. Returns [..., C]."""
+        """`features` [..., C] normalized, then scaled and shifted.
+
+        Args:
+            features: [..., C].
+            shift_and_scale: [..., 2 C], broadcast.
+        """
         shift, scale = shift_and_scale.chunk(2, dim=-1)
         return self.norm(features) * (1 + scale) + shift
 
@@ -36,8 +41,14 @@ def camera_rays(intrinsics: Tensor, world_from_camera: Tensor, height: int, widt
                 ) -> tuple[Tensor, Tensor]:
     """Rays through the pixel centers of a map.
 
-    intrinsics: [V, 4], see the module; world_from_camera: [V, 4, 4], m, OpenCV axes. Returns
-    origins [V, 1, 1, 3] m and unit directions [V, height, width, 3], both in the world.
+    Args:
+        intrinsics: [V, 4], see the module.
+        world_from_camera: [V, 4, 4], m, OpenCV axes.
+        height: of the map, px.
+        width: of the map, px.
+
+    Returns:
+        Origins [V, 1, 1, 3] m and unit directions [V, height, width, 3], both in the world.
     """
     fx, fy, cx, cy = intrinsics[..., None, None].unbind(1)  # [V, 1, 1] each
     x = (torch.arange(width).to(intrinsics) + 0.5) / width
@@ -51,10 +62,16 @@ def camera_rays(intrinsics: Tensor, world_from_camera: Tensor, height: int, widt
 
 def condition(intrinsics: Tensor, world_from_camera: Tensor, depth: Tensor, height: int,
               width: int) -> Tensor:
-    """What a map of height x width is told about its camera: [V, height, width, 33].
+    """What a map is told about its camera: [V, height, width, 33].
 
-    depth: [V, Hd, Wd] m along the optical axis, 0 = nothing there, of any resolution. The rest
-    as for `camera_rays`. Each ray is a Pluecker pair, direction first.
+    Each ray is a Pluecker pair, direction first.
+
+    Args:
+        intrinsics: [V, 4], see the module.
+        world_from_camera: [V, 4, 4], m, OpenCV axes.
+        depth: [V, Hd, Wd] m along the optical axis, 0 = nothing there, of any resolution.
+        height: of the map, px.
+        width: of the map, px.
     """
     origins, directions = camera_rays(intrinsics, world_from_camera, height, width)
     moments = torch.linalg.cross(origins.expand_as(directions), directions)

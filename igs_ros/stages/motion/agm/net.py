@@ -65,12 +65,13 @@ class Key:
 class AgmNet(nn.Module):
     """The published network with the published parameter names (igs_reference.md 1 and 2).
 
-    double_division: divide pictures by 255 twice, as the authors' training and inference do;
-    their weights expect it, others do not (igs_reference.md 0.1).
-
     The flow backbone is frozen. Works in the dtype of its parameters, float32 or float64; with
     `reduced` set to a shorter one, what is learned is computed in that (autocast), and geometry,
     sampling and sums over neighbors stay as they are.
+
+    Args:
+        double_division: divide pictures by 255 twice, as the authors' training and inference do;
+            their weights expect it, others do not (igs_reference.md 0.1).
     """
 
     def __init__(self, double_division: bool = False):
@@ -93,8 +94,11 @@ class AgmNet(nn.Module):
     def key(self, images: Tensor, depth: Tensor, rig: RigTensors, ties: Ties) -> Key:
         """What is computed once for a key.
 
-        images: [V, 3, S, S] sRGB 0..1, the squeezed pictures of the key, S a multiple of 16;
-        depth: [V, Hd, Wd] m, 0 = nothing there, of any size.
+        Args:
+            images: [V, 3, S, S] sRGB 0..1, the squeezed pictures of the key, S a multiple of 16.
+            depth: [V, Hd, Wd] m, 0 = nothing there, of any size.
+            rig: the V views.
+            ties: which anchors move which Gaussians.
         """
         size = 2 * images.shape[-1] // STRIDE
         condition = modulation.condition(rig.intrinsics, rig.world_from_camera, depth, size, size)
@@ -113,14 +117,16 @@ class AgmNet(nn.Module):
         return self.transformer.update_first(first, second).permute(0, 3, 1, 2)
 
     def enlarge(self, motion: Tensor) -> Tensor:
-        """motion [B, C, h, w] at twice the size."""
+        """[B, C, 2 h, 2 w]: `motion` [B, C, h, w] at twice the size."""
         motion = F.interpolate(motion, scale_factor=2, mode='bilinear', align_corners=False)
         return self.upsample(motion)
 
     def motion_maps(self, key: Key, targets: Tensor) -> Tensor:
         """[B, V, S/4, S/4, C] motion in the views, told of cameras and depth.
 
-        targets: [B, V, 3, S, S] sRGB 0..1, in the views of `key`.
+        Args:
+            key: of V views.
+            targets: [B, V, 3, S, S] sRGB 0..1, in the views of `key`.
         """
         batch, views = targets.shape[:2]
         key_features = key.features.repeat(batch, 1, 1, 1)
@@ -148,8 +154,13 @@ class AgmNet(nn.Module):
     def forward(self, key: Key, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The motion of the dynamic Gaussians from the key to several targets.
 
-        targets: [B, V, 3, S, S] sRGB 0..1, in the views of `key`. Returns displacements
-        [B, N, 3] m and turns [B, N, 4], wxyz, not normalized: see `decode.turned`.
+        Args:
+            key: of V views and N Gaussians.
+            targets: [B, V, 3, S, S] sRGB 0..1, in the views of `key`.
+
+        Returns:
+            Displacements [B, N, 3] m and turns [B, N, 4], wxyz, not normalized: see
+            `decode.turned`.
         """
         return self.decode(key, self.exchange(self.lift(key, self.motion_maps(key, targets))))
 

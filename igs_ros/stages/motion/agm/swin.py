@@ -33,9 +33,12 @@ class AttentionLayer(nn.Module):
             self.norm2 = nn.LayerNorm(channels)
 
     def forward(self, source: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        """What `source` is after looking at `target`, both [B, H, W, C].
+        """[B, H, W, C]: what `source` is after looking at `target`.
 
-        mask: [4, T, T] of `windows.shifted_mask` for shifted windows, None for windows at rest.
+        Args:
+            source: [B, H, W, C].
+            target: [B, H, W, C].
+            mask: [4, T, T] of `windows.shifted_mask` for shifted windows, None for those at rest.
         """
         query, key, value = self.q_proj(source), self.k_proj(target), self.v_proj(target)
         message = self.norm1(self.merge(_attend(query, key, value, mask)))
@@ -63,7 +66,13 @@ class Block(nn.Module):
         self.cross_attn_ffn = AttentionLayer(channels, feed_forward=True)
 
     def forward(self, source: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        """`source` [B, H, W, C] after looking at itself and at `target`."""
+        """[B, H, W, C]: `source` after looking at itself and at `target`.
+
+        Args:
+            source: [B, H, W, C].
+            target: [B, H, W, C].
+            mask: see `AttentionLayer.forward`.
+        """
         return self.cross_attn_ffn(self.self_attn(source, source, mask), target, mask)
 
 
@@ -93,8 +102,10 @@ class PairTransformer(nn.Module):
     def update_first(self, first: Tensor, second: Tensor) -> Tensor:
         """`first` [B, H, W, C] after a single block that looks at `second`, which stays.
 
-        Half the work of `forward`; raises `AssertionError` for several blocks, where the second
-        map would have to follow.
+        Half the work of `forward`.
+
+        Raises:
+            AssertionError: there are several blocks, where the second map would have to follow.
         """
         assert len(self.layers) == 1
         return self.layers[0](first, second, None)

@@ -67,9 +67,10 @@ class Checkpoint:
 
 
 def inspect(folder: str | Path) -> Checkpoint:
-    """Read and compare all of `folder`; does not raise for what is wrong in it.
+    """Read and compare all of `folder`; what is wrong in it is said, and is no error.
 
-    Raises `InputError` when there is no such folder.
+    Raises:
+        InputError: there is no such folder.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -90,10 +91,15 @@ def inspect(folder: str | Path) -> Checkpoint:
 
 
 def load(folder: str | Path, double_division: bool = True) -> AgmNet:
-    """AGM-Net with the weights of `folder`, on the CPU, float32, ready for inference.
+    """AGM-Net with the weights of a folder, on the CPU, float32, ready for inference.
 
-    double_division: see `AgmNet`; the published weights expect it, and files written by `save`
-    know better. Raises `InputError` that lists all that does not fit.
+    Args:
+        folder: as published, or written by `save`.
+        double_division: see `AgmNet`; the published weights expect it, and files written by `save`
+            know better.
+
+    Raises:
+        InputError: lists all that does not fit.
     """
     found = inspect(folder)
     if found.problems:
@@ -108,7 +114,8 @@ def load(folder: str | Path, double_division: bool = True) -> AgmNet:
 def save(net: AgmNet, folder: Path) -> None:
     """Write `net` below `folder` as two .safetensors files that `load` finds, each atomically.
 
-    Raises `OutputError`.
+    Raises:
+        OutputError: a file cannot be written.
     """
     from safetensors.torch import save as as_bytes  # `save_file` hides what the system says
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}

@@ -22,7 +22,13 @@ def split(x: Tensor) -> Tensor:
 
 
 def merge(windows: Tensor, height: int, width: int) -> Tensor:
-    """The inverse of `split`: [B, 4, T, C] to [B, height, width, C]."""
+    """[B, height, width, C], the inverse of `split`.
+
+    Args:
+        windows: [B, 4, T, C].
+        height: of the map, even.
+        width: of the map, even.
+    """
     batch, channels = len(windows), windows.shape[-1]
     x = windows.reshape(batch, SPLIT, SPLIT, height // SPLIT, width // SPLIT, channels)
     return x.transpose(2, 3).reshape(batch, height, width, channels)
@@ -34,10 +40,15 @@ def shift(x: Tensor, sign: int) -> Tensor:
 
 
 def shifted_mask(height: int, width: int, like: Tensor) -> Tensor:
-    """[4, T, T]: what to add to the scores of shifted windows, with dtype and device of `like`.
+    """[4, T, T]: what to add to the scores of shifted windows.
 
     After the roll a window may hold parts of opposite borders of the map; as in Swin (Liu et al.
     2021) tokens of different regions do not see each other.
+
+    Args:
+        height: of the map, even.
+        width: of the map, even.
+        like: any tensor with the dtype and device wanted.
     """
     regions = []
     for size, step in zip((height, width), _half_window(height, width), strict=True):
@@ -59,7 +70,13 @@ def sine_position(height: int, width: int, channels: int, like: Tensor) -> Tenso
     """2-D sine embedding [height, width, channels] of one window; first half y, second half x.
 
     Sine and cosine alternate; coordinates run from just above 0 to 2 pi, temperature 10000
-    (DETR, Carion et al. 2020). With dtype and device of `like`.
+    (DETR, Carion et al. 2020).
+
+    Args:
+        height: of the window.
+        width: of the window.
+        channels: a multiple of 4.
+        like: any tensor with the dtype and device wanted.
     """
     features = torch.arange(channels // 2, dtype=like.dtype, device=like.device)
     periods = 10000 ** (2 * torch.div(features, 2, rounding_mode='floor') / (channels // 2))

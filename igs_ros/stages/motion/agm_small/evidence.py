@@ -35,8 +35,11 @@ class _KeyView:
 class KeyViews:
     """The input views of one key.
 
-    scene: the key; cameras: of the input views; images: what the key shows, uint8 [H, W, 3] by
-    camera, cameras without one are left out; rasterizer: draws the key once per view.
+    Args:
+        scene: the key.
+        cameras: of the input views.
+        images: [H, W, 3] uint8 by camera, what the key shows; cameras without one are left out.
+        rasterizer: draws the key once per view.
     """
 
     def __init__(self, scene: GaussianScene, cameras: Mapping[str, Camera],

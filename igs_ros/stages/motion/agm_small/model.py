@@ -28,9 +28,17 @@ _NEGLIGIBLE = 1 / 512  # of color and opacity; Gaussians that change by less sta
 class AgmSmallMotion:
     """Motion model: what `GeometricMotion` does, then a few rounds of correction.
 
-    cameras: the working cameras that feed the scene, of which those with optical flow are looked
-    at; rasterizer: draws the scene; config: settings of `GeometricMotion`; net: other weights
-    than those that ship. `counts` as in `GeometricMotion`. Raises `InputError` without weights.
+    `counts` as in `GeometricMotion`.
+
+    Args:
+        cameras: the working cameras that feed the scene, of which those with optical flow are
+            looked at.
+        rasterizer: draws the scene; the network runs on its device.
+        config: settings of `GeometricMotion`.
+        net: other weights than those that ship.
+
+    Raises:
+        InputError: there are no weights, or they do not fit.
     """
 
     name = 'agm_small'

@@ -56,8 +56,12 @@ class CorrectionNet(nn.Module):
                 neighborhood: Neighborhood) -> tuple[Tensor, Tensor]:
         """Colors that the views agree on [M, 3], and steps [M, STEPS], without a unit.
 
-        views: [V, M, VIEW_FEATURES]; features: [M, FEATURES]; errors: [V, M, 3] sums of error x
-        blending weight; weights: [V, M] sums of blending weight, px.
+        Args:
+            views: [V, M, VIEW_FEATURES].
+            features: [M, FEATURES].
+            errors: [V, M, 3] sums of error x blending weight.
+            weights: [V, M] sums of blending weight, px.
+            neighborhood: of the M Gaussians.
         """
         seen = self.view(views)
         total = weights.sum(0)

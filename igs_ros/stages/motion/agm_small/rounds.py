@@ -63,10 +63,16 @@ def corrections(net: CorrectionNet, scene: GaussianScene, anchors: KeyAnchors,
                 evidence: Evidence, moved: Tensor, rounds: int) -> Iterator[GaussianScene]:
     """The scene after each round; differentiable in the network, through one round each.
 
-    scene: where to start; anchors: of its key; evidence: not used before; moved: [N] m, how far
-    geometry moved the Gaussians. Rows that no view is wrong about, and those that neither moved
-    nor changed in several views, are those of `scene`; nothing is yielded where there are no
-    others.
+    Rows that no view is wrong about, and those that neither moved nor changed in several views,
+    are those of `scene`; nothing is yielded where there are no others.
+
+    Args:
+        net: what is asked.
+        scene: where to start, N Gaussians.
+        anchors: of its key.
+        evidence: not used before.
+        moved: [N] m, how far geometry moved the Gaussians.
+        rounds: how many.
     """
     weights = evidence.weights(scene)
     free = (weights.sum(0) > _MIN_WEIGHT) & ((moved > 0) | _changed(scene, evidence))
@@ -91,8 +97,12 @@ def carried(moved: GaussianScene, before: tuple[GaussianScene, GaussianScene] | 
             evidence: Evidence, rows: np.ndarray) -> GaussianScene:
     """The moved key with the corrections of the instant before, where something still changes.
 
-    before: the key as geometry alone moved it to that instant, and corrected; rows: those that
-    geometry moved now.
+    Args:
+        moved: the key as geometry alone moves it now.
+        before: the key as geometry alone moved it to the instant before, and corrected; None =
+            there was none.
+        evidence: of now.
+        rows: [M] those that geometry moved now.
     """
     if before is None:
         return moved

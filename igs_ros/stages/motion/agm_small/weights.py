@@ -23,7 +23,11 @@ def available() -> bool:
 
 
 def load(path: Path = SHIPPED) -> CorrectionNet:
-    """The network with the weights of a file; raises `InputError` when they do not fit."""
+    """The network with the weights of a file, ready for inference, on the CPU.
+
+    Raises:
+        InputError: the file cannot be read, or does not fit.
+    """
     net = CorrectionNet()
     expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     try:
@@ -46,7 +50,11 @@ def load(path: Path = SHIPPED) -> CorrectionNet:
 
 
 def save(net: CorrectionNet, path: Path) -> None:
-    """Write the weights to `path`; raises `OutputError`."""
+    """Write the weights to `path`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     with replaced(path) as draft:
         draft.write_bytes(as_bytes(state))  # `save_file` hides what the system says
