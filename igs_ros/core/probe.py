@@ -31,9 +31,11 @@ class Probed:
 
 def probe(names: Iterable[str], environment: Mapping[str, str] | None = None,
               ) -> dict[str, Probed]:
-    """What comes of importing each of `names`, in this order: modules, or functions below.
+    """What comes of importing some modules, by name, in this order.
 
-    environment: of the process that imports; None = that of this one.
+    Args:
+        names: of modules, or of functions below.
+        environment: of the process that imports; None = that of this one.
     """
     found, left = {}, list(names)
     while left:  # a part that ends the process is the first without a line

@@ -119,7 +119,11 @@ class Recorder:
         self._open += ((path, start_s),)
 
     def leave(self, outside: str) -> None:
-        """The innermost span ended; outside: the path around it."""
+        """The innermost span ended.
+
+        Args:
+            outside: the path around it.
+        """
         self.path = outside
         self._open = self._open[:-1]
 

@@ -40,7 +40,11 @@ class PastTransform(TransformError):
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """Where one frame stands in another; raises `InputError` for what is no transform."""
+    """Where one frame stands in another.
+
+    Raises:
+        InputError: it is no transform.
+    """
 
     parent: str
     child: str
@@ -184,7 +188,11 @@ class TransformBuffer:
             self.version += 1
 
     def is_static(self, target: str, source: str) -> bool:
-        """Whether all is static between two frames; raises `TransformError` without a way."""
+        """Whether all is static between two frames.
+
+        Raises:
+            TransformError: there is no way from one to the other.
+        """
         with self._lock:
             return all(link.static for _, link in self._way(target, source))
 
@@ -255,7 +263,13 @@ class TransformBuffer:
 
 
 def slerp(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
-    """The unit quaternion [4] `share` (0..1) of the shorter way from `one` to `other`."""
+    """The unit quaternion a share of the shorter way from one to another.
+
+    Args:
+        one: [4] unit quaternion, wxyz.
+        other: [4] unit quaternion, wxyz.
+        share: 0..1, 0 = `one`.
+    """
     cosine = float(one @ other)
     if cosine < 0:  # the same rotation has two signs
         other, cosine = -other, -cosine

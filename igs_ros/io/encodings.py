@@ -91,7 +91,16 @@ class Layout:
                 f'{self.step} and {memoryview(self.data).nbytes} bytes')
 
     def rows(self, size: int, samples: int, rows: int) -> np.ndarray:
-        """[rows, width * samples] of `size` bytes each, in this machine's order; maybe a view."""
+        """The samples of some rows, in this machine's order; maybe a view.
+
+        Args:
+            size: bytes of a sample.
+            samples: of a pixel.
+            rows: from the top.
+
+        Returns:
+            [rows, width * samples] unsigned integers of `size` bytes.
+        """
         row = self.width * samples * size
         found = np.lib.stride_tricks.as_strided(np.frombuffer(self.data, np.uint8), (rows, row),
                                                 (self.step, 1))
@@ -104,7 +113,17 @@ class Layout:
 
 
 def check_layout(layout: Layout, row: int, rows: int, topic: str) -> None:
-    """Raise `InputError` naming `topic` unless `rows` rows of `row` bytes are there."""
+    """Prove that the data holds what the header says.
+
+    Args:
+        layout: of the Image.
+        row: bytes that a row has at least.
+        rows: that are expected.
+        topic: that it came from, for the message.
+
+    Raises:
+        InputError: data is missing, the step is less than a row, or a side is too long.
+    """
     if max(layout.width, layout.height) > MAX_SIDE_PX:
         raise InputError(f'{topic}: {layout.described}; expected at most {MAX_SIDE_PX} px a side. '
                          f'Check the camera driver.')
@@ -188,13 +207,20 @@ class TransportImage:
     bits: int
 
     def size(self) -> tuple[int, int]:
-        """Width and height in px by the header; raises `InputError`."""
+        """Width and height in px by the header.
+
+        Raises:
+            InputError: as `picture_size` does.
+        """
         return self.file.size()
 
     def decode(self) -> np.ndarray:
-        """uint8 RGB [H, W, 3]; raises `InputError` for bytes that are no whole picture.
+        """uint8 RGB [H, W, 3].
 
         A PNG file of a Bayer picture holds its mosaic; a JPEG file holds what was made of it.
+
+        Raises:
+            InputError: the bytes are no whole picture.
         """
         data = self.file.data
         if not data.startswith(PNG) or not (data[_PNG_DEPTH:_PNG_DEPTH + 1] == b'\x10'

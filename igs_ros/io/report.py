@@ -197,6 +197,9 @@ def quality_plot(frames: Sequence[dict], path: str | Path, title: str) -> None:
         frames: those of results.json.
         path: of the picture.
         title: above the plot.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     figure = Figure(figsize=(9, 6), layout='constrained')
     scores, times = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))

@@ -63,8 +63,11 @@ def check_size(picture: HasSize, camera: Camera) -> None:
 class Preparer:
     """Brings the pictures of a rig to the working cameras: undistorted and resized, once.
 
-    sources: calibrated cameras of the raw pictures; width: of the working images in px, None
-    keeps each camera's own. `cameras` holds the working cameras, without distortion.
+    `cameras` holds the working cameras, without distortion.
+
+    Args:
+        sources: calibrated cameras of the raw pictures.
+        width: of the working images in px, None keeps each camera's own.
     """
 
     def __init__(self, sources: Mapping[str, Camera], width: int | None = None):
