@@ -121,8 +121,9 @@ _VIEW = (1.0, 0.71, 0.5)  # scale
 class Budget:
     """The ladders of one run, by stage; thread-safe where each is noted by one thread only.
 
-    config: full effort and the deadlines; without `budget.update_hz` everything stays at full
-    effort, and `motion` and `refine` ask for nothing.
+    Args:
+        config: full effort and the deadlines; without `budget.update_hz` everything stays at full
+            effort, and `motion` and `refine` ask for nothing.
     """
 
     def __init__(self, config: Config):

@@ -268,9 +268,11 @@ class Exchange:
         self._lost, self._reason = Counter(), ''
 
     def lose(self, cause: str, reason: str = '') -> None:
-        """Count a frame set, or a picture ('cause:camera'), that is lost for `cause`.
+        """Count a frame set, or a picture ('cause:camera'), that is lost.
 
-        reason: human-readable, '' = the cause says it all.
+        Args:
+            cause: what it is counted under.
+            reason: human-readable, '' = the cause says it all.
         """
         self.drops.add(cause)
         with self._changed:

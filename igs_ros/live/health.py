@@ -40,7 +40,9 @@ class Facts:
 def judge(facts: Facts, stall_after_s: float = STALL_AFTER_S) -> tuple[State, str]:
     """The state, and one line for people.
 
-    stall_after_s: how long a scene may not follow the cameras, and a stage may take, s.
+    Args:
+        facts: what is known of the run.
+        stall_after_s: how long a scene may not follow the cameras, and a stage may take, s.
     """
     state, message = _judged(facts, stall_after_s)
     return state, '; '.join(filter(None, (message, facts.clock)))

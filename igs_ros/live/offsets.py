@@ -44,8 +44,11 @@ def period_s(stamps_s: np.ndarray) -> float:
 def offsets(seen: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Offset]:
     """The offset of every camera; right as long as more than half of them agree.
 
-    seen: by camera, arrivals and stamps [N] of its newest pictures, in s, each of a clock of its
-    own, in order of arrival. Of two cameras each is compared with the other one.
+    Of two cameras each is compared with the other one.
+
+    Args:
+        seen: by camera, arrivals and stamps [N] of its newest pictures, in s, each of a clock of
+            its own, in order of arrival.
     """
     found = dict.fromkeys(seen, UNKNOWN)
     usable = {name: one for name, one in seen.items()

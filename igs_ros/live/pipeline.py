@@ -177,7 +177,11 @@ class LivePipeline:
         return replace(self._exchange.facts(), stage=stage, stage_s=stage_s, dead=died)
 
     def status(self, facts: Facts | None = None) -> Status:
-        """How things stand now; facts: where the caller knows more than `facts` does."""
+        """How things stand now.
+
+        Args:
+            facts: where the caller knows more than `facts` does; None = what that says.
+        """
         shown = self.snapshot()
         state, message = judge(facts or self.facts(), self._stall_after_s)
         status = replace(

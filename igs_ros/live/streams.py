@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One GPU stream per clock, so that none waits in the queue of another; nothing on the CPU.
+"""One GPU stream per thread, so that none waits in the queue of another; nothing on the CPU.
 
 Never run on a GPU by its authors; tests run it on a device in host memory (docs/gpu.md).
 """
@@ -11,10 +11,14 @@ import torch
 
 
 class Stream:
-    """The GPU stream of one clock; urgent: its kernels go before those of others.
+    """The GPU stream of one thread.
 
-    A clock that hands something over calls `finish` first. Memory then stays sound without
-    events: what a clock reads, it holds until its own `finish`.
+    A thread that hands something over calls `finish` first. Memory then stays sound without
+    events: what a thread reads, it holds until its own `finish`.
+
+    Args:
+        device: where to compute; on a CPU there is no stream, and nothing is done.
+        urgent: its kernels go before those of others.
     """
 
     def __init__(self, device: torch.device, urgent: bool):

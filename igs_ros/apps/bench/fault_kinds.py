@@ -35,7 +35,8 @@ class Fault:
 def faults(strange: Strange | None = None) -> dict[str, Fault]:
     """All faults by name.
 
-    strange: pictures of another scene; None: the scene's own, upside down, in other colors.
+    Args:
+        strange: pictures of another scene; None: the scene's own, upside down, in other colors.
     """
     def another(now: Pictures, _, number: int) -> Pictures:
         return {name: strange(number, image.shape[1::-1]) if strange else image[::-1, :, ::-1]

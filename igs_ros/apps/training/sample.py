@@ -20,7 +20,8 @@ Pictures = Mapping[str, np.ndarray]  # [H, W, 3] uint8 sRGB by camera, of the ca
 class Sample:
     """One example: the key moved to each target should look like the target.
 
-    Raises `AssertionError` for parts that do not fit together (sources check their files).
+    Raises:
+        AssertionError: parts do not fit together (sources check their files).
     """
 
     name: str  # says where it comes from; a loss that is NaN is reported with it

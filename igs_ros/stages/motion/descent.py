@@ -54,7 +54,12 @@ def to_params(scene: GaussianScene) -> Values:
 
 
 def from_params(values: Values, sh_rest: torch.Tensor) -> GaussianScene:
-    """The inverse of `to_params`; sh_rest: [M, K - 1, 3], the higher SH. Quaternions stay."""
+    """The inverse of `to_params`. Quaternions stay.
+
+    Args:
+        values: of M Gaussians.
+        sh_rest: [M, K - 1, 3], the higher SH.
+    """
     return GaussianScene(values['means'], values['quats'],
                          values['log_scales'].exp().clamp_min(MIN_SCALE),
                          torch.sigmoid(values['logits']),

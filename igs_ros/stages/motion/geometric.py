@@ -219,8 +219,12 @@ class GeometricFollower:
 def turned(turns: np.ndarray, quats: np.ndarray) -> np.ndarray:
     """Orientations, turned in the world: turn * orientation.
 
-    turns: [N, 3, 3] rotation matrices; quats: [N, 4] wxyz, any length but 0. Returns [N, 4] wxyz
-    float64, unit.
+    Args:
+        turns: [N, 3, 3] rotation matrices.
+        quats: [N, 4] wxyz, any length but 0.
+
+    Returns:
+        [N, 4] wxyz float64, unit.
     """
     if len(quats) == 0:
         return np.zeros((0, 4))

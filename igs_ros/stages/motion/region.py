@@ -115,7 +115,11 @@ class ChangedRegion:
 def in_company(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """[N] bool: those of `mask` of whose nearest neighbors at least half are in it, too.
 
-    points: [N, 3] m. What changed on its own was seen by chance, in front of what did move.
+    What changed on its own was seen by chance, in front of what did move.
+
+    Args:
+        points: [N, 3] m.
+        mask: [N] bool.
     """
     result = mask.copy()
     _, indices = knn(points[mask], points, _NEIGHBORS + 1)
@@ -126,8 +130,12 @@ def in_company(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def grown(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """[N] bool: `mask` and those that are close to it.
 
-    points: [N, 3] m. Close is the usual distance of the marked ones to their neighbors: what is
-    hidden just below a surface belongs to it, and centers lie off edges.
+    Close is the usual distance of the marked ones to their neighbors: what is hidden just below a
+    surface belongs to it, and centers lie off edges.
+
+    Args:
+        points: [N, 3] m.
+        mask: [N] bool.
     """
     marked = points[mask]
     if len(marked) < 2:
