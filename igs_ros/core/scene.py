@@ -24,8 +24,9 @@ class GaussianScene:
     Log scales and logit opacities exist only inside the optimizer, xyzw quaternions only in ROS
     messages; everywhere else a scene holds the values below. The tensors are never written to.
 
-    Raises `AssertionError` on shapes that do not fit together (a programming error: bad files
-    and messages are refused by their readers with `InputError`).
+    Raises:
+        AssertionError: shapes do not fit together (a programming error: bad files and messages are
+            refused by their readers with `InputError`).
     """
 
     means: torch.Tensor  # [N, 3] m

@@ -136,6 +136,9 @@ def contact_sheet(rows: Sequence[ContactRow], path: str | Path) -> None:
     """Write a picture with one line per row: camera | render | depth | error, 480 px each.
 
     Depths of all rows share one scale; error is the mean |difference| over RGB.
+
+    Raises:
+        OutputError: it cannot be written.
     """
     depths = np.concatenate([row.view.depth[np.isfinite(row.view.depth)] for row in rows])
     near, far = np.percentile(depths, DEPTH_SPREAD) if depths.size else (0.0, 1.0)

@@ -176,7 +176,11 @@ class RunFiles:
 
 
 def put_aside(folder: Path) -> None:
-    """Move a complete run in `folder` to `PREVIOUS`; the pictures of one that did not end go."""
+    """Move a complete run in `folder` to `PREVIOUS`; the pictures of one that did not end go.
+
+    Raises:
+        OutputError: files there cannot be moved or removed.
+    """
     with writing(folder / PREVIOUS):
         if not (folder / RESULTS).is_file():
             for name in _own_renders(folder):

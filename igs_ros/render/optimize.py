@@ -99,7 +99,11 @@ class Optimizer:
                 group['lr'] = rate
 
     def scene(self) -> GaussianScene:
-        """The scene as it stands, detached, unit quaternions."""
+        """The scene as it stands, detached, unit quaternions.
+
+        Raises:
+            FloatingPointError: a loss since the last look at them is not finite.
+        """
         if self._unchecked:
             self._check()
         with torch.no_grad():

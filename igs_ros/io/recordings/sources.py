@@ -90,7 +90,11 @@ class DepthSource:
     meters_per_unit: float
 
     def picture(self, index: int) -> EncodedDepth | None:
-        """That of frame `index`, read but not decoded; None where the files have ended."""
+        """That of frame `index`, read but not decoded; None where the files have ended.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
         if index >= len(self.files):
             return None
         return EncodedDepth(_bytes(self.files[index]), str(self.files[index]),

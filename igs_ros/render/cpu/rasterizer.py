@@ -116,6 +116,9 @@ class CpuRasterizer:
             camera: an undistorted one.
             look: gets the picture, [H, W, 3] float32, and gives values [H, W, 4].
             tiles: bool [rows, columns], those to draw; None = all.
+
+        Raises:
+            InputError: the Gaussians cover more tiles than can be counted in int32.
         """
         shot = self._shot(camera, (0.0, 0.0, 0.0), False, False, False, tiles)
         attributes = (scene.means, scene.quats, scene.scales, scene.opacities, scene.sh)
