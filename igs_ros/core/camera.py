@@ -36,6 +36,7 @@ class Camera:
     camera_from_world: np.ndarray  # [4, 4] float64, m, OpenCV axes (x right, y down, z forward)
     distortion: np.ndarray = field(default_factory=lambda: padded(DEFAULT, ()))  # of the lens
     lens: str = DEFAULT  # one of `core.lenses.LENSES`
+    cut_out: bool = False  # of larger pictures: the principal point may lie outside
 
     def __post_init__(self):
         for name in ('K', 'camera_from_world', 'distortion'):
@@ -69,7 +70,7 @@ class Camera:
             raise InputError(f'{who}: focal lengths {focal.tolist()} px for pictures of '
                              f'{self.width}x{self.height}; expected {FOCAL[0]:g} to {FOCAL[1]:g} '
                              f'times their sides. Check the calibration: K is in pixels.')
-        if (middle < 0).any() or (middle > sides).any():
+        if not self.cut_out and ((middle < 0).any() or (middle > sides).any()):
             raise InputError(f'{who}: principal point {middle.tolist()} outside its pictures of '
                              f'{self.width}x{self.height} px; expected it inside. Check the '
                              f'calibration.')
@@ -130,6 +131,29 @@ class Camera:
         height = max(1, round(self.height * width / self.width))
         scale = np.array([[width / self.width], [height / self.height], [1.0]])
         return replace(self, width=int(width), height=int(height), K=self.K * scale)
+
+    def cut(self, corner: tuple[int, int], size: tuple[int, int],
+            binning: tuple[int, int] = (1, 1)) -> Camera:
+        """The camera of a part of its pictures, whose pixels may then be combined.
+
+        Args:
+            corner: (x, y) of the part in the whole picture, px.
+            size: (width, height) of the part there, px.
+            binning: pixels that become one, along x and y; what is left over is cut off.
+
+        Raises:
+            InputError: a part without pixels, or one that is not inside.
+        """
+        (x, y), (width, height), (across, down) = corner, size, binning
+        if min(x, y) < 0 or x + width > self.width or y + height > self.height \
+                or min(width // across, height // down) < 1:
+            raise InputError(f"camera '{self.name}': the part {width}x{height}+{x}+{y} of its "
+                             f'pictures of {self.width}x{self.height} px, binned {across}x{down}; '
+                             f'expected a part inside, with pixels. Check the calibration.')
+        K = self.K.copy()
+        K[:2, 2] -= x, y
+        K[:2] /= [[across], [down]]
+        return replace(self, width=width // across, height=height // down, K=K, cut_out=True)
 
     def undistorted(self) -> Camera:
         """The same camera without distortion, intrinsics unchanged."""

@@ -29,29 +29,58 @@ class Lens:
     # of K [3, 3], coefficients, K of the straightened picture (both OpenCV's), its width, height
     colmap: tuple[tuple[int, str, int, bool], ...] = ()
     # COLMAP's models that it covers: number, name, parameters, whether one focal length for both
+    largest: float = MAX_DISTORTION  # size of a coefficient
+    also: tuple[str, ...] = ()  # other names of it
 
     @property
     def minimum(self) -> int:
         """The smallest number of coefficients that are not left out."""
         return len(self.coefficients) - self.optional
 
+    @property
+    def counts(self) -> str:
+        """How many coefficients it may have, for messages."""
+        most = len(self.coefficients)
+        return {0: f'{most}', 1: f'{self.minimum} or {most}'}.get(
+            self.optional, f'{self.minimum} to {most}')
 
-def _plumb_bob_maps(K: np.ndarray, distortion: np.ndarray, new_K: np.ndarray,
-                    size: tuple[int, int]) -> Maps:
+
+def _opencv_maps(K: np.ndarray, distortion: np.ndarray, new_K: np.ndarray,
+                 size: tuple[int, int]) -> Maps:
     return cv2.initUndistortRectifyMap(K, distortion, None, new_K, size, cv2.CV_32FC1)
 
 
+def _equidistant_maps(K: np.ndarray, distortion: np.ndarray, new_K: np.ndarray,
+                      size: tuple[int, int]) -> Maps:
+    return cv2.fisheye.initUndistortRectifyMap(K, distortion, np.eye(3), new_K, size,
+                                               cv2.CV_32FC1)
+
+
+_BROWN = ('k1', 'k2', 'p1', 'p2', 'k3')
 LENSES = {
-    'plumb_bob': Lens(('k1', 'k2', 'p1', 'p2', 'k3'), 1, _plumb_bob_maps, (
+    'plumb_bob': Lens(_BROWN, 1, _opencv_maps, (
         (0, 'SIMPLE_PINHOLE', 3, True), (1, 'PINHOLE', 4, False), (2, 'SIMPLE_RADIAL', 4, True),
         (3, 'RADIAL', 5, True), (4, 'OPENCV', 8, False))),
+    # the thin prism and the tilt of the sensor are OpenCV's; ROS' calibrator writes the first
+    # eight. Its numerator and denominator may be large, as long as both are.
+    'rational_polynomial': Lens((*_BROWN, 'k4', 'k5', 'k6', 's1', 's2', 's3', 's4', 'tx', 'ty'), 6,
+                                _opencv_maps, ((6, 'FULL_OPENCV', 12, False),), 1e4),
+    'equidistant': Lens(('k1', 'k2', 'k3', 'k4'), 0, _equidistant_maps, (
+        (5, 'OPENCV_FISHEYE', 8, False), (8, 'SIMPLE_RADIAL_FISHEYE', 4, True),
+        (9, 'RADIAL_FISHEYE', 5, True)), also=('fisheye',)),
 }
 """By the name that ROS has for `CameraInfo.distortion_model`."""
+NONE = ('', 'none')  # names of no distortion
 _COLMAP = {number: (lens, name, count, one_focal) for lens, model in LENSES.items()
            for number, name, count, one_focal in model.colmap}
-_COLMAP_OTHERS = {
-    5: 'OPENCV_FISHEYE', 6: 'FULL_OPENCV', 7: 'FOV', 8: 'SIMPLE_RADIAL_FISHEYE',
-    9: 'RADIAL_FISHEYE', 10: 'THIN_PRISM_FISHEYE', 11: 'RAD_TAN_THIN_PRISM_FISHEYE'}
+_COLMAP_OTHERS = {7: 'FOV', 10: 'THIN_PRISM_FISHEYE', 11: 'RAD_TAN_THIN_PRISM_FISHEYE'}
+
+
+def named(model: str) -> str | None:
+    """The lens that is called `model`; None for names that are no lens's."""
+    if model in NONE:
+        return DEFAULT
+    return next((lens for lens, known in LENSES.items() if model in (lens, *known.also)), None)
 
 
 def padded(lens: str, coefficients: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -75,12 +104,12 @@ def checked_coefficients(lens: str, distortion: np.ndarray, who: str) -> None:
     if lens not in LENSES:
         raise InputError(f'{who}: lens model {shown(lens)}; expected {", ".join(LENSES)}. '
                          f'Calibrate with one of them.')
-    names = LENSES[lens].coefficients
+    names, largest = LENSES[lens].coefficients, LENSES[lens].largest
     # NaN compares false
-    if distortion.shape != (len(names),) or not (np.abs(distortion) <= MAX_DISTORTION).all():
+    if distortion.shape != (len(names),) or not (np.abs(distortion) <= largest).all():
         raise InputError(f'{who}: distortion {shown(distortion.tolist())}; expected '
                          f'{_NUMBERS.get(len(names), len(names))} finite {lens} values '
-                         f'{" ".join(names)} of at most {MAX_DISTORTION:g}. Calibrate this '
+                         f'{" ".join(names)} of at most {largest:g}. Calibrate this '
                          f'camera again.')
 
 
@@ -88,7 +117,9 @@ _NUMBERS = {4: 'four', 5: 'five', 8: 'eight'}
 
 
 def from_ros(model: str, coefficients: Sequence[float], topic: str) -> tuple[str, np.ndarray]:
-    """Lens and all its coefficients, [K] float64, of a CameraInfo; '' without any is a pinhole.
+    """Lens and all its coefficients, [K] float64, of a CameraInfo.
+
+    '' or none without any is a pinhole.
 
     Args:
         model: `distortion_model`.
@@ -99,16 +130,19 @@ def from_ros(model: str, coefficients: Sequence[float], topic: str) -> tuple[str
         InputError: another model or number of coefficients.
     """
     given = np.array(coefficients, dtype=np.float64)
-    name = DEFAULT if model == '' and not given.any() else model
-    lens = LENSES.get(name)
-    if lens is not None and (model == '' or len(given) == 0
-                             or lens.minimum <= len(given) <= len(lens.coefficients)):
-        return name, padded(name, given[:len(lens.coefficients)])
-    wanted = ' or '.join(f'{known} with {lens.minimum} or {len(lens.coefficients)}'
-                         for known, lens in LENSES.items())
+    # eight plumb_bob coefficients of OpenCV's are those of rational_polynomial
+    name = 'rational_polynomial' if model == DEFAULT and len(given) == 8 else named(model)
+    lens = None if name is None else LENSES[name]
+    if name is not None and lens is not None:
+        if model in NONE and not given.any():
+            return name, padded(name, ())
+        if model not in NONE and (len(given) == 0 or
+                                  lens.minimum <= len(given) <= len(lens.coefficients)):
+            return name, padded(name, given)
+    wanted = ', '.join(f'{known} with {lens.counts}' for known, lens in LENSES.items())
     raise InputError(f'{topic}: distortion model {shown(model)} with {len(given)} coefficients; '
-                     f'expected {wanted}. Calibrate with that model, or publish rectified images '
-                     f'with their CameraInfo.')
+                     f'expected {wanted}, or none. Calibrate with one of them, or publish '
+                     f'rectified images with their CameraInfo.')
 
 
 def colmap_parameters(number: int, who: str) -> int:

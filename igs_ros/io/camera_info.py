@@ -2,10 +2,12 @@
 """Calibrations as a CameraInfo has them, live or in a bag; no ROS inside.
 
 Any object with the fields of sensor_msgs/CameraInfo will do. It has integer pixel centers,
-`Camera.K` has them at +0.5.
+`Camera.K` has them at +0.5. Its intrinsics, coefficients and region of interest belong to the
+full, unbinned picture; the pictures are the region of interest, binned.
 """
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,37 +16,67 @@ from igs_ros.core import lenses
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 
+# parts of the names that image_proc and drivers give rectified pictures
+_RECTIFIED = re.compile(r'(image_)?rect(ified)?(_\w+)?')
 
-def camera_from_info(message: Any, topic: str, name: str,
-                     camera_from_world: np.ndarray) -> Camera:
-    """A camera with the intrinsics of a CameraInfo.
 
-    Distortion models: those of `core.lenses`, or '' with no or only zero coefficients.
+def is_rectified(image_topic: str) -> bool:
+    """Whether a topic's name says that its pictures are rectified: image_rect, rect/image, ..."""
+    return any(_RECTIFIED.fullmatch(part) for part in image_topic.split('/'))
+
+
+def camera_from_info(message: Any, topic: str, name: str, camera_from_world: np.ndarray, *,
+                     rectified: bool = False) -> Camera:
+    """The camera `name` with the intrinsics of `message`, of the pictures as they are sent.
 
     Args:
-        message: with the fields of sensor_msgs/CameraInfo; integer pixel centers.
-        topic: that it came from, for the message of an error.
+        message: distortion models are those of `core.lenses`, or '' or none with no or only zero
+            coefficients; the region of interest and binning are applied.
+        topic: for messages.
         name: of the camera.
-        camera_from_world: [4, 4] m, OpenCV axes (x right, y down, z forward).
+        camera_from_world: [4, 4] m, OpenCV axes; of the rectified camera where it is rectified.
+        rectified: the pictures are: intrinsics are those of P, without distortion.
 
     Raises:
-        InputError: the calibration cannot be used.
+        InputError: naming `topic`, when the calibration cannot be used.
     """
-    K = np.array(message.k, dtype=np.float64).reshape(3, 3)
-    if not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
-        raise InputError(f'{topic}: intrinsics K = {[round(v, 3) for v in K.ravel().tolist()]}; '
+    values = np.array(message.p, np.float64).reshape(3, 4)[:, :3] if rectified \
+        else np.array(message.k, np.float64).reshape(3, 3)
+    if not np.isfinite(values).all() or values[0, 0] <= 0 or values[1, 1] <= 0:
+        what = 'rectified pictures with a projection P' if rectified else 'intrinsics K'
+        raise InputError(f'{topic}: {what} = {[round(v, 3) for v in values.ravel().tolist()]}; '
                          f'expected finite values with positive focal lengths. Calibrate this '
                          f'camera, or make its driver load the calibration.')
-    roi = message.roi
-    cut = roi.x_offset or roi.y_offset or (roi.width, roi.height) not in (
-        (0, 0), (message.width, message.height))
-    if message.binning_x > 1 or message.binning_y > 1 or cut:
-        raise InputError(f'{topic}: binning {message.binning_x}x{message.binning_y} or a region '
-                         f'of interest {roi.width}x{roi.height}+{roi.x_offset}+{roi.y_offset}; '
-                         f'expected whole pictures. Publish full frames with their calibration.')
-    lens, distortion = lenses.from_ros(message.distortion_model, message.d, topic)
+    lens, distortion = (lenses.DEFAULT, None) if rectified \
+        else lenses.from_ros(message.distortion_model, message.d, topic)
     try:
-        return Camera.from_opencv_K(name, message.width, message.height, K, camera_from_world,
-                                    distortion, lens)
+        return as_sent(Camera.from_opencv_K(name, message.width, message.height, values,
+                                            camera_from_world, distortion, lens), message)
     except InputError as error:
         raise InputError(f'{topic}: {error}') from error
+
+
+def as_sent(camera: Camera, message: Any) -> Camera:
+    """A camera of full pictures, cut and binned as `message` says; one of others as it is.
+
+    Raises `InputError` for a region of interest that is not inside the full picture.
+    """
+    roi = message.roi
+    full = (message.width, message.height)
+    cut = (roi.x_offset, roi.y_offset, roi.width, roi.height) not in ((0, 0, 0, 0), (0, 0, *full))
+    binning = (max(1, message.binning_x), max(1, message.binning_y))
+    if (not cut and binning == (1, 1)) or (camera.width, camera.height) != full:
+        return camera
+    return camera.cut((roi.x_offset, roi.y_offset), (roi.width, roi.height) if cut else full,
+                      binning)
+
+
+def rectified_line(message: Any, topic: str, image_topic: str) -> str:
+    """What a person should know of rectified pictures, as one line."""
+    turn = np.array(message.r, np.float64).reshape(3, 3)
+    cosine = np.clip((np.trace(turn) - 1) / 2, -1, 1)
+    angle = float(np.degrees(np.arccos(cosine))) if turn.any() else 0.0
+    line = f'{image_topic}: rectified by its name; intrinsics are those of P of {topic}'
+    return line if not angle > 0.01 else \
+        f"{line}. Its R turns the camera by {angle:.2f} degrees: the rig's pose is taken as " \
+        'that of the rectified camera'

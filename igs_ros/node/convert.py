@@ -28,7 +28,6 @@ from igs_ros.io.camera_info import camera_from_info as camera_from_info
 from igs_ros.io.encodings import ENCODINGS, MAX_BITS, Layout, raw_image, transport_image
 from igs_ros.node import bridge
 
-
 # --- times -----------------------------------------------------------------------------------
 
 

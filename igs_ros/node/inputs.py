@@ -27,10 +27,10 @@ from igs_ros.core.frames import Frame, RawFrameSet
 from igs_ros.core.logs import ThrottledWarnings
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Drops
+from igs_ros.io.camera_info import as_sent, camera_from_info, is_rectified, rectified_line
 from igs_ros.live.assemble import FrameSetAssembler, usual_min_cameras
 from igs_ros.live.camera_watch import CameraReport, CameraWatch, Judged
 from igs_ros.node.convert import (
-    camera_from_info,
     held_against,
     nanoseconds,
     picture_from_compressed,
@@ -153,15 +153,18 @@ class Inputs:
     def _on_info(self, name: str, message: CameraInfo) -> None:
         known = self._inputs[name]
         try:
+            rectified = is_rectified(known.image_topic)
             camera = camera_from_info(message, known.info_topic, name,
-                                      known.rig_camera.camera_from_world)
-            doubt = held_against(camera, known.rig_camera, known.info_topic)
+                                      known.rig_camera.camera_from_world, rectified=rectified)
+            doubt = held_against(camera, as_sent(known.rig_camera, message), known.info_topic)
         except InputError as error:
             self._warnings.add('bad_camera_info', name, str(error))
             return
         reference = known.in_use or known.calibrated
         if reference is None:
             known.calibrated = camera
+            if rectified:
+                self._log.info(rectified_line(message, known.info_topic, known.image_topic))
             if doubt:
                 self._log.warning(doubt)
         elif not known.changed and not _same_intrinsics(camera, reference):

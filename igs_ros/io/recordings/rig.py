@@ -117,15 +117,19 @@ def _camera(entry: dict, who: str, pixel_center: float) -> Camera:
                              f'file.')
     K = _array(entry['K'], (3, 3), f'{who}: K')
     pose = _array(entry['world_to_camera'], (4, 4), f'{who}: world_to_camera')
-    lens, dist = entry.get('distortion_model', lenses.DEFAULT), entry.get('dist', [])
-    if lens not in lenses.LENSES:
-        raise InputError(f'{who}: distortion_model {shown(lens)}; expected '
-                         f'{", ".join(lenses.LENSES)}. Calibrate with one of them.')
+    model, dist = entry.get('distortion_model', lenses.DEFAULT), entry.get('dist', [])
+    lens = lenses.named(model) if isinstance(model, str) else None
+    if lens is None:
+        raise InputError(f'{who}: distortion_model {shown(model)}; expected '
+                         f'{", ".join(lenses.LENSES)} or none. Calibrate with one of them.')
     names = lenses.LENSES[lens].coefficients
     if not isinstance(dist, list) or len(dist) > len(names):
         raise InputError(f'{who}: dist {shown(dist)}; expected up to {len(names)} {lens} values '
                          f'{" ".join(names)}. Calibrate with that model.')
     distortion = lenses.padded(lens, _array(dist, (len(dist),), f'{who}: dist'))
+    if model in lenses.NONE and distortion.any():
+        raise InputError(f'{who}: distortion_model {shown(model)} with dist {shown(dist)}; '
+                         f'expected zeros, or the model that they belong to.')
     width, height = (_pixels(entry[key], f'{who}: {key}') for key in ('width', 'height'))
     build = Camera if pixel_center else Camera.from_opencv_K
     try:

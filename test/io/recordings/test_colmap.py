@@ -73,7 +73,7 @@ def test_camera_models(tmp_path, model, values, K, distortion):
     np.testing.assert_array_equal(camera.distortion, distortion)
 
 
-@pytest.mark.parametrize('model, name', [(5, 'OPENCV_FISHEYE'), (10, 'THIN_PRISM_FISHEYE'),
+@pytest.mark.parametrize('model, name', [(7, 'FOV'), (10, 'THIN_PRISM_FISHEYE'),
                                          (77, 'number 77')])
 def test_other_camera_models_are_named(tmp_path, model, name):
     write_static(tmp_path, cameras={1: (model, [0] * 12)})
