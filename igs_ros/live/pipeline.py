@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError, shown
-from igs_ros.core.frames import RawFrameSet
+from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.core.machine import gpu_mb, rss_mb, yield_to_others
 from igs_ros.core.points import Points
 from igs_ros.core.snapshot import Snapshot, View
@@ -33,6 +33,15 @@ from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.bootstrap.first_scene import BootstrapReport
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A scene and the pictures that it shows."""
+
+    snapshot: Snapshot
+    frame_set: FrameSet  # of the same stamp
+    step_s: float  # since the frame set before: velocities are measured over it
 
 
 class LivePipeline:
@@ -84,6 +93,7 @@ class LivePipeline:
         self._threads = [WatchedThread(name, partial(self._run, name, run_once, streams[name]))
                          for name, run_once in rounds.items()]
         self._motion_recorder: Recorder | None = None
+        self._shown: Shown | None = None
         self._heartbeat = Heartbeat(self.status)
 
     @property
@@ -149,6 +159,10 @@ class LivePipeline:
         """The newest scene to show, None before the first."""
         return self._exchange.snapshot
 
+    def shown(self) -> Shown | None:
+        """The newest scene with its pictures, None before the first."""
+        return self._shown if self.snapshot() is not None else None
+
     def view(self, camera: Camera, snapshot: Snapshot | None = None) -> View | None:
         """What `camera` (no distortion) sees of `snapshot`, or of the newest scene.
 
@@ -198,6 +212,8 @@ class LivePipeline:
         return (self._now_ns() - snapshot.stamp_ns) * 1e-9
 
     def _note(self, snapshot: Snapshot) -> None:
+        timeline = self._pipeline.timeline
+        self._shown = Shown(snapshot, timeline.newest, timeline.step_s)
         age_s = self._age_s(snapshot)
         self._exchange.timings.add('age', age_s)
         if self._trace is not None:

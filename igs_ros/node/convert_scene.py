@@ -42,12 +42,19 @@ def points_message(scene: GaussianScene, head: Header, min_opacity: float) -> Po
     points[:, :3] = scene.means[chosen].cpu().numpy()
     points.view(np.uint32)[:, 3] = levels[:, 0] << 16 | levels[:, 1] << 8 | levels[:, 2]
     points[:, 4:] = np.nan if scene.velocities is None else scene.velocities[chosen].cpu().numpy()
+    return cloud_message(points, POINT_FIELDS, head, scene.velocities is not None)
 
-    message = PointCloud2(header=head, height=1, width=len(points),
-                          is_dense=scene.velocities is not None)
+
+def cloud_message(points: np.ndarray, names: tuple[str, ...], head: Header, is_dense: bool = True
+                  ) -> PointCloud2:
+    """A cloud of points [P, F] float32 whose F fields are called `names`.
+
+    is_dense: no value is NaN; head: stamp of what is shown, world frame.
+    """
+    message = PointCloud2(header=head, height=1, width=len(points), is_dense=is_dense)
     message.fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-                      for i, name in enumerate(POINT_FIELDS)]
-    message.point_step = points.itemsize * len(POINT_FIELDS)
+                      for i, name in enumerate(names)]
+    message.point_step = points.itemsize * len(names)
     message.row_step = message.point_step * len(points)
     fill(message.data, points)
     return message

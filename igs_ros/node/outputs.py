@@ -145,11 +145,13 @@ class StateOutput:
         latched = newest(DurabilityPolicy.TRANSIENT_LOCAL)
         self._keys = node.create_publisher(GaussianCloud, '~/gaussians', latched)
         self._updates = node.create_publisher(GaussianUpdate, '~/gaussians/updates', newest())
-        self._points = node.create_publisher(PointCloud2, '~/points', newest())
+        decimated = settings.planning.points_voxel_m > 0  # then PlannerOutput has this topic
+        self._points = None if decimated else node.create_publisher(PointCloud2, '~/points',
+                                                                    newest())
         self._status = node.create_publisher(SceneStatus, '~/status', latched)
         # what was last published: of which state, to how many subscribers
         self._done: dict[Publisher, tuple[tuple[int, int] | None, int]] = dict.fromkeys(
-            (self._keys, self._updates, self._points), (None, 0))
+            (self._keys, self._updates, *([self._points] if self._points else [])), (None, 0))
         self._points_s = self._status_s = float('-inf')
         self._status_of = None
         log = node.get_logger()
@@ -202,7 +204,7 @@ class StateOutput:
 
     def _publish_points(self, snapshot: Snapshot) -> None:
         now = time.monotonic()
-        if now - self._points_s < 1 / self._settings.points_rate_hz \
+        if self._points is None or now - self._points_s < 1 / self._settings.points_rate_hz \
                 or not self._due(self._points, (snapshot.scene_id, snapshot.sequence)):
             return
         self._points_s = now

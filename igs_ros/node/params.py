@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from igs_ros.core.config import Bound, Choice, Config, allowed, refuse_removed
 from igs_ros.core.errors import InputError, shown
+from igs_ros.live.planning import PlanningConfig
 from igs_ros.stages.motion.choose import MotionName
 
 if TYPE_CHECKING:  # without ROS, too, this module tells the parameters
@@ -80,6 +81,7 @@ class NodeConfig:
     """Status messages per second; one more comes with every new scene."""
     points_file: str = ''
     """PLY with colored points of the first frame for the first scene; '' = images alone."""
+    planning: PlanningConfig = PlanningConfig()
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def parameters() -> list[Parameter]:
     """All parameters, the node's first."""
     # core knows no motion model by name
     rules = {**allowed(NodeConfig), **allowed(Config), 'motion': Choice(get_args(MotionName))}
-    return [*_parameters_of(NodeConfig(), rules), *_parameters_of(Config(), rules)]
+    found = [*_parameters_of(NodeConfig(), rules), *_parameters_of(Config(), rules)]
+    return sorted(found, key=lambda one: '.' in one.name)  # groups last, as YAML wants them
 
 
 def _parameters_of(config: DataclassInstance, rules: Mapping[str, Bound | Choice], prefix: str = ''

@@ -45,6 +45,7 @@ from igs_ros.node.inputs import Inputs, steady_clock
 from igs_ros.node.logs import RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
+from igs_ros.node.planner_outputs import PlannerOutput
 from igs_ros.node.watchdog import Watchdog
 from igs_ros.stages.motion import choose as motion
 
@@ -77,6 +78,7 @@ class ReconstructNode(Node):
         self._views = ViewOutput(self, self.settings, self.config.budget.view_hz, view_camera,
                                  self._warnings)
         self._states = StateOutput(self, self.settings, self._status)
+        self._planner = PlannerOutput(self, self.settings, self.config)
         self.create_service(Trigger, '~/reset', self._on_reset)
         self._starter = self.create_timer(_LOOK_S, self._start_when_calibrated,
                                           clock=steady_clock())
@@ -91,6 +93,7 @@ class ReconstructNode(Node):
         core_log.propagate = False  # or Python prints the lines a second time
         self._views.thread.start()
         self._states.thread.start()
+        self._planner.thread.start()
         self.get_logger().info(
             f'waiting for {self._expected} cameras on {self.settings.image_topic} '
             f'({self.settings.transport}, {self.settings.input_reliability})')
@@ -99,6 +102,7 @@ class ReconstructNode(Node):
         """Stop all threads."""
         self._views.thread.stop()
         self._states.thread.stop()
+        self._planner.thread.stop()
         if self._pipeline is not None:
             self._pipeline.stop()
         core_log = logging.getLogger('igs_ros')
@@ -135,6 +139,7 @@ class ReconstructNode(Node):
         self._views.calibrate(first_view(self.settings, self.config, {**self._rig, **cameras}))
         self._views.begin(pipeline)
         self._states.begin(pipeline)
+        self._planner.begin(pipeline)
         self.get_logger().info(f'{len(cameras)} cameras calibrated: {", ".join(cameras)}')
         if self._early is not None:
             pipeline.offer(self._early)
@@ -170,6 +175,7 @@ class ReconstructNode(Node):
     def _on_snapshot(self, _: Snapshot) -> None:
         self._views.thread.wake()
         self._states.thread.wake()
+        self._planner.thread.wake()
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._pipeline is not None
@@ -202,7 +208,8 @@ class ReconstructNode(Node):
     def _facts(self) -> Facts:
         facts = Facts(message='waiting for calibrations') if self._pipeline is None \
             else self._pipeline.facts()
-        dead = {one.name: one.died_of for one in (self._views.thread, self._states.thread)
+        dead = {one.name: one.died_of for one in (
+            self._views.thread, self._states.thread, self._planner.thread)
                 if one.died_of}
         return replace(facts, dead={**facts.dead, **dead}, missing=self._watchdog.missing,
                        clock=self._watchdog.clock)

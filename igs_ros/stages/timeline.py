@@ -48,6 +48,11 @@ class Timeline:
         """The frame set processed last."""
         return self._newest
 
+    @property
+    def step_s(self) -> float:
+        """Time from the frame set before the newest one to it: velocities are measured over it."""
+        return self._period_ns * 1e-9
+
     def advance(self, frame_set: FrameSet, change: Change = Change.NONE) -> Moved:
         """Move the key to a frame set and show it.
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the views of a scene know of the world: depth where picture and scene agree."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from igs_ros.core.camera import Camera
+from igs_ros.core.scene import GaussianScene
+from igs_ros.render.rasterizer import Rasterizer, render_view
+from igs_ros.vision.changes import difference
+from igs_ros.vision.sights import Sight
+from igs_ros.vision.stereo import StereoSettings, plane_sweep
+
+_WRONG = 0.12  # blurred difference of rendering and picture above which a pixel is wrong
+_GROWN = np.ones((5, 5), np.uint8)  # wrong areas are dilated by this
+_ENOUGH = 0.001  # share of a picture that must be wrong for stereo to look at it
+_STEREO = StereoSettings(scale=0.5, max_width=160, planes=48, window=7)
+
+
+def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
+         rasterizer: Rasterizer, threads: int = 1) -> dict[str, Sight]:
+    """The sights of all cameras that have an image.
+
+    Where picture and scene agree, the depth is that of the scene. Where they do not (something
+    came, went away, or was lost), it is that of stereo between the pictures, where other views
+    confirm it, and else not known: no waiting for the key that mends the scene.
+
+    Args:
+        scene: what is shown.
+        images: uint8 RGB [H, W, 3] by camera, of the frame set that `scene` shows.
+        cameras: working cameras, of at least these images.
+        rasterizer: draws the scene.
+        threads: of stereo.
+    """
+    sights = {}
+    for name, image in images.items():
+        view = render_view(rasterizer, scene, cameras[name])
+        picture = image.astype(np.float32) * np.float32(1 / 255)
+        wrong = cv2.dilate((difference(picture, view.rgb) > _WRONG).astype(np.uint8), _GROWN)
+        believed = np.where(wrong, np.float32(np.nan), view.depth)
+        sights[name] = Sight(cameras[name], believed, view.depth, wrong.astype(bool))
+    if sum(one.wrong.mean() > _ENOUGH for one in sights.values()) < 2:
+        return sights
+    maps = plane_sweep(images, cameras, settings=_STEREO, threads=threads,
+                       points=scene.means.cpu().numpy().astype(np.float64))
+    return {name: _mended(one, maps[name].depth) for name, one in sights.items()}
+
+
+def _mended(sight: Sight, stereo: np.ndarray) -> Sight:
+    """The sight with depths of stereo [h, w] where the scene is wrong."""
+    height, width = sight.wrong.shape
+    larger = cv2.resize(stereo, (width, height), interpolation=cv2.INTER_NEAREST)
+    return replace(sight, depth=np.where(sight.wrong, larger, sight.depth))
