@@ -51,6 +51,7 @@ class CameraReport:
     implausible: int
     last_error: str
     last_error_age_s: float
+    jitter_s: float = math.nan  # standard deviation of the steps between arrivals
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ class CameraWatch:
             name, seen.topic, state, message,
             math.nan if seen.came_s is None else now - seen.came_s, _rate_hz(seen.pictures),
             offset.seconds, seen.received, used, seen.refused + decoding.bad, unmatched,
-            judged.not_believed.get(name, 0), error, now - error_s if error else math.nan)
+            judged.not_believed.get(name, 0), error, now - error_s if error else math.nan,
+            _jitter_s(seen.pictures))
 
     def _state(self, name: str, seen: _Seen, offset: Offset, judged: Judged, now: float,
                ) -> tuple[CameraState, str]:
@@ -208,3 +210,10 @@ def _rate_hz(pictures: deque) -> float:
     if len(pictures) < 2 or pictures[-1][0] <= pictures[0][0]:
         return math.nan
     return (len(pictures) - 1) / (pictures[-1][0] - pictures[0][0])
+
+
+def _jitter_s(pictures: deque) -> float:
+    """How unevenly `pictures` arrived, as `ros2 topic hz` says it; NaN before the third."""
+    if len(pictures) < 3:
+        return math.nan
+    return float(np.std(np.diff([arrival for arrival, _ in pictures])))

@@ -79,7 +79,7 @@ def _filled(message, arrays: KeyArrays | UpdateArrays):
     return message
 
 
-def status_message(status: Status, drops: dict[str, int], cameras: Mapping[str, CameraReport],
+def status_message(status: Status, drops: Mapping[str, int], cameras: Mapping[str, CameraReport],
                    head: Header) -> SceneStatus:
     """The state of the pipeline; head: time of the report (0 = not known), world frame.
 

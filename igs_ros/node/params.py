@@ -28,6 +28,19 @@ _Config = TypeVar('_Config', bound='DataclassInstance')
 
 
 @dataclass(frozen=True)
+class DiagnosticsConfig:
+    """From where on /diagnostics warns (docs/diagnostics.md)."""
+
+    max_age_s: Annotated[float, Bound(0)] = 2.0
+    """Warn when the last picture of a camera, the last frame set or the scene is older, s."""
+    min_rate_hz: Annotated[float, Bound(0)] = 0.0
+    """Warn when a camera sends fewer pictures per second; 0 = 0.8 of the median of all cameras."""
+    max_lost_share: Annotated[float, Bound(0, 1)] = 0.1
+    """Warn when a larger share of the pictures of a camera is of no use, or of the frame sets is
+    partial, over the newest ten reports."""
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """What only the node needs."""
 
@@ -82,6 +95,7 @@ class NodeConfig:
     points_file: str = ''
     """PLY with colored points of the first frame for the first scene; '' = images alone."""
     planning: PlanningConfig = PlanningConfig()
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class Parameter:
 
 
 def parameters() -> list[Parameter]:
-    """All parameters, the node's first."""
+    """All parameters, the node's first, those in groups last."""
     # core knows no motion model by name
     rules = {**allowed(NodeConfig), **allowed(Config), 'motion': Choice(get_args(MotionName))}
     found = [*_parameters_of(NodeConfig(), rules), *_parameters_of(Config(), rules)]
@@ -214,7 +228,8 @@ def unknown(names: Iterable[str]) -> Iterator[str]:
     """What to say of parameters that were given, but are none of this node's."""
     known = [parameter.name for parameter in parameters()]
     for name in sorted(names):
-        if name.startswith('qos_overrides.'):  # rclpy's own
+        # rclpy's own, and those of diagnostic_updater, which are declared later
+        if name.startswith(('qos_overrides.', 'diagnostic_updater.')):
             continue
         last = {one.split('.')[-1]: one for one in known}
         near = difflib.get_close_matches(name, known, 1) \

@@ -2,7 +2,8 @@
 """The node `igs` (executable `reconstruct`): camera topics in, a live scene and its views out.
 
 Three kinds of threads: the executor's (callbacks, which only queue), the pipeline's two (motion,
-refinement), and the two of `outputs` (views, state). docs/topics.md lists topics and QoS.
+refinement), and those of the outputs (views, state, diagnostics). docs/topics.md lists topics and
+QoS.
 """
 from __future__ import annotations
 
@@ -39,8 +40,10 @@ from igs_ros.io.codec.ply import read_points
 from igs_ros.io.recordings.rig import read_rig
 from igs_ros.live.health import Facts, judge
 from igs_ros.live.pipeline import LivePipeline
+from igs_ros.live.set_watch import SetWatch
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
+from igs_ros.node.diagnostics import Diagnostics, Known
 from igs_ros.node.inputs import Inputs, steady_clock
 from igs_ros.node.logs import RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
@@ -79,6 +82,8 @@ class ReconstructNode(Node):
                                  self._warnings)
         self._states = StateOutput(self, self.settings, self._status)
         self._planner = PlannerOutput(self, self.settings, self.config)
+        self._sets = SetWatch()
+        self._diagnostics = Diagnostics(self, self.settings, self._known)
         self.create_service(Trigger, '~/reset', self._on_reset)
         self._starter = self.create_timer(_LOOK_S, self._start_when_calibrated,
                                           clock=steady_clock())
@@ -94,6 +99,7 @@ class ReconstructNode(Node):
         self._views.thread.start()
         self._states.thread.start()
         self._planner.thread.start()
+        self._diagnostics.thread.start()
         self.get_logger().info(
             f'waiting for {self._expected} cameras on {self.settings.image_topic} '
             f'({self.settings.transport}, {self.settings.input_reliability})')
@@ -103,6 +109,7 @@ class ReconstructNode(Node):
         self._views.thread.stop()
         self._states.thread.stop()
         self._planner.thread.stop()
+        self._diagnostics.thread.stop()
         if self._pipeline is not None:
             self._pipeline.stop()
         core_log = logging.getLogger('igs_ros')
@@ -165,6 +172,7 @@ class ReconstructNode(Node):
 
     def _on_frame_set(self, frame_set: RawFrameSet) -> None:
         self._watchdog.set_came()
+        self._sets.came(frame_set)
         if self._pipeline is None:
             if self._early is not None:
                 self._drops.add('before_calibration')
@@ -208,18 +216,21 @@ class ReconstructNode(Node):
     def _facts(self) -> Facts:
         facts = Facts(message='waiting for calibrations') if self._pipeline is None \
             else self._pipeline.facts()
-        dead = {one.name: one.died_of for one in (
-            self._views.thread, self._states.thread, self._planner.thread)
-                if one.died_of}
+        outputs = (self._views, self._states, self._planner, self._diagnostics)
+        dead = {one.thread.name: one.thread.died_of for one in outputs if one.thread.died_of}
         return replace(facts, dead={**facts.dead, **dead}, missing=self._watchdog.missing,
                        clock=self._watchdog.clock)
 
-    def _status(self) -> SceneStatus:
+    def _known(self) -> Known:
         status = self._core_status(self._facts())
         status = replace(status, queues={'pictures': self._inputs.waiting(), **status.queues})
         drops = {**self._inputs.drops(), **self._drops.snapshot()}
+        return Known(status, drops, self._inputs.reports(status), self._sets.report())
+
+    def _status(self) -> SceneStatus:
+        known = self._known()
         return convert_scene.status_message(
-            status, drops, self._inputs.reports(status),
+            known.status, known.drops, known.cameras,
             convert.header(self._now_ns(), self.settings.world_frame))
 
 

@@ -183,3 +183,18 @@ def test_memory_is_bounded():
     rig.run(60)
     assert max(len(seen.pictures) for seen in rig.watch._seen.values()) <= 32
     assert np.isfinite([report.rate_hz for report in rig.report().values()]).all()
+
+
+def test_jitter_is_the_deviation_of_the_steps_between_arrivals():
+    """That of `ros2 topic hz`, which divides by the number of steps."""
+    rig, steps = Rig(), [0.02, 0.05, 0.02, 0.07]
+    for number, step in enumerate([0.0, *steps]):
+        if number == 2:
+            assert math.isnan(rig.report()['a'].jitter_s)
+        rig.now += step
+        rig.watch.came('a', round(rig.now * 1e9))
+    mean = sum(steps) / 4
+    expected = math.sqrt(sum((step - mean) ** 2 for step in steps) / 4)
+    assert rig.report()['a'].jitter_s == pytest.approx(expected)
+    assert math.isnan(rig.report()['b'].jitter_s)
+    assert Rig().run(2)['a'].jitter_s < 1e-6

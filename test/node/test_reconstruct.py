@@ -13,6 +13,7 @@ from picture_bytes import resized_jpeg
 from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from geometry_msgs.msg import PoseStamped  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
@@ -287,6 +288,35 @@ def test_a_camera_that_stops_and_comes_back(line, scene_kept):
     assert line.status[-1].cameras_in_last_set == 2
     line.step(0)
     assert line.client.until(lambda: line.process.lines("INFO.*camera 'cam03' is back"))
+
+
+def test_diagnostics_name_the_camera_that_stops(line, scene_kept):
+    arrays = line.client.collect(DiagnosticArray, '/diagnostics', 1)
+    topic = '/cam03/image_raw/compressed'
+
+    def found(name):
+        status = {one.name: one for array in arrays[-1:] for one in array.status}.get(name)
+        return status and (status.level, status.message)
+
+    def feed(cameras, until):
+        end = time.monotonic() + 120
+        while time.monotonic() < end and not until():
+            line.step(0, cameras=cameras)
+            line.client.spin(0.1)
+        return until()
+    names = [*(f'igs: camera {name}' for name in CAMERAS), 'igs: frame sets', 'igs: scene']
+    assert feed(CAMERAS, lambda: found('igs: camera cam03') and found('igs: camera cam03')[0]
+                != DiagnosticStatus.STALE), arrays[-1:]
+    assert {status.name for status in arrays[-1].status} == set(names)
+    assert feed(['cam00', 'cam01'], lambda: found('igs: camera cam03')[0]
+                == DiagnosticStatus.STALE), arrays[-1:]
+    assert f'last picture on {topic}' in found('igs: camera cam03')[1]
+    assert found('igs: frame sets')[1].endswith(f'look at {topic}')
+    values = {pair.key: pair.value for status in arrays[-1].status if status.name == 'igs: scene'
+              for pair in status.values}
+    assert values['state'] == 'STREAMING' and int(values['Gaussians']) > 100
+    assert 'update/motion p95 (s)' in values
+    assert abs(convert.nanoseconds(arrays[-1].header.stamp) - time.time_ns()) < 10e9
 
 
 def test_no_frame_sets_at_all(line, scene_kept):
