@@ -7,6 +7,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 from igs_ros.core.frames import Picture, RawFrameSet
+from igs_ros.io.encodings import TransportImage
 from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.recording import Recording, frame_range
 from igs_ros.node import convert
@@ -61,6 +62,8 @@ def _encoded(frame_set: RawFrameSet) -> dict[str, bytes]:
 
 
 def _jpeg(picture: Picture) -> bytes:
+    if isinstance(picture, TransportImage):
+        picture = picture.file if picture.file.data[:2] == b'\xff\xd8' else picture
     if isinstance(picture, EncodedPicture) and picture.data[:2] == b'\xff\xd8':
         return picture.data  # as the camera compressed it
     return convert.jpeg_bytes(picture.decode(), _QUALITY, full_color=True)

@@ -10,6 +10,7 @@ import tyro
 
 from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
+from igs_ros.io.recordings.bag_options import BagOptions
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class PlayOptions:
     """What `igs play` takes."""
 
     data: Annotated[Path, tyro.conf.Positional]
-    """Folder of the recording."""
+    """The recording: a folder, or a ROS 2 bag."""
+    bag: Annotated[BagOptions, tyro.conf.arg(name='')]
+    """What a bag does not say itself."""
     cameras: tuple[str, ...] = ()
     """Cameras to publish; none = all that are not held out."""
     frames: str = '0:'

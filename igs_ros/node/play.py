@@ -232,7 +232,7 @@ def play(options: PlayOptions, ros_arguments: list[str] | None = None) -> int:
     options.rate_hz()
     if options.table is not None:
         checked_file(options.table)
-    recording = open_recording(options.data)
+    recording = open_recording(options.data, options.bag)
     cameras = tuple(options.cameras) or train_views(recording, test_view(recording))
     frames = EncodedFrames(recording, cameras, options.frames)
     played = _Played()

@@ -8,14 +8,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from igs_ros import __version__
 from igs_ros.core.probe import Probed, probe
+from igs_ros.io.recordings.bag_options import BagOptions
 from igs_ros.node.environment import PARTS as ROS
 from igs_ros.node.environment import foreign_rclpy, log_somewhere, stale_distro, trouble
 
@@ -45,19 +47,29 @@ Row = tuple[bool | None, str, str]  # works (None: it does not matter), part, wh
 
 @dataclass(frozen=True)
 class Check:
-    """Import every part, say which work on this machine, and what to do about the others."""
+    """Import every part, say which work on this machine, and what to do about the others; with
+    --rig, say what a recording holds instead.
+    """
 
+    bag: Annotated[BagOptions, tyro.conf.arg(name='')]
+    """What a bag does not say itself."""
+    rig: Path | None = None
+    """Recording to look at: a ROS 2 bag, with its topics, their rates and stamps, and why a
+    topic is no camera; or a folder (docs/recordings.md)."""
     weights: Path | None = None
     """Folder with weights of agm that are looked at, too."""
     device: Literal['auto', 'cuda'] = 'auto'
     """cuda: a GPU must do; its kernels are loaded, or compiled where they are not."""
 
     def main(self) -> int:
-        """Print the table; 1 when something needed does not work or the weights do not fit.
+        """Print the table; 1 when something needed does not work or does not fit.
 
         Raises:
-            InputError: there is no folder `weights`.
+            InputError: there is no folder `weights`, or no recording `rig`.
         """
+        if self.rig is not None:
+            from igs_ros.apps.cli.check_rig import check_rig  # heavy: not for --help
+            return check_rig(self.rig, self.bag)
         log_somewhere()
         parts = [*_NEEDED, *_EXTRA, *_EXTRA_GPU]
         looks = probe([*(name for name, *_ in parts),

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from igs_ros.apps.cli.options import SceneOptions
+from igs_ros.io.recordings.bag_options import BagOptions
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,14 @@ class Run:
     """Reconstruct a recording and write results.json, pictures, video.mp4 and the final PLY."""
 
     data: Annotated[Path, tyro.conf.Positional]
-    """Folder of the recording: rig.json, N3DV or COLMAP (docs/recordings.md)."""
+    """The recording: a folder with rig.json, N3DV or COLMAP, or a ROS 2 bag (docs/recordings.md,
+    docs/bags.md)."""
     out: Path
     """Folder for the results; made if it is not there."""
     scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
     """Settings of the reconstruction."""
+    bag: Annotated[BagOptions, tyro.conf.arg(name='')]
+    """What a bag does not say itself."""
     test_view: str | None = None
     """Camera to score on, kept from training; default: the recording's held-out camera."""
     train_views: tuple[str, ...] | None = None
@@ -42,6 +46,6 @@ class Run:
         from igs_ros.io.recordings.recording import frame_range
         first, last = frame_range(self.frames)
         results = run(Request(self.data, self.out, self.scene.config(), self.test_view,
-                              self.train_views, first, last, self.live, self.profile))
+                              self.train_views, first, last, self.live, self.profile, self.bag))
         print(summary_text(results))
         return 0

@@ -36,6 +36,7 @@ from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.timing import Spent, Timings, spans_to, spending
 from igs_ros.core.trace import Trace
 from igs_ros.io.codec.state import key_arrays, serialized_size, update_arrays
+from igs_ros.io.recordings.bag_options import BagOptions
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import Recording, test_view, train_views
 from igs_ros.io.run_files import RunFiles
@@ -62,6 +63,7 @@ class Request:
     last: int | None = None  # half-open
     live: bool = False
     profile: Path | None = None  # file for a trace of what every thread did when
+    bag: BagOptions | None = None  # what a bag does not say itself
 
 
 def run(request: Request) -> dict:
@@ -72,7 +74,7 @@ def run(request: Request) -> dict:
         OutputError: a file cannot be written: what can be told before the work, then; else when
             all others are written and the scores are logged.
     """
-    recording = open_recording(request.data)
+    recording = open_recording(request.data, request.bag)
     if request.profile:
         checked_file(request.profile)
     files = RunFiles(request.out, recording.rate_hz) if request.out else None

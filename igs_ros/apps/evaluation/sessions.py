@@ -251,10 +251,12 @@ class LiveSession:
     def frames(self, progress: Progress) -> Iterator[Shown | Skipped | Unscored]:
         """Play everything, then yield the frames in order, with the scene as it was shown."""
         task = progress.add_task('playing', total=self._playlist.steps)
-        period, started = 1 / self._playlist.recording.rate_hz, time.monotonic()
+        started, first_ns = time.monotonic(), None
         played: list[RawFrameSet] = []
-        for number, frame_set in enumerate(self._sets):
-            time.sleep(max(0.0, started + number * period - time.monotonic()))
+        for frame_set in self._sets:
+            first_ns = frame_set.stamp_ns if first_ns is None else first_ns
+            due = started + 1e-9 * (frame_set.stamp_ns - first_ns)
+            time.sleep(max(0.0, due - time.monotonic()))
             self._clock.reached(frame_set.stamp_ns)
             self._live.offer(frame_set.only(self._playlist.train))
             played.append(frame_set.only(self._playlist.also if self._keeps() else ()))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, shown
@@ -15,11 +18,12 @@ from igs_ros.io.recordings.sources import DepthSource, PictureSource, VideoSourc
 from igs_ros.vision.preparer import check_size
 
 log = logging.getLogger(__name__)
+_ENDED: Any = object()  # unlike None, which is a frame without a picture
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A rig that stands still, and the pictures of its cameras.
+    """A rig, and the pictures of its cameras.
 
     Readers end with `checked`, so that a recording in hand can be read from its first frame.
     """
@@ -32,6 +36,9 @@ class Recording:
     held_out: tuple[str, ...] = ()  # cameras kept from training by whoever recorded it
     load_points: Callable[[], Points] | None = None
     depths: Mapping[str, DepthSource] = field(default_factory=dict)  # of some of the cameras
+    stamps_ns: Sequence[int] | None = None  # of the frames; None: they follow from the rate
+    poses: Callable[[int], Mapping[str, np.ndarray]] | None = None
+    # camera_from_world [4, 4] of those that move, by frame and camera; None: all stand still
     _reported: set[str] = field(default_factory=set)  # cameras whose early end was logged
 
     @property
@@ -40,7 +47,9 @@ class Recording:
         return max(source.length for source in self.sources.values())
 
     def stamp_ns(self, index: int) -> int:
-        """The time of frame `index` since the first one, ns."""
+        """The time of frame `index`, ns: as recorded, or since the first one."""
+        if self.stamps_ns is not None:
+            return self.stamps_ns[index]
         return round(index * 1e9 / self.rate_hz)
 
     def points(self) -> Points | None:
@@ -86,19 +95,21 @@ class Recording:
             for index in indices:
                 images = {}
                 for name in tuple(streams):
-                    picture = next(streams[name], None)
-                    if picture is None:
+                    picture = next(streams[name], _ENDED)
+                    if picture is _ENDED:
                         del streams[name]
                         self._report_end(name, index)
-                    else:
+                    elif picture is not None:
                         images[name] = picture
-                if not images:
+                if not streams:
                     return
                 missing = tuple(name for name in names if name not in images)
                 depths = {name: self.depths[name].picture(index) for name in images
                           if name in self.depths}
+                poses = self.poses(index) if self.poses else {}
                 yield RawFrameSet(self.stamp_ns(index), images, missing,
-                               depths={k: v for k, v in depths.items() if v is not None})
+                                  depths={k: v for k, v in depths.items() if v is not None},
+                                  poses={k: v for k, v in poses.items() if k in images})
         finally:
             for stream in streams.values():
                 stream.close()  # closes the videos when the caller stops early
@@ -142,8 +153,8 @@ def checked(recording: Recording) -> Recording:
 
 
 def _first_picture(source: PictureSource) -> Picture:
-    stream = source.pictures(0, 1, 1)
-    picture = next(stream, None)
+    stream = source.pictures(0, source.length, 1)
+    picture = next((found for found in stream if found is not None), None)
     stream.close()
     if picture is None:
         raise InputError(f'{source.path}: not a single picture can be decoded; the file is '

@@ -42,8 +42,10 @@ class PictureSource(Protocol):
         """Frames per second, where the source itself knows it."""
         ...
 
-    def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
+    def pictures(self, first: int, last: int, step: int) -> Generator[Picture | None]:
         """Some of the pictures, in order; ends early where the source does.
+
+        None stands for a frame of which the camera has no picture.
 
         Args:
             first: number of the first one, 0-based.
