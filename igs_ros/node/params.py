@@ -56,6 +56,9 @@ class NodeConfig:
     """compressed (CompressedImage, JPEG or PNG) or raw (Image; encodings: docs/cameras.md)."""
     image_bits: Annotated[int, Bound(8, 16)] = 16
     """Bits in use of 16-bit pictures: 12 where a camera sends 0 to 4095 as mono16."""
+    depth_topic: str = ''
+    """Depth of a camera, registered to its pictures, for the first scene; compressed where it ends
+    with /compressedDepth; '' = none."""
     input_reliability: Literal['reliable', 'best_effort'] = 'reliable'
     """Drivers that publish best effort need best_effort."""
     synchronizer: Literal['igs', 'approximate', 'exact'] = 'igs'

@@ -43,7 +43,11 @@ from igs_ros.live.pipeline import LivePipeline
 from igs_ros.live.set_watch import SetWatch
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
+<<<<<<< HEAD
 from igs_ros.node.diagnostics import Diagnostics, Known
+=======
+from igs_ros.node.depths import Depths
+>>>>>>> 243e669 (Depth topics join the frame sets that the first scene is made from)
 from igs_ros.node.inputs import Inputs, steady_clock
 from igs_ros.node.logs import RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
@@ -74,8 +78,10 @@ class ReconstructNode(Node):
         self._warnings = ThrottledWarnings(self.get_logger().warning, self._drops)
         self._watchdog = Watchdog(self.get_logger(), self.settings.stall_after_s,
                                   self._simulated_ns)
+        self._depths = Depths(self, self.settings, self._input_names(rig), self._on_frame_set,
+                              self._first_scene_wanted) if self.settings.depth_topic else None
         self._inputs = Inputs(self, self.settings, {n: rig[n] for n in self._input_names(rig)},
-                              self._on_frame_set)
+                              self._depths.take if self._depths else self._on_frame_set)
         view_camera = first_view(self.settings, self.config, rig)
         self._rig = rig
         self._views = ViewOutput(self, self.settings, self.config.budget.view_hz, view_camera,
@@ -180,6 +186,9 @@ class ReconstructNode(Node):
         else:
             self._pipeline.offer(frame_set)
 
+    def _first_scene_wanted(self) -> bool:
+        return self._pipeline is None or self._pipeline.snapshot() is None
+
     def _on_snapshot(self, _: Snapshot) -> None:
         self._views.thread.wake()
         self._states.thread.wake()
@@ -224,11 +233,16 @@ class ReconstructNode(Node):
     def _known(self) -> Known:
         status = self._core_status(self._facts())
         status = replace(status, queues={'pictures': self._inputs.waiting(), **status.queues})
+<<<<<<< HEAD
         drops = {**self._inputs.drops(), **self._drops.snapshot()}
         return Known(status, drops, self._inputs.reports(status), self._sets.report())
 
     def _status(self) -> SceneStatus:
         known = self._known()
+=======
+        drops = {**self._inputs.drops(), **self._drops.snapshot(),
+                 **(self._depths.drops() if self._depths else {})}
+>>>>>>> 243e669 (Depth topics join the frame sets that the first scene is made from)
         return convert_scene.status_message(
             known.status, known.drops, known.cameras,
             convert.header(self._now_ns(), self.settings.world_frame))

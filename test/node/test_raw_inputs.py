@@ -47,12 +47,16 @@ def padded(pixels, encoding, stamp_ns, padding=5):
 
 
 def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
-    """cam00 bgr8, cam01 mono8 without calibration, cam02 uncalibrated, cam03 never publishes."""
+    """cam00 bgr8, cam01 mono8 without calibration, cam02 uncalibrated, cam03 never publishes.
+
+    cam00 has depth, of a wall; that of cam01 has a wrong encoding.
+    """
     path, cameras, pictures = rig
     node = processes(
         'igs_ros.node.reconstruct', '--ros-args', '-p', f'rig_file:={path}',
         '-p', 'transport:=raw', '-p', 'image_topic:=/rig/{camera}/image',
         '-p', 'camera_info_topic:=/rig/{camera}/info', '-p', 'min_cameras:=2',
+        '-p', 'depth_topic:=/rig/{camera}/depth',
         '-p', 'bootstrap.iterations:=30', '-p', 'max_gaussians:=1500', '-p', 'motion:=static',
         '-p', 'stall_after_s:=2.0', '-p', 'calibration_wait_s:=1.0', '-p', 'max_wait_s:=0.05',
         '-p', f'points_file:={path.parent / "no.ply"}', '-r', '__ns:=/lab')
@@ -68,6 +72,11 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
         stamp_ns = client.node.get_clock().now().nanoseconds
         for name, encoding in (('cam00', 'bgr8'), ('cam01', 'mono8'), ('cam02', 'rgb8')):
             client.publish(f'/rig/{name}/image', padded(pictures[name], encoding, stamp_ns))
+        for name, encoding in (('cam00', '16UC1'), ('cam01', 'mono16')):
+            depth = Image(header=convert.header(stamp_ns, name), height=HEIGHT, width=WIDTH,
+                          encoding=encoding, step=2 * WIDTH)
+            convert.fill(depth.data, np.full((HEIGHT, WIDTH), 2500, '<u2'))
+            client.publish(f'/rig/{name}/depth', depth)
         wrong = padded(pictures['cam03'], 'rgb8', stamp_ns)
         wrong.encoding = 'yuv411'
         client.publish('/rig/cam03/image', wrong)
@@ -75,7 +84,7 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
 
     def streaming():
         return status and status[-1].state == SceneStatus.STREAMING
-    for _ in range(60):
+    for _ in range(120):
         publish()
         if client.spin(1.0, streaming):
             break
@@ -90,16 +99,18 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
                   "/rig/cam01/info: no usable CameraInfo within .* rig file's intrinsics",
                   "/rig/cam02/info: no usable CameraInfo within .* rig file's intrinsics",
                   "/rig/cam03/image: images with encoding 'yuv411'; expected one of rgb8",
+                  "/rig/cam01/depth: depth with encoding 'mono16'; expected 16UC1",
                   'no.ply.* The first scene is made from the images alone'):
         assert node.lines(f'WARN.*{words}'), (words, node.log.read_text())
 
     # ~/reset: a new scene from the next frame set
     before = status[-1].scene_id
+    assert node.lines('INFO.*[0-9]+ .*depth pictures'), node.log.read_text()
     service = client.node.create_client(Trigger, '/lab/igs/reset')
     assert service.wait_for_service(120)
     future = service.call_async(Trigger.Request())
     assert client.until(future.done) and future.result().success
-    for _ in range(60):  # cam03 is waited for anew
+    for _ in range(120):  # cam03 is waited for anew
         publish()
         if client.spin(1.0, lambda: status[-1].scene_id not in (0, before)):
             break
