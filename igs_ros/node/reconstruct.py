@@ -43,11 +43,8 @@ from igs_ros.live.pipeline import LivePipeline
 from igs_ros.live.set_watch import SetWatch
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
-<<<<<<< HEAD
-from igs_ros.node.diagnostics import Diagnostics, Known
-=======
 from igs_ros.node.depths import Depths
->>>>>>> 243e669 (Depth topics join the frame sets that the first scene is made from)
+from igs_ros.node.diagnostics import Diagnostics, Known
 from igs_ros.node.inputs import Inputs, steady_clock
 from igs_ros.node.logs import RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
@@ -233,16 +230,12 @@ class ReconstructNode(Node):
     def _known(self) -> Known:
         status = self._core_status(self._facts())
         status = replace(status, queues={'pictures': self._inputs.waiting(), **status.queues})
-<<<<<<< HEAD
-        drops = {**self._inputs.drops(), **self._drops.snapshot()}
+        drops = {**self._inputs.drops(), **self._drops.snapshot(),
+                 **(self._depths.drops() if self._depths else {})}
         return Known(status, drops, self._inputs.reports(status), self._sets.report())
 
     def _status(self) -> SceneStatus:
         known = self._known()
-=======
-        drops = {**self._inputs.drops(), **self._drops.snapshot(),
-                 **(self._depths.drops() if self._depths else {})}
->>>>>>> 243e669 (Depth topics join the frame sets that the first scene is made from)
         return convert_scene.status_message(
             known.status, known.drops, known.cameras,
             convert.header(self._now_ns(), self.settings.world_frame))
