@@ -13,10 +13,12 @@ from launch import LaunchDescription
 
 # name, type, description; the names are those of the parameters, but for PARAMETERS
 OVERRIDES = [
-    ('rig_file', str, 'rig.json with the poses (and intrinsics) of the cameras; needed unless the '
-                      'parameter file names it'),
+    ('rig_file', str, 'rig.json with the poses (and intrinsics) of the cameras; empty, and none '
+                      'in the parameter file: their poses come from TF'),
     ('cameras', list, 'cameras that feed the scene, such as cam00,cam01,cam03; empty: all of the '
                       'rig file'),
+    ('extrinsics', str, 'where the poses of the cameras come from; auto: the rig file, where '
+                        'there is one'),
     ('image_topic', str, 'image topic of a camera, such as /{camera}/image_raw'),
     ('camera_info_topic', str, 'CameraInfo topic of a camera, such as /{camera}/camera_info'),
     ('transport', str, 'CompressedImage on IMAGE_TOPIC/compressed, or Image on IMAGE_TOPIC'),

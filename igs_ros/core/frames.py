@@ -75,6 +75,7 @@ class Frame:
     camera: str
     stamp_ns: int
     picture: Picture
+    camera_from_world: np.ndarray | None = None  # [4, 4] m at exposure; None = as calibrated
 
 
 @dataclass(frozen=True)

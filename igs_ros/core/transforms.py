@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -36,6 +37,27 @@ class FutureTransform(TransformError):
 
 class PastTransform(TransformError):
     """The lookup asks for an earlier time than is remembered."""
+
+
+class TransformSource(Protocol):
+    """What answers lookups: `TransformBuffer`, or tf2's where there is one."""
+
+    @property
+    def version(self) -> int:
+        """Another one after every change of the tree, or of a static transform."""
+        ...
+
+    def is_static(self, target: str, source: str) -> bool:
+        """As `TransformBuffer.is_static`."""
+        ...
+
+    def lookup(self, target: str, source: str, stamp_ns: int | None = None) -> np.ndarray:
+        """As `TransformBuffer.lookup`."""
+        ...
+
+    def clear_timed(self) -> None:
+        """Forget all but the static transforms."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +153,12 @@ class TransformBuffer:
         self._history_ns = round(history_s * 1e9)
         self._links: dict[str, _Link] = {}  # by child
         self._lock = threading.RLock()
-        self.version = 0
+        self._version = 0
+
+    @property
+    def version(self) -> int:
         """Another one after every change of the tree, or of a static transform."""
+        return self._version
 
     def add(self, transform: Transform, static: bool) -> str:
         """Take one transform.
@@ -162,7 +188,7 @@ class TransformBuffer:
                 link = self._new_link(transform, static, who)
             if static:
                 if not link.samples or not link.samples[0].same_place(transform):
-                    self.version += 1
+                    self._version += 1
                 link.samples = [transform]
                 return said
             if link.stamps and transform.stamp_ns < link.stamps[-1] - round(JUMP_S * 1e9):
@@ -177,7 +203,7 @@ class TransformBuffer:
         if len(self._links) >= _MAX_FRAMES and transform.child not in self._links:
             raise InputError(f'{who}: there are {_MAX_FRAMES} frames already; expected fewer. '
                              f'Look for who makes up names.')
-        self.version += 1
+        self._version += 1
         link = self._links[transform.child] = _Link(transform.parent, static)
         return link
 
@@ -185,7 +211,7 @@ class TransformBuffer:
         """Forget all but the static transforms: the clock was set back."""
         with self._lock:
             self._links = {child: link for child, link in self._links.items() if link.static}
-            self.version += 1
+            self._version += 1
 
     def is_static(self, target: str, source: str) -> bool:
         """Whether all is static between two frames.

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import median_low
 
+import numpy as np
+
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import Frame, RawFrameSet
 
@@ -68,6 +70,12 @@ class _Camera:
 def usual_min_cameras(cameras: int) -> int:
     """Fewest pictures that are worth a frame set: half of the cameras (docs/engine.md)."""
     return (cameras + 1) // 2
+
+
+def poses_of(frames: Iterable[Frame]) -> dict[str, np.ndarray]:
+    """camera_from_world [4, 4] by camera, of the frames that carry it."""
+    return {frame.camera: frame.camera_from_world for frame in frames
+            if frame.camera_from_world is not None}
 
 
 class FrameSetAssembler:
@@ -294,7 +302,7 @@ class FrameSetAssembler:
             while camera.frames and camera.head_ns() <= self._last_ns:
                 self._drop(name, 'superseded')
         return [RawFrameSet(self._last_ns, {name: frame.picture for name, frame in frames.items()},
-                         missing, stamps[-1] - stamps[0])]
+                            missing, stamps[-1] - stamps[0], poses=poses_of(frames.values()))]
 
     def _drop(self, name: str, cause: str) -> None:
         self._cameras[name].frames.pop(0)

@@ -27,7 +27,7 @@ class CameraState(IntEnum):
     OK = 0
     NEVER_SEEN = 1
     SILENT = 2
-    REFUSED = 3  # messages that are no pictures
+    REFUSED = 3  # messages that are no pictures, or pictures from an unknown place
     UNDECODABLE = 4  # or of another size than the calibration
     OUT_OF_TIME = 5  # late, or stamps too far from those of the others
     IMPLAUSIBLE = 6
@@ -73,6 +73,7 @@ class _Seen:
     received: int = 0
     refused: int = 0
     refused_in_a_row: int = 0
+    lost_in_a_row: int = 0
     came_s: float | None = None
     period_s: float = math.nan
     used: int = 0  # at the last look
@@ -118,6 +119,19 @@ class CameraWatch:
             seen.refused += 1
             seen.refused_in_a_row += 1
             seen.error, seen.error_s = text, self._now()
+
+    def lost(self, name: str, text: str) -> None:
+        """A picture of camera `name` that came could not go on, as `text` says."""
+        with self._lock:
+            seen = self._seen[name]
+            seen.refused += 1
+            seen.lost_in_a_row += 1
+            seen.error, seen.error_s = text, self._now()
+
+    def went_on(self, name: str) -> None:
+        """A picture of camera `name` went on to wait for those of the others."""
+        with self._lock:
+            self._seen[name].lost_in_a_row = 0
 
     def _arrived(self, name: str) -> _Seen:
         seen, now = self._seen[name], self._now()
@@ -175,7 +189,7 @@ class CameraWatch:
             stamp = f', stamp {seen.pictures[-1][1]:.3f}' if seen.pictures else ''
             return CameraState.SILENT, (f'last picture on {seen.topic} {now - seen.came_s:.1f} s '
                                         f'ago{stamp}')
-        if seen.refused_in_a_row >= _IN_A_ROW:
+        if max(seen.refused_in_a_row, seen.lost_in_a_row) >= _IN_A_ROW:
             return CameraState.REFUSED, seen.error
         if decoding.in_a_row >= _IN_A_ROW:
             return CameraState.UNDECODABLE, decoding.text

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import Frame, RawFrameSet
-from igs_ros.live.assemble import JUMP_S
+from igs_ros.live.assemble import JUMP_S, poses_of
 from igs_ros.node.convert import time_message
 
 
@@ -105,4 +105,4 @@ class FilteredAssembler:
         if in_time:
             self._last_ns = stamp_ns
             self._sets.append(RawFrameSet(stamp_ns, {f.camera: f.picture for f in frames}, (),
-                                       stamps[-1] - stamps[0]))
+                                          stamps[-1] - stamps[0], poses=poses_of(frames)))

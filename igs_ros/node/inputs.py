@@ -24,12 +24,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import Frame, RawFrameSet
-from igs_ros.core.logs import ThrottledWarnings
+from igs_ros.core.logs import Throttle, ThrottledWarnings
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Drops
 from igs_ros.io.camera_info import as_sent, camera_from_info, is_rectified, rectified_line
 from igs_ros.live.assemble import FrameSetAssembler, usual_min_cameras
 from igs_ros.live.camera_watch import CameraReport, CameraWatch, Judged
+from igs_ros.live.placing import Placing
 from igs_ros.node.convert import (
     held_against,
     nanoseconds,
@@ -38,8 +39,10 @@ from igs_ros.node.convert import (
 )
 from igs_ros.node.filters import FilteredAssembler
 from igs_ros.node.params import NodeConfig
+from igs_ros.node.tf_in import transform_source
 
 _POLL_S = 0.02
+_AGAIN_S = 10.0  # what is lacking at the start is told again
 _NOT_BELIEVED = 'implausible'  # the cause of such drops
 
 
@@ -72,23 +75,29 @@ def topic_of(pattern: str, camera: str, setting: str) -> str:
 class _Input:
     """What is known of one camera's topics."""
 
-    rig_camera: Camera
+    rig_camera: Camera | None  # None where there is no rig file
     image_topic: str
     info_topic: str
     calibrated: Camera | None = None  # by CameraInfo
     in_use: Camera | None = None  # what `cameras` gave out
     changed: bool = False  # reported that another calibration came
 
+    @property
+    def pose(self) -> np.ndarray:
+        """camera_from_world [4, 4] of the rig file, which TF may replace."""
+        return np.eye(4) if self.rig_camera is None else self.rig_camera.camera_from_world
+
 
 class Inputs:
     """The cameras that feed the scene.
 
-    rig: those cameras, as the rig file has them; on_frame_set: called in the executor's thread,
-    must not block. Raises `InputError` for settings that cannot work.
+    rig: those cameras, as the rig file has them, None where there is none; on_frame_set: called
+    in the executor's thread, must not block; from_tf: their poses come from TF, not from the rig.
+    Raises `InputError` for settings that cannot work.
     """
 
-    def __init__(self, node: Node, settings: NodeConfig, rig: Mapping[str, Camera],
-                 on_frame_set: Callable[[RawFrameSet], None]):
+    def __init__(self, node: Node, settings: NodeConfig, rig: Mapping[str, Camera | None],
+                 on_frame_set: Callable[[RawFrameSet], None], from_tf: bool = False):
         self._settings = settings
         self._log = node.get_logger()
         self._on_frame_set = on_frame_set
@@ -98,6 +107,12 @@ class Inputs:
         self._lock = threading.Lock()  # of the assembler: others ask for its counts
         self._jumps = 0
         self._first_s: float | None = None  # when the first picture of all came
+        self._placing = Placing(
+            transform_source(node, self._warnings), settings.world_frame, rig,
+            settings.max_wait_s, settings.queue_size, self._on_lost) if from_tf else None
+        self._say_again = Throttle(_AGAIN_S)
+        self.lacking = ''
+        """What the cameras lack before they can be used, '' = nothing is known."""
         self._inputs = {}
         for name, camera in rig.items():
             self._subscribe(node, name, camera)
@@ -106,7 +121,7 @@ class Inputs:
         node.create_timer(_POLL_S, self._poll, clock=steady_clock())
 
     @staticmethod
-    def _new_assembler(settings: NodeConfig, rig: Mapping[str, Camera]):
+    def _new_assembler(settings: NodeConfig, rig: Mapping[str, Camera | None]):
         if settings.synchronizer != 'igs':
             return FilteredAssembler(settings.synchronizer, rig, settings.max_spread_s,
                                      settings.queue_size)
@@ -114,7 +129,7 @@ class Inputs:
         return FrameSetAssembler(rig, settings.max_spread_s, settings.max_wait_s, least,
                                  settings.queue_size)
 
-    def _subscribe(self, node: Node, name: str, camera: Camera) -> None:
+    def _subscribe(self, node: Node, name: str, camera: Camera | None) -> None:
         settings = self._settings
         reliability = ReliabilityPolicy.BEST_EFFORT \
             if settings.input_reliability == 'best_effort' else ReliabilityPolicy.RELIABLE
@@ -142,21 +157,57 @@ class Inputs:
         waited_s = 0.0 if self._first_s is None else time.monotonic() - self._first_s
         if without and waited_s <= self._settings.calibration_wait_s:
             return None
+        if not self._complete():
+            return None
         for name in without:
             self._log.warning(
                 f'{self._inputs[name].info_topic}: no usable CameraInfo within {waited_s:.1f} s '
                 f"of the first picture; the rig file's intrinsics are used for camera '{name}'")
-        for known in self._inputs.values():
-            known.in_use = known.calibrated or known.rig_camera
-        return {name: known.in_use for name, known in self._inputs.items()}
+        cameras = {name: known.calibrated or known.rig_camera
+                   for name, known in self._inputs.items()}
+        used = {name: camera for name, camera in cameras.items() if camera is not None}
+        if self._placing is not None:
+            used = self._placing.place(used)
+            self._log.info(self._placing.told())
+        for name, camera in used.items():
+            self._inputs[name].in_use = camera
+        return used
+
+    def _complete(self) -> bool:
+        """Whether all that has no stand-in is there; what is lacking is told once in a while."""
+        lacks = [f'{known.info_topic}: no usable CameraInfo, and no rig file has the intrinsics '
+                 f"of camera '{name}'" for name, known in self._inputs.items()
+                 if known.calibrated is None and known.rig_camera is None]
+        if self._placing is not None:
+            lacks += self._placing.lacking().values()
+        self.lacking = '; '.join(lacks)
+        if lacks and self._first_s is not None and self._say_again.take('lacking') is not None:
+            self._log.warning(f'waiting for what the cameras lack: {self.lacking}. Look at the '
+                              f'drivers, and for TF at `ros2 run tf2_tools view_frames`.')
+        return not lacks
+
+    def optical_frames(self) -> dict[str, str]:
+        """The optical frames by camera, where their poses come from TF; else empty."""
+        return self._placing.frames() if self._placing is not None else {}
+
+    def _on_lost(self, name: str, text: str) -> None:
+        """A picture has no pose."""
+        self._watch.lost(name, text)
+        if self._inputs[name].in_use is None:  # at the start one line says it of all cameras
+            self._drops.add(f'no_transform:{name}')
+        else:
+            self._warnings.add('no_transform', name, f'{text}. Its picture is left out; if '
+                               f'transforms come late, raise max_wait_s.')
 
     def _on_info(self, name: str, message: CameraInfo) -> None:
         known = self._inputs[name]
+        self._take_frame(name, message.header.frame_id)
         try:
             rectified = is_rectified(known.image_topic)
-            camera = camera_from_info(message, known.info_topic, name,
-                                      known.rig_camera.camera_from_world, rectified=rectified)
-            doubt = held_against(camera, as_sent(known.rig_camera, message), known.info_topic)
+            camera = camera_from_info(message, known.info_topic, name, known.pose,
+                                      rectified=rectified)
+            doubt = held_against(camera, as_sent(known.rig_camera, message), known.info_topic) \
+                if known.rig_camera is not None else ''
         except InputError as error:
             self._warnings.add('bad_camera_info', name, str(error))
             return
@@ -194,11 +245,26 @@ class Inputs:
             self._warnings.add('bad_message', name, str(error))
             return
         self._watch.came(name, stamp_ns)
-        with self._lock:
-            sets = self._assembler.add(Frame(name, stamp_ns, picture))
-        self._hand_over(sets)
+        self._take_frame(name, message.header.frame_id)
+        frame = Frame(name, stamp_ns, picture)
+        self._join([frame] if self._placing is None else self._placing.add(frame))
+
+    def _take_frame(self, name: str, frame_id: str) -> None:
+        said = self._placing.heard(name, frame_id) if self._placing is not None else ''
+        if said:
+            self._warnings.add('changed_frame', name, said)
+
+    def _join(self, frames: list[Frame]) -> None:
+        """Give pictures whose places are known to the assembler."""
+        for frame in frames:
+            self._watch.went_on(frame.camera)
+            with self._lock:
+                sets = self._assembler.add(frame)
+            self._hand_over(sets)
 
     def _poll(self) -> None:
+        if self._placing is not None:
+            self._join(self._placing.poll())
         with self._lock:
             sets = self._assembler.poll()
         self._hand_over(sets)
@@ -208,6 +274,8 @@ class Inputs:
             self._jumps = self._assembler.jumps
             self._log.warning('stamps of the cameras jumped back (a looping bag?): waiting '
                               'pictures were dropped, the scene is kept')
+            if self._placing is not None:
+                self._placing.clear()
         for frame_set in sets:
             self._on_frame_set(frame_set)
 
@@ -215,8 +283,9 @@ class Inputs:
 
     def waiting(self) -> int:
         """Pictures that wait for the others of their frame set."""
+        placing = 0 if self._placing is None else self._placing.waiting()
         with self._lock:
-            return sum(self._assembler.waiting().values())
+            return placing + sum(self._assembler.waiting().values())
 
     def drops(self) -> dict[str, int]:
         """Pictures and calibrations that were not used, by 'cause:camera'."""

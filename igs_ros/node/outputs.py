@@ -69,15 +69,19 @@ class _Pictures:
 class ViewOutput:
     """~/view/*: what the view camera sees of the newest scene, at a rate of its own.
 
-    rate_hz: of the views; camera: the view at first, without distortion; ~/view/pose moves it.
+    rate_hz: of the views; camera: the view at first, without distortion; ~/view/pose moves it;
+    on_view: told of each new view before it is published, must not block.
     """
 
     def __init__(self, node: Node, settings: NodeConfig, rate_hz: float, camera: Camera,
-                 warnings: ThrottledWarnings):
+                 warnings: ThrottledWarnings,
+                 on_view: Callable[[View], object] = lambda view: None):
         self._settings = settings
         self._rate_hz = rate_hz
         self._camera = camera
+        self._steered = False
         self._warnings = warnings
+        self._on_view = on_view
         self._pipeline: LivePipeline | None = None
         self._publishers = {
             'image': node.create_publisher(Image, '~/view/image', newest()),
@@ -96,9 +100,13 @@ class ViewOutput:
         """Render from `pipeline`."""
         self._pipeline = pipeline
 
-    def calibrate(self, camera: Camera) -> None:
-        """Take the intrinsics of `camera` (no distortion); the pose of the view stays."""
-        self._camera = camera.placed(self._camera.camera_from_world)
+    def calibrate(self, camera: Camera, placed: bool = False) -> None:
+        """Take the intrinsics of `camera` (no distortion); the pose of the view stays.
+
+        placed: take its pose, too, unless somebody has moved the view.
+        """
+        move = placed and not self._steered
+        self._camera = camera if move else camera.placed(self._camera.camera_from_world)
 
     def _on_pose(self, message: PoseStamped) -> None:
         try:
@@ -107,6 +115,7 @@ class ViewOutput:
         except InputError as error:
             self._warnings.add('bad_pose', 'view', str(error))
             return
+        self._steered = True
         self._camera = self._camera.placed(pose)
 
     def _run_once(self) -> float:
@@ -126,6 +135,7 @@ class ViewOutput:
             view = pipeline.view(camera, snapshot)
             if view is None:
                 raise RuntimeError('the scene is gone')
+            self._on_view(view)
             self._shown = snapshot, camera, _Pictures(view, self._settings.view_frame,
                                                       self._settings.jpeg_quality)
         return self._shown[2]

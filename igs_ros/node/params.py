@@ -45,9 +45,13 @@ class NodeConfig:
     """What only the node needs."""
 
     rig_file: str = ''
-    """rig.json with the cameras: extrinsics, and intrinsics where no CameraInfo comes (needed)."""
+    """The cameras: extrinsics, and intrinsics where no CameraInfo comes. A rig.json, a camchain of
+    Kalibr (YAML), or the folder of a recording; '' = poses from TF."""
     cameras: tuple[str, ...] = ()
     """Cameras that feed the scene; [''] = all of the rig file."""
+    extrinsics: Literal['auto', 'rig_file', 'tf'] = 'auto'
+    """Poses of the cameras from the rig file, or from TF by the frames in their headers; auto =
+    from the rig file where there is one."""
     image_topic: str = '/{camera}/image_raw'
     """Image topic of a camera; with compressed transport, /compressed is appended."""
     camera_info_topic: str = '/{camera}/camera_info'
@@ -67,7 +71,7 @@ class NodeConfig:
     """Greatest difference of the stamps in a frame set, s; about one frame period."""
     max_wait_s: Annotated[float, Bound(0)] = 0.1
     """How long the first picture of a frame set waits for the others, s; cameras that are away are
-    not waited for."""
+    not waited for. Before that, one of a camera that moves waits as long for its transform."""
     min_cameras: Annotated[int, Bound(0)] = 0
     """Frame sets of fewer cameras are dropped; 0 = half of the cameras."""
     queue_size: Annotated[int, Bound(1)] = 4

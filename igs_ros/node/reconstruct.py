@@ -18,6 +18,7 @@ from igs_ros.node.environment import exit_without_ros
 if __name__ == '__main__':
     exit_without_ros('reconstruct')  # the import below may end the process
 
+import numpy as np
 import rclpy
 from rclpy.clock import ROSClock
 from rclpy.executors import SingleThreadedExecutor
@@ -37,7 +38,7 @@ from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Drops
 from igs_ros.io.codec.ply import read_points
-from igs_ros.io.recordings.rig import read_rig
+from igs_ros.io.recordings.open import read_cameras
 from igs_ros.live.health import Facts, judge
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.live.set_watch import SetWatch
@@ -50,6 +51,7 @@ from igs_ros.node.logs import RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
 from igs_ros.node.planner_outputs import PlannerOutput
+from igs_ros.node.tf_out import TransformOutput
 from igs_ros.node.watchdog import Watchdog
 from igs_ros.stages.motion import choose as motion
 
@@ -67,22 +69,29 @@ class ReconstructNode(Node):
         self._handler = RosHandler(self.get_logger())
         self.settings, self.config = params.declare(self)
         motion.check_motion(self.config.motion, self.config.motion_model)
+        self._from_tf = self.settings.extrinsics == 'tf' \
+            or (self.settings.extrinsics == 'auto' and not self.settings.rig_file)
         rig = self._read_rig()
-        self._expected = len(self._input_names(rig))
+        names = self._input_names(rig)
+        self._expected = len(names)
         self._pipeline: LivePipeline | None = None
         self._early: RawFrameSet | None = None  # the newest one from before the pipeline
         self._drops = Drops()
         self._warnings = ThrottledWarnings(self.get_logger().warning, self._drops)
         self._watchdog = Watchdog(self.get_logger(), self.settings.stall_after_s,
                                   self._simulated_ns)
-        self._depths = Depths(self, self.settings, self._input_names(rig), self._on_frame_set,
+        self._depths = Depths(self, self.settings, names, self._on_frame_set,
                               self._first_scene_wanted) if self.settings.depth_topic else None
-        self._inputs = Inputs(self, self.settings, {n: rig[n] for n in self._input_names(rig)},
-                              self._depths.take if self._depths else self._on_frame_set)
-        view_camera = first_view(self.settings, self.config, rig)
-        self._rig = rig
+        self._inputs = Inputs(self, self.settings, {name: rig.get(name) for name in names},
+                              self._depths.take if self._depths else self._on_frame_set,
+                              self._from_tf)
+        # poses of TF are known later: those of the rig file are about another world
+        self._rig = {name: rig.get(name) or nominal(name) for name in names} \
+            if self._from_tf else rig
+        view_camera = first_view(self.settings, self.config, self._rig)
+        self._transforms = TransformOutput(self, self.settings, {} if self._from_tf else rig)
         self._views = ViewOutput(self, self.settings, self.config.budget.view_hz, view_camera,
-                                 self._warnings)
+                                 self._warnings, self._transforms.view)
         self._states = StateOutput(self, self.settings, self._status)
         self._planner = PlannerOutput(self, self.settings, self.config)
         self._sets = SetWatch()
@@ -122,14 +131,21 @@ class ReconstructNode(Node):
     # -- start ----------------------------------------------------------------------------------
 
     def _read_rig(self) -> dict[str, Camera]:
-        if not self.settings.rig_file:
+        if self.settings.rig_file:
+            return read_cameras(self.settings.rig_file)
+        if not self._from_tf:
             raise InputError('parameter rig_file is empty; expected a rig.json with the poses of '
-                             'the cameras. Set it with --ros-args -p rig_file:=PATH.')
-        return read_rig(self.settings.rig_file)
+                             'the cameras. Set it with --ros-args -p rig_file:=PATH, or set '
+                             'extrinsics to tf.')
+        if not self.settings.cameras:
+            raise InputError('parameters rig_file and cameras are both empty; expected a rig file '
+                             'with the poses of the cameras (rig_file:=PATH), or the names of '
+                             'cameras whose poses come from TF (cameras:=[left,right]).')
+        return {}
 
     def _input_names(self, rig: dict[str, Camera]) -> tuple[str, ...]:
         names = self.settings.cameras or tuple(rig)
-        unknown = [name for name in names if name not in rig]
+        unknown = [name for name in names if rig and name not in rig]
         if unknown:
             raise InputError(f"parameter cameras names {', '.join(unknown)}; expected cameras of "
                              f"{self.settings.rig_file}: {', '.join(rig)}.")
@@ -146,7 +162,9 @@ class ReconstructNode(Node):
         pipeline.start()
         self._pipeline = pipeline
         # the view sees as its camera does, also where CameraInfo won over the rig file
-        self._views.calibrate(first_view(self.settings, self.config, {**self._rig, **cameras}))
+        self._views.calibrate(first_view(self.settings, self.config, {**self._rig, **cameras}),
+                              placed=self._from_tf)
+        self._transforms.cameras(cameras, self._inputs.optical_frames())
         self._views.begin(pipeline)
         self._states.begin(pipeline)
         self._planner.begin(pipeline)
@@ -220,8 +238,8 @@ class ReconstructNode(Node):
         return Status(state, message, cameras_expected=self._expected)
 
     def _facts(self) -> Facts:
-        facts = Facts(message='waiting for calibrations') if self._pipeline is None \
-            else self._pipeline.facts()
+        facts = Facts(message=self._inputs.lacking or 'waiting for calibrations') \
+            if self._pipeline is None else self._pipeline.facts()
         outputs = (self._views, self._states, self._planner, self._diagnostics)
         dead = {one.thread.name: one.thread.died_of for one in outputs if one.thread.died_of}
         return replace(facts, dead={**facts.dead, **dead}, missing=self._watchdog.missing,
@@ -241,6 +259,12 @@ class ReconstructNode(Node):
             convert.header(self._now_ns(), self.settings.world_frame))
 
 
+def nominal(name: str) -> Camera:
+    """What stands for a camera of which nothing is known yet; nothing is drawn for it."""
+    return Camera(name, 640, 480, np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]]),
+                  np.eye(4))
+
+
 def first_view(settings: NodeConfig, config: Config, rig: dict[str, Camera]) -> Camera:
     """The view as the parameters have it, without distortion; raises `InputError`.
 
@@ -249,7 +273,7 @@ def first_view(settings: NodeConfig, config: Config, rig: dict[str, Camera]) -> 
     name = settings.view_camera or (settings.cameras or tuple(rig))[0]
     if name not in rig:
         raise InputError(f"parameter view_camera is '{name}'; expected a camera of "
-                         f"{settings.rig_file}: {', '.join(rig)}.")
+                         f"{settings.rig_file or 'the parameter cameras'}: {', '.join(rig)}.")
     camera = rig[name].undistorted()
     camera = camera.resized(settings.view_width or config.width or camera.width)
     if not settings.view_pose:

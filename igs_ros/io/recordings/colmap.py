@@ -49,29 +49,47 @@ def read(folder: Path) -> Recording:
     Raises:
         InputError: the model cannot be read, or does not fit the pictures.
     """
+    pictures, cameras, sources = folder / 'images', {}, {}
+    for camera, image, own in _cameras(folder):
+        cameras[camera.name] = camera
+        sources[camera.name] = image_folder(_present(pictures / own)) if own \
+            else ImageSource(pictures, [_present(pictures / image.name)])
+    if any(source.length > 1 for source in sources.values()):
+        log.warning('%s: COLMAP models hold no frame rate; taking %g Hz', folder, RATE_HZ)
+    points = folder / MODEL / 'points3D.bin'
+    return Recording(folder.resolve().name, folder, cameras, sources, RATE_HZ,
+                     load_points=(lambda: read_points(points)) if points.is_file() else None)
+
+
+def read_cameras(folder: Path) -> dict[str, Camera]:
+    """The cameras of the model in `folder`, by name; pictures are not looked for.
+
+    Raises:
+        InputError: what cannot be used, with the file and what to do.
+    """
+    return {camera.name: camera for camera, _, _ in _cameras(folder)}
+
+
+def _cameras(folder: Path) -> Iterator[tuple[Camera, RegisteredImage, str]]:
+    """Camera, registered image, and the folder of its own in images/, if it has one."""
     intrinsics = _read_cameras(folder / MARKER)
     images = _read_images(folder / MODEL / 'images.bin')
     for image in images:
         if image.camera_id not in intrinsics:
             raise InputError(f'{folder / MODEL}: image {shown(image.name)} names camera '
                              f'{image.camera_id}, which cameras.bin lacks; export both together.')
-    cameras, sources = {}, {}
-    for name, image, source in _pictures(folder / 'images', images):
-        if name in cameras:
+    seen = set()
+    for name, image, own in _named(folder / 'images', images):
+        if name in seen:
             raise InputError(f"{folder / 'images'}: two cameras would be called '{name}'; "
                              f'expected names that differ without their suffix. Rename one.')
+        seen.add(name)
         width, height, K, lens, distortion = intrinsics[image.camera_id]
         try:
-            cameras[name] = Camera(name, width, height, K, image.camera_from_world, distortion,
-                                   lens)
+            yield Camera(name, width, height, K, image.camera_from_world, distortion,
+                         lens), image, own
         except InputError as error:
             raise InputError(f'{folder / MODEL}: {error}') from error
-        sources[name] = source
-    if any(source.length > 1 for source in sources.values()):
-        log.warning('%s: COLMAP models hold no frame rate; taking %g Hz', folder, RATE_HZ)
-    points = folder / MODEL / 'points3D.bin'
-    return Recording(folder.resolve().name, folder, cameras, sources, RATE_HZ,
-                     load_points=(lambda: read_points(points)) if points.is_file() else None)
 
 
 def read_points(path: Path) -> Points:
@@ -170,20 +188,18 @@ def _pose(quat, translation) -> np.ndarray:
     return pose
 
 
-def _pictures(folder: Path, images: list[RegisteredImage]
-              ) -> Iterator[tuple[str, RegisteredImage, ImageSource]]:
-    """Camera name, registered image and pictures of every camera."""
+def _named(folder: Path, images: list[RegisteredImage],
+           ) -> Iterator[tuple[str, RegisteredImage, str]]:
+    """Name of every camera, its registered image, and the folder of its own, '' = none."""
     by_folder: dict[str, list[RegisteredImage]] = {}
     for image in images:
         by_folder.setdefault(str(PurePosixPath(image.name).parent), []).append(image)
     if len(by_folder) > 1 and '.' not in by_folder:
         for name, registered in by_folder.items():
-            yield (name.replace('/', '_'), _standing(folder / name, registered),
-                   image_folder(_present(folder / name)))
+            yield name.replace('/', '_'), _standing(folder / name, registered), name
         return
     for image in images:
-        name = str(PurePosixPath(image.name).with_suffix('')).replace('/', '_')
-        yield name, image, ImageSource(folder, [_present(folder / image.name)])
+        yield str(PurePosixPath(image.name).with_suffix('')).replace('/', '_'), image, ''
 
 
 def _standing(path: Path, registered: list[RegisteredImage]) -> RegisteredImage:
