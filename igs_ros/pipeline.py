@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from igs_ros.core.camera import Camera
-from igs_ros.core.config import Config
+from igs_ros.core.config import Config, check_change
 from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.core.points import Points
 from igs_ros.core.scene import GaussianScene
@@ -168,8 +168,8 @@ class Pipeline:
     # -- what comes before and between ----------------------------------------
 
     def begin(self, frame_set: FrameSet, points: Points | None = None,
-              progress: Callable[[str, float], None] | None = None, scene_id: int = 1
-              ) -> FirstScene:
+              progress: Callable[[str, float], None] | None = None, scene_id: int = 1,
+              scene: GaussianScene | None = None) -> FirstScene:
         """Make the first scene.
 
         Args:
@@ -177,13 +177,14 @@ class Pipeline:
             points: sparse points of the recording, if it has some.
             progress: gets a stage and which share of it is done, 0..1; what it raises ends it.
             scene_id: of all snapshots.
+            scene: what to begin with; None = it is made as the settings say.
 
         Raises:
             InputError: nothing can be made of these images.
         """
         self.stages.warm_up(*([progress] if progress else []))
         with span('bootstrap'):
-            first = self.stages.first_scene(frame_set, points, progress)
+            first = self.stages.first_scene(frame_set, points, progress, scene)
         self._plausibility = PlausibilityCheck(self.stages.config.hold_s)
         self._plausibility.check(frame_set)  # what comes next is compared with it
         self._timeline = Timeline(self._new_motion, first.scene, frame_set, scene_id)
@@ -228,6 +229,23 @@ class Pipeline:
         self._timeline = None
         self._key_owed = False
         self.epoch += 1
+
+    def ask_for_key(self) -> None:
+        """The next frame set that moves the scene makes a key, whatever the schedule says."""
+        self._key_owed = True
+
+    def change(self, config: Config) -> None:
+        """Go on with other settings from the next step; a refinement in hand keeps its own.
+
+        Args:
+            config: of which only those of `core.config.changeable(Config)` may be others.
+
+        Raises:
+            InputError: a value that is not allowed, or of a setting that cannot change.
+        """
+        check_change(self.stages.config, config)
+        self._schedule = KeySchedule(config.key_interval, config.key_frames, config.early_key)
+        self.stages.change(config)
 
     def set_motion_effort(self, effort: MotionEffort) -> None:
         """What motion may cost per frame set from now on."""

@@ -2,8 +2,8 @@
 """Every setting of the core, with its default, unit and reason.
 
 These dataclasses are the truth, and so is what stands in their annotations: `Bound` of a number,
-`Literal` of a text that is one of a few. The command line, the checks and the ROS parameters with
-their ranges are made from them, and a test holds config/igs.yaml equal to them.
+`Literal` of a text that is one of a few, `WHILE_RUNNING`. The command line, the checks and the ROS
+parameters with their ranges are made from them, and a test holds config/igs.yaml equal to them.
 """
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from igs_ros.core.errors import InputError, shown
 
 MAX_INT = 2 ** 31 - 1  # of whole numbers whose bound is infinite
+WHILE_RUNNING = 'while running'
+"""Marks what may change while a reconstruction runs: `Annotated[int, Bound(0), WHILE_RUNNING]`."""
 
 _Settings = TypeVar('_Settings')  # a dataclass of settings
 
@@ -108,7 +110,7 @@ class MotionConfig:
 class RefineConfig:
     """Key-frame refinement: the published schedule (igs_reference 3.1) on what changed."""
 
-    iterations: Annotated[int, Bound(0)] = 100
+    iterations: Annotated[int, Bound(0), WHILE_RUNNING] = 100
     """Optimization steps per key frame (published: 50 = IGS-s, 100 = IGS-l)."""
     births: bool = True
     """New Gaussians from stereo where the rendering is wrong (not published)."""
@@ -125,13 +127,13 @@ class RefineConfig:
 class BudgetConfig:
     """Deadlines of live runs (docs/engine.md); `igs run` in lockstep knows none."""
 
-    update_hz: Annotated[float, Bound(0, 1000)] = 0.0
+    update_hz: Annotated[float, Bound(0, 1000), WHILE_RUNNING] = 0.0
     """Scene updates per second to hold, by less work per update where need be; 0 = no budget: all
     that the settings say, however long it takes."""
-    view_hz: Annotated[float, Bound(0.01, 1000)] = 10.0
+    view_hz: Annotated[float, Bound(0.01, 1000), WHILE_RUNNING] = 10.0
     """Views per second, also without new frame sets; with a budget, coarser ones rather than late.
     """
-    refine_s: Annotated[float, Bound(0)] = 2.0
+    refine_s: Annotated[float, Bound(0), WHILE_RUNNING] = 2.0
     """With a budget: longest refinement of a key, s; 0 = as long as it takes."""
 
 
@@ -145,19 +147,19 @@ class Config:
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     motion: str = 'auto'
     """Motion model; auto = the best there is, agm needs weights."""
-    key_interval: Annotated[int, Bound(0)] = 5
+    key_interval: Annotated[int, Bound(0), WHILE_RUNNING] = 5
     """A key frame every so many processed frame sets; 0 = never, a frozen first scene."""
     key_frames: str = ''
     """Numbers of the frame sets that become keys instead, 1 = the first after the first scene,
     such as '5 10 12'; '' = by key_interval."""
-    early_key: Annotated[float, Bound(0, 1)] = 0.0
+    early_key: Annotated[float, Bound(0, 1), WHILE_RUNNING] = 0.0
     """Share of the pixels whose change between two frame sets makes a key frame at once (a
     cut, a light that goes on); 0 = off. Live, the key waits for the one in the making."""
     hold_s: Annotated[float, Bound(0)] = 20.0
     """Implausible pictures (dark, covered, another scene, another camera's) are not fitted; what
     lasts is believed after so long (s of the stamps), a change of light after a tenth of it. 0 =
     every picture is believed."""
-    max_gaussians: Annotated[int, Bound(1)] = 30000
+    max_gaussians: Annotated[int, Bound(1), WHILE_RUNNING] = 30000
     """Bound of the scene at all times."""
     sh_degree: Annotated[int, Bound(0, 3)] = 1
     """Degree of the spherical harmonics."""
@@ -236,8 +238,7 @@ def checked(config: _Settings, label: str = 'setting') -> _Settings:
 def allowed(cls: type, prefix: str = '') -> dict[str, Bound | Choice]:
     """What the fields of a dataclass allow, by name (nested ones with a dot)."""
     rules = {}
-    for name, hint in get_type_hints(cls, include_extras=True).items():
-        kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    for name, kind, notes in _annotated(cls):
         bound = next((note for note in notes if isinstance(note, Bound)), None)
         if is_dataclass(kind):
             rules.update(allowed(kind, f'{prefix}{name}.'))
@@ -248,6 +249,45 @@ def allowed(cls: type, prefix: str = '') -> dict[str, Bound | Choice]:
         elif get_origin(kind) is Literal:
             rules[prefix + name] = Choice(get_args(kind))
     return rules
+
+
+@cache
+def changeable(cls: type, prefix: str = '') -> frozenset[str]:
+    """The fields of a dataclass that may change while it is in use (nested ones with a dot)."""
+    names = set()
+    for name, kind, notes in _annotated(cls):
+        if is_dataclass(kind):
+            names |= changeable(kind, f'{prefix}{name}.')
+        elif WHILE_RUNNING in notes:
+            names.add(prefix + name)
+    return frozenset(names)
+
+
+def _annotated(cls: type) -> Iterator[tuple[str, Any, list[Any]]]:
+    """Name, type and notes of every field."""
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        yield name, kind, notes
+
+
+def check_change(old: Config, new: Config) -> None:
+    """Prove that a running reconstruction can go on with other settings.
+
+    Args:
+        old: those that it has.
+        new: those that it is to have.
+
+    Raises:
+        InputError: a value that is not allowed, or of a setting that cannot change.
+    """
+    checked(new)
+    values = dict(settings(new))
+    fixed = [name for name, value in settings(old)
+             if value != values[name] and name not in changeable(type(old))]
+    if fixed:
+        raise InputError(f'setting {", ".join(fixed)} cannot change while a reconstruction runs; '
+                         f'expected one of {", ".join(sorted(changeable(type(old))))}. Make a new '
+                         f'one with it.')
 
 
 def numbers(config: object) -> Iterator[tuple[str, int | float]]:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from igs_ros.core.timing import StageTime
 
 LOST_SETS = ('superseded', 'no_picture', 'duplicate_stamp', 'incomplete_first', 'unusable',
-             'held', 'internal_error', 'called_off')
+             'held', 'internal_error', 'called_off', 'paused')
 """Causes of drops, each of which is one frame set that was never shown."""
 
 
@@ -20,7 +20,7 @@ class State(IntEnum):
     STREAMING = 2  # the scene follows the cameras
     STALLED = 3  # there is a scene, and for too long it has not followed the cameras
     FAILED = 4  # no first scene could be made (tried again), or a thread has died
-    HOLDING = 5  # there is a scene, and it is held: the pictures are not believed
+    HOLDING = 5  # there is a scene, and it is held: paused, or the pictures are not believed
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,14 @@ class Ladder(Generic[Effort]):
         self._room = 0  # 1 for a round with room, -3 for one without, never below 0
         self._on_trial: int | None = None  # rounds since a climb that may still fail
 
+    def in_place_of(self, other: Ladder[Effort] | None) -> Ladder[Effort]:
+        """This one, on the rung of `other`; or that, if it has the same rungs and deadline."""
+        if other is None or (self._rungs, self.deadline_s) == (other._rungs, other.deadline_s):
+            return other or self
+        if self.deadline_s:
+            self.level = min(other.level, len(self._rungs) - 1)
+        return self
+
     @property
     def effort(self) -> Effort:
         """What the next round may spend."""
@@ -127,20 +135,31 @@ class Budget:
     """
 
     def __init__(self, config: Config):
+        self._ladders: dict[str, Ladder] = {}
+        self.change(config)
+
+    def change(self, config: Config) -> None:
+        """Hold other deadlines from now on; a stage that still has one stays on its rung.
+
+        From any thread: a stage in the middle of a round notes it on the ladder that was.
+        """
         budget = config.budget
         self.on = budget.update_hz > 0
         motion, iterations = config.motion_model, config.refine.iterations
         self._adjusts = motion.adjust_iterations > 0
-        self._motion = Ladder(
+        made_motion = Ladder(
             [MotionEffort(max(1, round(share * motion.anchors)), scale, adjusted)
              for share, scale, adjusted in (_ADJUSTED if self._adjusts else _MOTION)],
             1 / budget.update_hz if self.on else 0.0, 3, 20)
-        self._refine = Ladder(
+        made_refine = Ladder(
             [RefineEffort(math.ceil(steps * iterations), scale,
                           max(1, round(free * config.max_gaussians)))
              for steps, scale, free in _REFINE],
             budget.refine_s if self.on else 0.0, 2, 3)
-        self._view = Ladder(_VIEW, 1 / budget.view_hz if self.on else 0.0, 3, 30)
+        made_view = Ladder(_VIEW, 1 / budget.view_hz if self.on else 0.0, 3, 30)
+        self._motion = made_motion.in_place_of(self._ladders.get('motion'))
+        self._refine = made_refine.in_place_of(self._ladders.get('refine'))
+        self._view = made_view.in_place_of(self._ladders.get('view'))
         self._ladders = {'motion': self._motion, 'refine': self._refine, 'view': self._view}
 
     def note(self, stage: str, seconds: float) -> bool:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from igs_ros.core.config import Config
 from igs_ros.core.frames import PictureProblem, RawFrameSet
 from igs_ros.core.logs import Throttle
+from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import Decoding, State, Status
 from igs_ros.core.timing import Drops, Timings
@@ -45,6 +47,9 @@ class ForMotion:
     reset: bool
     refined: Finished | None
     frame_set: RawFrameSet | None
+    loaded: GaussianScene | None = None  # with `reset`: what the next first scene is
+    config: Config | None = None  # to go on with
+    key_wanted: bool = False  # of the next frame set, whatever the schedule says
 
 
 class Exchange:
@@ -76,6 +81,10 @@ class Exchange:
         self._moving = False  # motion is at work
         self._refining = False  # a key, not a polish
         self._reset_wanted = False
+        self._loaded: GaussianScene | None = None
+        self._config: Config | None = None  # asked for, not yet in use
+        self._key_wanted = False
+        self._paused = False
         self._snapshot: Snapshot | None = None
         self._status = Status(cameras_expected=cameras_expected)
         self._warnings = Throttle(_WARN_EVERY_S)
@@ -94,6 +103,9 @@ class Exchange:
             if self.stopping:
                 self.drops.add('called_off')
                 return
+            if self._paused:
+                self.drops.add('paused')
+                return
             self._owed += 1
             self._offered_s = self._now()
             self._owed_s = self._offered_s if self._owed_s is None else self._owed_s
@@ -102,11 +114,37 @@ class Exchange:
             self._frame_set = frame_set
             self._changed.notify_all()
 
-    def ask_for_reset(self) -> None:
-        """Have the motion worker forget the scene."""
+    def ask_for_reset(self, loaded: GaussianScene | None = None) -> None:
+        """Have the motion worker forget the scene, and begin with `loaded` if there is one."""
         with self._changed:
-            self._reset_wanted = True
+            self._reset_wanted, self._loaded = True, loaded
             self._changed.notify_all()
+
+    def ask_for_key(self) -> None:
+        """Have the next frame set that moves the scene make a key."""
+        with self._changed:
+            self._key_wanted = True
+            self._changed.notify_all()
+
+    def ask_for_config(self, config: Config) -> None:
+        """Have the workers go on with other settings, each from its next round."""
+        with self._changed:
+            self._config = config
+            self._changed.notify_all()
+
+    @property
+    def paused(self) -> bool:
+        """Whether frame sets are dropped."""
+        return self._paused
+
+    def pause(self, paused: bool) -> None:
+        """Drop frame sets from now on, or take them again."""
+        with self._changed:
+            self._paused = paused
+            if paused and self._frame_set is not None:
+                self._frame_set = None
+                self.drops.add('paused')
+            self._followed()
 
     def stop(self) -> None:
         """Have both workers end after, or within, the work in hand."""
@@ -152,13 +190,14 @@ class Exchange:
             now, status = self._now(), self._status
             return Facts(status.state, status.message, status.progress, now - self._changed_s,
                          self._owed, 0.0 if self._owed_s is None else now - self._owed_s,
-                         dict(self._lost), self._reason, held=status.held)
+                         dict(self._lost), self._reason, held=status.held,
+                         paused=self._paused)
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits, motion rests and no key is being refined."""
         with self._changed:
-            return not self._moving and self._frame_set is None and self._finished is None \
+            return not self._moving and not self._asked and self._finished is None \
                 and not self._busy_with_key()
 
     # -- for the motion worker ----------------------------------------
@@ -167,14 +206,22 @@ class Exchange:
         """Wait for something to do; None at the end."""
         with self._changed:
             self._moving = False
-            self._changed.wait_for(lambda: self.stopping or self._reset_wanted
-                                   or self._frame_set is not None or self._finished is not None)
+            self._changed.wait_for(lambda: self.stopping or self._asked
+                                   or self._finished is not None)
             if self.stopping:
                 return None
-            found = ForMotion(self._reset_wanted, self._finished, self._frame_set)
-            self._frame_set, self._finished, self._reset_wanted = None, None, False
+            found = ForMotion(self._reset_wanted, self._finished, self._frame_set, self._loaded,
+                              self._config, self._key_wanted)
+            self._frame_set = self._finished = self._loaded = self._config = None
+            self._reset_wanted = self._key_wanted = False
             self._moving = True
             return found
+
+    @property
+    def _asked(self) -> bool:
+        """Whether somebody wants something of the motion worker."""
+        return self._reset_wanted or self._key_wanted or self._config is not None \
+            or self._frame_set is not None
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Show this from now on, and hand it to the listeners."""

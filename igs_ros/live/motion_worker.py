@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 
+from igs_ros.core.config import Config
 from igs_ros.core.errors import Cancelled, InputError
 from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.core.points import Points
+from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import new_scene_id
 from igs_ros.core.status import State
 from igs_ros.core.timing import span
@@ -43,6 +45,7 @@ class MotionWorker:
         self._complete_wait_s = complete_wait_s
         self._polishes = pipeline.stages.config.refine.polish_iterations > 0
         self._first_seen_s: float | None = None  # when the first usable frame set came
+        self._loaded: GaussianScene | None = None  # what the first scene is
         self.first_report: BootstrapReport | None = None  # of the newest first scene
         if budget.on:
             pipeline.set_motion_effort(budget.motion)
@@ -53,14 +56,24 @@ class MotionWorker:
         if found is None:
             return False
         begun_s = time.perf_counter()
+        if found.config is not None:
+            self._change(found.config)
         if found.reset:
-            self._forget()
+            self._forget(found.loaded)
+        if found.key_wanted:
+            self._pipeline.ask_for_key()
         if found.refined is not None:
             self._take_key(found.refined)
         if found.frame_set is not None and self._process(found.frame_set) \
                 and self._budget.note('motion', time.perf_counter() - begun_s):
             self._pipeline.set_motion_effort(self._budget.motion)
         return True
+
+    def _change(self, config: Config) -> None:
+        """Go on with other settings; what is being refined keeps its own."""
+        self._pipeline.change(config)
+        self._budget.change(config)
+        self._pipeline.set_motion_effort(self._budget.motion)
 
     # -- frame sets ----------------------------------------
 
@@ -139,7 +152,7 @@ class MotionWorker:
 
     def _begin_with(self, frame_set: RawFrameSet) -> None:
         prepared = self._prepared(frame_set)
-        if prepared is not None and self._complete_enough(prepared):
+        if prepared is not None and (self._loaded is not None or self._complete_enough(prepared)):
             self._begin(prepared)
 
     def _complete_enough(self, prepared: FrameSet) -> bool:
@@ -168,23 +181,25 @@ class MotionWorker:
                 raise Cancelled
             exchange.update(message=stage, progress=done)
         try:
-            first = self._pipeline.begin(prepared, self._points, progress, new_scene_id())
+            first = self._pipeline.begin(prepared, self._points, progress, new_scene_id(),
+                                         self._loaded)
         except Cancelled:
             raise
         except Exception as error:  # `_process` logs it; the state must say it, too
             exchange.update(state=State.FAILED, message=str(error) or repr(error))
             raise
-        self.first_report = first.report
+        self.first_report, self._loaded = first.report, None
         exchange.count(first_scenes=1)
         self._show()
         exchange.update(state=State.STREAMING, message='', progress=1.0)
         log.info('first scene of %d Gaussians after %.1f s (stopped by %s)', len(first.scene),
                  first.report.seconds, first.report.stopped_by)
 
-    def _forget(self) -> None:
+    def _forget(self, loaded: GaussianScene | None) -> None:
         self._pipeline.forget()
-        self._first_seen_s = None
-        self._exchange.update(state=State.WAITING, message='reset: waiting for a frame set',
+        self._first_seen_s, self._loaded = None, loaded
+        done = 'reset' if loaded is None else 'scene loaded'
+        self._exchange.update(state=State.WAITING, message=f'{done}: waiting for a frame set',
                               progress=0.0, implausible={}, held='')
         self._exchange.show(None)
 

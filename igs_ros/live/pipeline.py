@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from igs_ros.core.camera import Camera
-from igs_ros.core.config import Config
+from igs_ros.core.config import Config, check_change
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.core.machine import gpu_mb, rss_mb, yield_to_others
 from igs_ros.core.points import Points
+from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Snapshot, View
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Recorder, span, spans_to
@@ -76,6 +77,7 @@ class LivePipeline:
         # its own threads: views must not queue behind the work of refinement
         self._view_rasterizer = make_rasterizer(config.device, config.threads)
         self._now_ns = now_ns
+        self._config = config
         self._trace = trace
         self._stall_after_s = stall_after_s
         self._exchange = Exchange(len(cameras), self._pipeline.is_current,
@@ -154,6 +156,51 @@ class LivePipeline:
     def reset(self) -> None:
         """Forget the scene and make a new first one from the next frame set."""
         self._exchange.ask_for_reset()
+
+    def load(self, scene: GaussianScene) -> None:
+        """Forget the scene and begin with `scene` at the next frame set.
+
+        It is taken as it is, or optimized where the settings say so (`bootstrap.optimize_ply`).
+        """
+        self._exchange.ask_for_reset(scene)
+
+    def pause(self) -> None:
+        """Take no frame sets until `resume`; the scene stays as it is, and so do its views.
+
+        What is in hand is finished: a first scene, or a key that is being refined.
+        """
+        self._exchange.pause(True)
+
+    def resume(self) -> None:
+        """Take frame sets again."""
+        self._exchange.pause(False)
+
+    @property
+    def paused(self) -> bool:
+        """Whether no frame sets are taken."""
+        return self._exchange.paused
+
+    def refine_now(self) -> None:
+        """Make a key of the next frame set, or the first one after the key in the making."""
+        self._exchange.ask_for_key()
+
+    @property
+    def config(self) -> Config:
+        """The settings, as they were last asked for."""
+        return self._config
+
+    def change(self, config: Config) -> None:
+        """Go on with other settings, from the next frame set or key.
+
+        Args:
+            config: of which only those of `core.config.changeable(Config)` may be others.
+
+        Raises:
+            InputError: a value that is not allowed, or of a setting that cannot change.
+        """
+        check_change(self._config, config)
+        self._config = config
+        self._exchange.ask_for_config(config)
 
     def snapshot(self) -> Snapshot | None:
         """The newest scene to show, None before the first."""

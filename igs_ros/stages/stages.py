@@ -9,6 +9,7 @@ from igs_ros.core.config import Config, checked
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.points import Points
+from igs_ros.core.scene import GaussianScene
 from igs_ros.core.timing import span
 from igs_ros.render.choose import make_rasterizer
 from igs_ros.stages.bootstrap.first_scene import FirstScene, first_scene
@@ -31,17 +32,26 @@ class Stages:
     """
 
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
-        checked(config)
+        self.config = checked(config)
         check_motion(config.motion, config.motion_model)  # before a first scene is made
         if not cameras:
             raise InputError('a rig without cameras; expected at least one, by name.')
-        self.config = config
         self.preparer = Preparer(cameras, config.width or None)
         self.cameras = self.preparer.cameras
         self.rasterizer = make_rasterizer(config.device, config.threads)
         # with threads of its own: live, they yield to those of motion and views
-        self.refiner = Refiner(make_rasterizer(config.device, config.threads), self.cameras,
-                               config.refine, config.max_gaussians, config.seed, config.threads)
+        self._refine_rasterizer = make_rasterizer(config.device, config.threads)
+        self.change(config)
+
+    def change(self, config: Config) -> None:
+        """Other settings from now on, but for those that made what is kept.
+
+        What a refinement in another thread uses stays as it is: it has the refiner that it began
+        with.
+        """
+        self.config = config
+        self.refiner = Refiner(self._refine_rasterizer, self.cameras, config.refine,
+                               config.max_gaussians, config.seed, config.threads)
 
     def new_motion(self) -> MotionModel:
         """A motion model that has seen nothing yet."""
@@ -54,16 +64,18 @@ class Stages:
             warm_up(self.rasterizer, progress)
 
     def first_scene(self, frame_set: FrameSet, points: Points | None = None,
-                    progress: Progress | None = None) -> FirstScene:
+                    progress: Progress | None = None,
+                    scene: GaussianScene | None = None) -> FirstScene:
         """The first key scene (see `stages.bootstrap`).
 
         Args:
             frame_set: prepared; what the scene shows.
             points: sparse points of the recording, if it has some.
             progress: gets a stage and which share of it is done, 0..1.
+            scene: taken instead of one that is made, as one from a PLY is.
 
         Raises:
             InputError: nothing can be made of these images.
         """
         return first_scene(self.config.bootstrap.method, frame_set, self.cameras, points,
-                           self.rasterizer, self.config, progress)
+                           self.rasterizer, self.config, progress, given=scene)

@@ -69,7 +69,8 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
                 points: Points | None, rasterizer: Rasterizer, config: Config,
                 progress: Callable[[str, float], None] | None = None,
                 watch: Watch | None = None,
-                clock: Callable[[], float] = time.perf_counter) -> FirstScene:
+                clock: Callable[[], float] = time.perf_counter,
+                given: GaussianScene | None = None) -> FirstScene:
     """The first scene, of at most `config.max_gaussians` Gaussians.
 
     The same input, seed and iterations give the same bytes for any number of threads.
@@ -86,6 +87,7 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
         progress: called with a readable stage and its share done, 0..1.
         watch: looks at the scene while it is optimized.
         clock: s, of the cap of time.
+        given: a scene in place of that of a PLY, whatever the method.
 
     Raises:
         InputError: unknown method, points asked for but not given, no picture, a bad PLY, an
@@ -93,7 +95,7 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
     """
     tell = progress or (lambda stage, done: None)
     images = {name: frame_set.images[name] for name in cameras if name in frame_set.images}
-    chosen = _chosen(method, points, frame_set)
+    chosen = 'ply' if given is not None else _chosen(method, points, frame_set)
     as_it_is = chosen == 'ply' and not config.bootstrap.optimize_ply
     if not images and not as_it_is:
         raise InputError(f'no picture of any of the cameras {", ".join(cameras)}: expected at '
@@ -101,13 +103,14 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
     with spending() as spent:
         if chosen == 'ply':
             tell('reading the scene', 0.0)
-            scene = load_ply(method).with_sh_degree(config.sh_degree).to(rasterizer.device)
+            scene = load_ply(method) if given is None else given
+            scene = scene.with_sh_degree(config.sh_degree).to(rasterizer.device)
             scene = bounded_by_importance(scene, rasterizer, cameras, config.max_gaussians)
         else:
             scene = _seeded(chosen, frame_set.depths, images, cameras, points, config, tell)
         if as_it_is:
             log.info('first scene: %d Gaussians from %s, taken as they are (optimize_ply is off)',
-                     len(scene), method)
+                     len(scene), method if given is None else 'what was loaded')
             fitted = FittedScene(scene, 0, 'iterations', _exposures(scene, images, cameras,
                                                                     rasterizer, config))
         else:
