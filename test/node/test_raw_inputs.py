@@ -64,6 +64,9 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
         depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
     zero = convert.info_message(cameras['cam02'], convert.header(1, ''))
     zero.k = np.zeros(9)
+    # once there is a scene, nobody subscribes to these
+    depths = {name: client.node.create_publisher(Image, f'/rig/{name}/depth', 4)
+              for name in ('cam00', 'cam01')}
 
     def publish():
         client.publish('/rig/cam00/info', convert.info_message(cameras['cam00'],
@@ -76,7 +79,7 @@ def test_a_rig_with_everything_wrong_still_streams(rig, processes, client):
             depth = Image(header=convert.header(stamp_ns, name), height=HEIGHT, width=WIDTH,
                           encoding=encoding, step=2 * WIDTH)
             convert.fill(depth.data, np.full((HEIGHT, WIDTH), 2500, '<u2'))
-            client.publish(f'/rig/{name}/depth', depth)
+            depths[name].publish(depth)
         wrong = padded(pictures['cam03'], 'rgb8', stamp_ns)
         wrong.encoding = 'yuv411'
         client.publish('/rig/cam03/image', wrong)
