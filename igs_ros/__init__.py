@@ -20,17 +20,20 @@ if TYPE_CHECKING:
     from igs_ros.io.codec.ply import load_ply, save_ply
     from igs_ros.io.recordings.open import open_recording
     from igs_ros.live.pipeline import LivePipeline
+    from igs_ros.node.scene_subscriber import SceneSubscriber
     from igs_ros.pipeline import Pipeline, reconstruct
     from igs_ros.render.choose import render_scene
 
 __all__ = [
     'Camera', 'Config', 'GaussianScene', 'InputError', 'LivePipeline', 'Pipeline', 'RawFrameSet',
-    'Snapshot', 'load_ply', 'open_recording', 'reconstruct', 'render_scene', 'save_ply',
+    'SceneSubscriber', 'Snapshot', 'load_ply', 'open_recording', 'reconstruct', 'render_scene',
+    'save_ply',
 ]
 _PLACES = {
     'Camera': 'core.camera', 'Config': 'core.config', 'GaussianScene': 'core.scene',
     'InputError': 'core.errors', 'LivePipeline': 'live.pipeline', 'Pipeline': 'pipeline',
-    'RawFrameSet': 'core.frames', 'Snapshot': 'core.snapshot', 'load_ply': 'io.codec.ply',
+    'RawFrameSet': 'core.frames', 'SceneSubscriber': 'node.scene_subscriber',
+    'Snapshot': 'core.snapshot', 'load_ply': 'io.codec.ply',
     'open_recording': 'io.recordings.open', 'reconstruct': 'pipeline',
     'render_scene': 'render.choose', 'save_ply': 'io.codec.ply'}
 

@@ -1,47 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node is killed and starts again, or is reset: receivers hold the new scene, never a mix."""
-import numpy as np
 import pytest
+import torch
 
-from igs_ros.io.codec.receiver import SceneReceiver
+import igs_ros
 from igs_ros.io.codec.state import VALUES
 from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
-from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
-from igs_ros.node import convert, convert_scene  # noqa: E402
+from igs_ros.msg import SceneStatus  # noqa: E402
 
 CAMERAS = ('cam00', 'cam01', 'cam03')
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class Receiving(SceneReceiver):
-    """A receiver behind the two topics, and the scene_ids that it showed."""
+class Receiving(igs_ros.SceneSubscriber):
+    """A subscriber, and the scene_ids that it showed."""
 
     def __init__(self, node):
-        super().__init__()
         self.ids = []
-        node.create_subscription(GaussianCloud, '/igs/gaussians', self._on_key, LATCHED)
-        node.create_subscription(GaussianUpdate, '/igs/gaussians/updates', self._on_update, 1)
+        super().__init__(node, self._note)
 
-    def _on_key(self, message):
-        self.take_key(convert_scene.key_from_message(message), stamp_of(message))
-        self._note()
+    def _note(self, state):
+        assert state.frame_id == 'map'
+        if self.ids[-1:] != [state.scene_id]:
+            self.ids.append(state.scene_id)
 
-    def _on_update(self, message):
-        self.take_update(convert_scene.update_from_message(message), stamp_of(message))
-        self._note()
-
-    def _note(self):
-        if self.shown is not None and self.ids[-1:] != [self.shown.scene_id]:
-            self.ids.append(self.shown.scene_id)
-
-
-def stamp_of(message):
-    return convert.nanoseconds(message.header.stamp)
+    def sequence(self, scene_id):
+        """Of what is shown of this scene, else 0."""
+        state = self.scene()
+        return state.sequence if state is not None and state.scene_id == scene_id else 0
 
 
 @pytest.fixture(scope='module')
@@ -75,13 +64,12 @@ def check_holds_the_new_scene(line, receiver, joined):
     scene_id = line.status[-1].scene_id
     for index in range(1, 5):
         line.step(index)
-    assert line.client.until(lambda: receiver.shown.scene_id == scene_id)
-    assert line.client.until(lambda: joined.shown is not None
-                             and joined.shown.sequence == receiver.shown.sequence)
+    assert line.client.until(lambda: joined.sequence(scene_id) > 0
+                             and joined.sequence(scene_id) == receiver.sequence(scene_id))
     for name in VALUES:
-        ours, theirs = getattr(receiver.shown, name), getattr(joined.shown, name)
+        ours, theirs = (getattr(one.scene().gaussians, name) for one in (receiver, joined))
         assert (ours is None) == (theirs is None)
-        assert ours is None or np.array_equal(ours, theirs)
+        assert ours is None or torch.equal(ours, theirs)
 
 
 def test_kill_9_and_reset(start, client, listener, line_class, workbench):
@@ -90,7 +78,7 @@ def test_kill_9_and_reset(start, client, listener, line_class, workbench):
     first = until_scene_other_than(line, 0)
     for index in range(1, 6):  # sequences well above those that the next run begins with
         line.step(index)
-    assert client.until(lambda: receiver.shown is not None and receiver.shown.sequence > 4)
+    assert client.until(lambda: receiver.sequence(first) > 4)
     line.process.kill()
 
     line.process = start(1)
@@ -106,3 +94,5 @@ def test_kill_9_and_reset(start, client, listener, line_class, workbench):
     check_holds_the_new_scene(line, receiver, joined)
     assert receiver.ids == [first, second, third] and len(set(receiver.ids)) == 3
     assert joined.ids == [second, third]
+    assert (receiver.missed().scenes, joined.missed().scenes) == (2, 1)
+    assert receiver.missed().refused == joined.missed().refused == 0

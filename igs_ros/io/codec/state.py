@@ -6,15 +6,16 @@ in messages) and nowhere else. Everything is exact: float32 bits go through unch
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from igs_ros.core.errors import InputError
 from igs_ros.core.scene import MAX_POSITION, GaussianScene, sh_degree, sh_terms
+from igs_ros.io.codec.messages import KeyMessage, StateMessage, UpdateMessage
 
 KEY_FIELDS = ('scene_id', 'sequence', 'count', 'sh_degree', 'means', 'quats', 'scales',
               'opacities', 'sh', 'velocities')
@@ -31,28 +32,6 @@ MOVING = ('means', 'quats', 'velocities')
 VALUES = ('means', 'quats', 'scales', 'opacities', 'sh', 'velocities')
 UNIT_WITHIN = 1e-3  # lengths of quaternions
 Rows = np.ndarray | torch.Tensor  # indices, or a bool for each row
-
-
-class KeyMessage(Protocol):
-    """GaussianCloud, of which other fields are read by their names."""
-
-    scene_id: int
-    sequence: int
-    count: int
-    sh_degree: int
-    velocities: Sized
-
-
-class UpdateMessage(Protocol):
-    """GaussianUpdate, of which other fields are read by their names."""
-
-    scene_id: int
-    sequence: int
-    base_sequence: int
-    count: int
-    sh_degree: int
-    has_velocities: bool
-    added_opacities: Sized
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,14 +292,14 @@ def _differ(key: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], names:
     return different
 
 
-def _terms(message: KeyMessage | UpdateMessage, label: str) -> int:
+def _terms(message: StateMessage, label: str) -> int:
     if message.sh_degree > 3:
         raise InputError(f'{label}: sh_degree is {message.sh_degree}, expected 0 to 3. '
                          f'Check the sender.')
     return sh_terms(message.sh_degree)
 
 
-def _shaped(message: KeyMessage | UpdateMessage, prefix: str, names: Sequence[str], count: int,
+def _shaped(message: StateMessage, prefix: str, names: Sequence[str], count: int,
             terms: int, known: bool) -> dict[str, np.ndarray]:
     """Flat fields of a message as arrays of `count` rows."""
     label = f'{type(message).__name__} {message.sequence}'

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from igs_ros.core.errors import InputError
 from igs_ros.core.snapshot import new_scene_id
-from igs_ros.io.codec.receiver import SceneReceiver
+from igs_ros.io.codec.receiver import Missed, SceneReceiver
 from igs_ros.io.codec.state import KeyArrays, UpdateArrays, apply_update
 
 
@@ -84,12 +84,53 @@ def test_what_is_shown_is_what_one_sender_had(seed, loss, late):
 def test_a_restarted_sender_is_followed_from_its_first_key_on():
     receiver = SceneReceiver()
     assert receiver.take_key(key(7, 1), 5000) and receiver.take_update(update(7, 90, 1), 9000)
-    assert not receiver.take_update(update(3, 4, 1), 100)  # of a key that it does not hold
-    assert receiver.shown.sequence == 90
     assert receiver.take_key(key(3, 1), 100)  # lower sequence, older stamp, another scene
     assert (receiver.shown.scene_id, receiver.stamp_ns) == (3, 100)
     assert not receiver.take_update(update(7, 91, 1), 9100)  # a straggler of the old scene
+    assert receiver.awaited == (7, 1)
     assert receiver.take_update(update(3, 4, 1), 200) and receiver.shown.scene_id == 3
+    assert receiver.awaited is None
+    assert receiver.missed == Missed(states=87 + 1, updates_without_key=1, scenes=1)
+
+
+def test_an_update_that_comes_before_its_key_waits_for_it():
+    """Two topics: what is sent first may come last, and nothing may come after it for long."""
+    receiver = SceneReceiver()
+    assert not receiver.take_update(update(7, 3, 1), 1300) and receiver.shown is None
+    assert receiver.awaited == (7, 1)
+    assert receiver.take_key(key(7, 1), 1000)
+    assert (receiver.shown.sequence, receiver.stamp_ns) == (3, 1300)
+    assert receiver.awaited is None and receiver.missed == Missed()
+    # the newer of two waits; another key does not end the waiting
+    assert not receiver.take_update(update(7, 12, 10), 1500)
+    assert not receiver.take_update(update(7, 13, 10), 1600)
+    assert receiver.take_key(key(7, 7), 1400) and receiver.shown.sequence == 7
+    assert receiver.take_key(key(7, 10), 1450) and receiver.shown.sequence == 13
+    assert not receiver.take_update(update(7, 13, 10), 1600)
+    assert receiver.missed.updates_without_key == 1 and receiver.missed.old == 1
+
+
+def test_a_malformed_update_that_waited_costs_nothing():
+    receiver = SceneReceiver()
+    assert not receiver.take_update(update(7, 3, 1, rows=(2, 9)), 1300)
+    with pytest.raises(InputError, match='moved_rows'):
+        receiver.take_key(key(7, 1), 1000)
+    assert receiver.shown.sequence == 1 and receiver.awaited is None
+    assert receiver.take_update(update(7, 4, 1), 1400)
+
+
+def test_what_was_left_out_is_counted():
+    receiver = SceneReceiver()
+    for sequence in (2, 4, 5, 9):  # the key's second number is not sent
+        receiver.take_key(key(7, 1), 1000)
+        receiver.take_update(update(7, sequence, 1), 1000 + sequence)
+    assert receiver.missed == Missed(states=1 + 3, old=3)
+    receiver.take_key(key(7, 12), 1012)
+    assert receiver.missed.states == 4 + 2
+    receiver.take_update(update(7, 14, 12), 1014)
+    assert receiver.missed.states == 6
+    receiver.take_update(update(7, 17, 12), 1017)
+    assert receiver.missed.states == 8
 
 
 def test_a_refined_key_of_an_older_instant_waits_for_its_first_update():
