@@ -93,3 +93,17 @@ class PlayOptions:
         if not 0 < rate <= 1000:
             raise InputError(f"--rate '{self.rate}': expected auto or frames per second above 0.")
         return rate
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """What `igs record` takes."""
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder for the bag (MCAP); must not be there yet."""
+    topics: tuple[str, ...] = ()
+    """Topics to record; none = all that the node subscribes to and publishes, and TF."""
+    node: str = '/igs'
+    """The reconstruction node, with its namespace."""
+    timeout: float = 30.0
+    """Give up when the node is not there after so many s."""

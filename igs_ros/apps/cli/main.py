@@ -3,6 +3,7 @@
 
   igs run DATA --out OUT      reconstruct a recording offline and score it
   igs play DATA               publish a recording on camera topics
+  igs record OUT              record the node's inputs and outputs into a bag
   igs demo --out OUT          player and node on the recording that ships, scored
   igs bench WHAT              measure a part: BENCHES
   igs prepare DATA --out DIR  make a recording ready for training
@@ -36,7 +37,7 @@ from igs_ros import __version__
 from igs_ros.apps.cli.bench import Bench, bench_names
 from igs_ros.apps.cli.check import Check
 from igs_ros.apps.cli.prepare import Prepare
-from igs_ros.apps.cli.ros import Demo, Play
+from igs_ros.apps.cli.ros import Demo, Play, Record
 from igs_ros.apps.cli.run import Run
 from igs_ros.apps.cli.train import Train
 from igs_ros.core.errors import InputError
@@ -55,8 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f'igs {__version__}')
         sys.exit(0)
     command = tyro.extras.subcommand_cli_from_dict(
-        {'run': Run, 'play': Play, 'demo': Demo, 'bench': Bench, 'prepare': Prepare,
-         'train': Train, 'check': Check},
+        {'run': Run, 'play': Play, 'record': Record, 'demo': Demo, 'bench': Bench,
+         'prepare': Prepare, 'train': Train, 'check': Check},
         prog='igs', args=arguments,
         description=(__doc__ or '').replace('BENCHES', _wrapped(bench_names())))
     tune_process()

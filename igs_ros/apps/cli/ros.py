@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`igs demo` and `igs play`: programs of `igs_ros.node`, once it is known that ROS works."""
+"""`igs demo`, `play` and `record`: programs of `igs_ros.node`, once it is known that ROS works."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from igs_ros.node.environment import require_ros
-from igs_ros.node.options import DemoOptions, PlayOptions
+from igs_ros.node.options import DemoOptions, PlayOptions, RecordOptions
 
 
 @dataclass(frozen=True)
@@ -33,3 +33,14 @@ class Play(PlayOptions):
         require_ros()
         from igs_ros.node.play import play  # imports rclpy
         return play(self)
+
+
+@dataclass(frozen=True)
+class Record(RecordOptions):
+    """Record the node's inputs and outputs into a bag (MCAP), until interrupted."""
+
+    def main(self) -> int:
+        """Record; the exit code."""
+        require_ros()
+        from igs_ros.node.record import record  # imports rclpy
+        return record(self)

@@ -5,6 +5,7 @@ Nothing of ROS is needed: the types that are decoded here are the same in every 
 """
 from __future__ import annotations
 
+import logging
 import struct
 import threading
 import weakref
@@ -21,11 +22,14 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from igs_ros.core.errors import InputError, error_line, shown
+from igs_ros.core.logs import log_once
+from igs_ros.io.recordings.bag_cut import MAGIC, CutMcap, is_cut
 
+log = logging.getLogger(__name__)
 METADATA = 'metadata.yaml'
 SUFFIXES = ('.mcap', '.db3')
 ROS1 = b'#ROSBAG V'
-_HEADS = {b'.mcap': b'\x89MCAP0\r\n', b'.db3': b'SQLite format 3\0'}
+_HEADS = {'.mcap': MAGIC, '.db3': b'SQLite format 3\0'}
 
 
 @dataclass(frozen=True)
@@ -153,13 +157,19 @@ def bag_at(path: Path) -> Path | None:
 
 def _open(path: Path) -> Reader:
     with _named(path):
-        reader = Reader(path)
+        place: Any = path
+        if path.suffix == '.mcap' and path.is_file() and is_cut(path):
+            place = CutMcap(path)
+            log_once(log, logging.WARNING,
+                     f'{path}: its end is missing: {place.end} of {path.stat().st_size} bytes are '
+                     f'whole and are read; to have an index again: mcap recover')
+        reader = Reader(place)
         reader.open()
     return reader
 
 
 def _check_head(path: Path) -> None:
-    head = _HEADS.get(path.suffix.encode()) if path.is_file() else None
+    head = _HEADS.get(path.suffix) if path.is_file() else None
     if head is None:
         return
     with _named(path), path.open('rb') as file:

@@ -33,7 +33,8 @@ def test_help_has_one_line_per_command(capsys):
         module.main(['--help'])
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert ended.value.code == 0
-    for start in ('igs run DATA --out OUT ', 'igs play DATA ', 'igs demo --out OUT ',
+    for start in ('igs run DATA --out OUT ', 'igs play DATA ', 'igs record OUT ',
+                  'igs demo --out OUT ',
                   'igs bench WHAT ', 'igs prepare DATA ', 'igs train --out OUT ', 'igs check ',
                   'igs --version', '0  ', '1  ', '2  ', '130  '):
         assert sum(line.startswith(start) for line in lines) == 1, start

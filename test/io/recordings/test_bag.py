@@ -294,3 +294,26 @@ def test_pictures_that_never_belong_together(tmp_path):
     with pytest.raises(InputError, match='no frame set of at least half of 3 cameras within 0.03'):
         open_recording(bag)
     assert open_recording(bag, BagOptions(max_spread_s=0.1)).frames_total == 1
+
+
+@pytest.mark.parametrize('lost', [5, 300, 20_000])
+def test_an_mcap_file_without_its_end(tmp_path, caplog, lost):
+    """Chunks of a picture or two each: what is whole is read, also by several streams at once."""
+    big = [(name, stamp, np.tile(rgb, (8, 8, 1))) for name, stamp, rgb in seen(8)]
+    large = {name: Camera(name, 8 * WIDTH, 8 * HEIGHT, np.array(K) * [[8], [8], [1]], pose(n))
+             for n, name in enumerate(CAMERAS)}
+    bag = write_bag(tmp_path / 'bag', [static_transforms(large),
+                                       *camera_messages(large, big, make=raw)])
+    file = bag / 'bag.mcap'
+    whole = open_recording(file)
+    content = file.read_bytes()
+    index = content.rindex(b'\x0f' + (4).to_bytes(8, 'little'))  # data ends here
+    file.write_bytes(content[:-lost] if lost < 1000 else content[:index - lost])
+    (bag / 'metadata.yaml').unlink()
+    with caplog.at_level('WARNING'):
+        cut = open_recording(bag)
+    assert sum('bag.mcap: its end is missing' in line for line in caplog.messages) == 1
+    assert cut.frames_total == (whole.frames_total if lost < 1000 else whole.frames_total - 1)
+    for one, other in zip(cut.frame_sets(), whole.frame_sets(), strict=False):
+        for name in one.pictures:
+            assert np.array_equal(one.pictures[name].decode(), other.pictures[name].decode())
