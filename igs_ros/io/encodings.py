@@ -36,7 +36,7 @@ class Encoding:
     """How the samples of a picture become RGB."""
 
     samples: int  # per pixel in a row
-    to_rgb: Callable[[np.ndarray], np.ndarray]  # of [rows, width * samples] uint8 or uint16
+    to_rgb: Callable[[np.ndarray], np.ndarray]  # of [rows, width * samples] uint8
     size: int = 1  # bytes of a sample
     even: tuple[int, int] = (1, 1)  # width and height are multiples of these
     half_rows: int = 2  # rows of data per two rows of the picture
@@ -180,13 +180,14 @@ def raw_image(layout: Layout, topic: str, bits: int = MAX_BITS) -> RawImage:
 
 
 def _rgb8(samples: np.ndarray, encoding: Encoding, bits: int, topic: str) -> np.ndarray:
-    pixels = encoding.to_rgb(np.ascontiguousarray(samples))
-    return pixels if pixels.dtype == np.uint8 else _upper_bits(pixels, bits, topic)
+    samples = np.ascontiguousarray(samples)
+    return encoding.to_rgb(samples if samples.dtype == np.uint8
+                           else _upper_bits(samples, bits, topic))
 
 
-def _upper_bits(pixels: np.ndarray, bits: int, topic: str) -> np.ndarray:
+def _upper_bits(samples: np.ndarray, bits: int, topic: str) -> np.ndarray:
     """uint8 of uint16: the upper eight of the `bits` in use."""
-    brightest = int(pixels.max())
+    brightest = int(samples.max())
     if bits == MAX_BITS and 0 < brightest < 1 << 12:
         log_once(log, logging.WARNING,
                  f'{topic}: 16-bit pictures whose brightest value is below 4096 of 65535 are all '
@@ -195,7 +196,8 @@ def _upper_bits(pixels: np.ndarray, bits: int, topic: str) -> np.ndarray:
         log_once(log, logging.WARNING,
                  f'{topic}: 16-bit pictures with values of {1 << bits} and above, but the '
                  f'parameter image_bits is {bits}; they are shown white.')
-    return np.minimum(pixels >> (bits - 8), 255).astype(np.uint8)
+    upper = samples >> (bits - 8)
+    return (np.minimum(upper, 255) if brightest >= 1 << bits else upper).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)

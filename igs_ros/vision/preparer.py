@@ -2,6 +2,7 @@
 """Pictures as the cameras took them -> working images: decoded, undistorted, resized."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,10 @@ from igs_ros.core.frames import (
     PictureProblem,
     RawFrameSet,
 )
+
+log = logging.getLogger(__name__)
+
+_TOLD_BORDER = 0.02  # share of a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +120,9 @@ class Preparer:
         if source.distorted:
             if name not in self._maps:
                 # drawn at full size first, so that shrinking can average instead of skipping
-                self._maps[name] = cv2.convertMaps(*source.working_maps(source.undistorted()),
-                                                   cv2.CV_16SC2)
+                maps = source.working_maps(source.undistorted())
+                _tell_border(source, maps)
+                self._maps[name] = cv2.convertMaps(*maps, cv2.CV_16SC2)
             # what lies beyond the raw picture repeats its border: black would be learned as part
             # of the scene, and its edge would pass for a contour in flow and stereo
             places, fractions = self._maps[name]
@@ -127,3 +133,14 @@ class Preparer:
             pixels = cv2.resize(pixels, (target.width, target.height),
                                 interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
         return np.ascontiguousarray(pixels)
+
+
+def _tell_border(source: Camera, maps: tuple[np.ndarray, np.ndarray]) -> None:
+    """Say how much of a straightened picture its camera did not see."""
+    x, y = maps
+    beyond = (x < -1) | (y < -1) | (x > source.width) | (y > source.height)
+    share = float(np.mean(beyond))
+    if share >= _TOLD_BORDER:
+        log.warning("camera '%s': %.0f %% of its straightened picture lie beyond the raw one and "
+                    'repeat its border, and train like the rest. Publish rectified pictures of a '
+                    'larger focal length if artifacts show there.', source.name, 100 * share)

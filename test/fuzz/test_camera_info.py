@@ -2,6 +2,7 @@
 """CameraInfo, Image and CompressedImage of strangers."""
 import array
 
+import cv2
 import numpy as np
 import pytest
 from fuzzing import fuzzer
@@ -14,12 +15,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
 from igs_ros.core.camera import Camera  # noqa: E402
 from igs_ros.core.frames import RawFrameSet
+from igs_ros.io.depth_images import raw_depth, transport_depth
 from igs_ros.io.encodings import ENCODINGS
 from igs_ros.node import convert  # noqa: E402
 from igs_ros.vision.preparer import Preparer, check_size
 
 RIG = Camera('a', 160, 120, np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]]), np.eye(4))
 JPEG = jpeg(ramp())
+DEPTH = cv2.imencode('.png', np.arange(120 * 160, dtype=np.uint16).reshape(120, 160))[1].tobytes()
 SIZES = st.sampled_from((0, 1, 119, 120, 160, 161, 16_384, 16_385, 60_000, 2 ** 31 - 1,
                          2 ** 31, 2 ** 32 - 1))
 NUMBERS = st.one_of(st.sampled_from(FLOATS), st.floats(), st.sampled_from(
@@ -95,3 +98,28 @@ def test_compressed_images(message):
     picture = convert.picture_from_compressed(message, '/a/image')
     check_size(picture, RIG)
     assert picture.decode().shape == (120, 160, 3)
+
+
+@st.composite
+def depths(draw) -> Image | CompressedImage:
+    """Depth whose fields may contradict each other."""
+    if draw(st.booleans()):
+        message = draw(images())
+        message.encoding = draw(st.sampled_from(('16UC1', '32FC1', 'mono16')))
+        return message
+    data = draw(st.one_of(st.binary(max_size=100), st.builds(
+        lambda head, file, end: head + file[:end], st.binary(min_size=12, max_size=12),
+        st.just(DEPTH), st.integers(0, len(DEPTH)))))
+    made_of = draw(st.one_of(TEXTS, st.sampled_from(
+        ('16UC1; compressedDepth png', '32FC1; compressedDepth png', '16UC1; compressedDepth'))))
+    return CompressedImage(data=array.array('B', data), format=made_of)
+
+
+@fuzzer(cases=300, message=depths())
+def test_depths(message):
+    depth = transport_depth(message.format, message.data.tobytes(), '/a/depth') \
+        if isinstance(message, CompressedImage) \
+        else raw_depth(convert.layout_of(message), '/a/depth')
+    check_size(depth, RIG)
+    found = depth.decode()
+    assert found.shape == (120, 160) and not (found <= 0).any() and not np.isinf(found).any()

@@ -174,3 +174,23 @@ def test_a_pose_that_is_not_rigid_costs_its_picture_and_is_named():
     text, = (problem.text for problem in prepared.problems)
     assert text.startswith("camera 'left': at exposure: camera_from_world = [[nan") \
         and '\n' not in text
+
+
+@pytest.mark.parametrize('k1', [-0.2, 0.02, 0.03, 0.05, 0.2])
+def test_a_wide_border_that_no_camera_saw_is_said_once(k1, caplog):
+    cameras = rig(distortion=np.array([k1, 0, 0, 0, 0]))
+    preparer = Preparer({'left': cameras['left']})
+    for _ in range(2):
+        preparer.prepare(RawFrameSet(0, {'left': RawPicture(ramp())}))
+    # the oracle draws ones on zeros, with OpenCV's own inverse
+    inside = cv2.remap(np.ones((120, 160), np.uint8),
+                       *cameras['left'].working_maps(cameras['left'].undistorted()),
+                       cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    share = 1 - inside.mean()
+    lines = [record.getMessage() for record in caplog.records]
+    if share > 0.03:
+        line, = lines
+        told = int(line.split(': ')[1].split(' %')[0])
+        assert line.startswith("camera 'left': ") and abs(told - 100 * share) < 2
+    elif share < 0.01:
+        assert not lines
