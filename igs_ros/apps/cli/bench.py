@@ -193,6 +193,34 @@ class BenchFaults:
 
 
 @dataclass(frozen=True)
+class BenchPlanners:
+    """Score what planners get (points, velocities, free space) against a recording's truth."""
+
+    recording: Annotated[Path, tyro.conf.Positional]
+    """Folder of a recording with true depths, and maybe motion (gt/)."""
+    scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
+    """Settings of the reconstruction, in lockstep; --key-interval 0 shows what comes and goes
+    without any key."""
+    voxel: float = 0.05
+    """Voxels, m, as planning.voxel_m of the node."""
+    heights: tuple[float, float] = (0.1, 2.0)
+    """Slice of the grid, m, as planning.min_height and planning.max_height of the node."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
+
+    def main(self) -> int:
+        """Run the benchmark."""
+        from igs_ros.apps.bench import planners  # heavy imports: not for --help
+        from igs_ros.live.planning import PlanningConfig
+        low, high = self.heights
+        planning = checked(PlanningConfig(voxel_m=self.voxel, min_height=low, max_height=high),
+                           'option')
+        plan = planners.PlannerPlan(self.recording, self.scene.config(), planning)
+        _report(planners.run(plan), planners.print_table, self.json)
+        return 0
+
+
+@dataclass(frozen=True)
 class BenchMotion:
     """Time one candidate of every motion model that is there, by part, on a made-up world."""
 
@@ -305,6 +333,7 @@ class Bench:
         | Annotated[BenchQuality, tyro.conf.subcommand('quality', prefix_name=False)]
         | Annotated[BenchBootstrap, tyro.conf.subcommand('bootstrap', prefix_name=False)]
         | Annotated[BenchFaults, tyro.conf.subcommand('faults', prefix_name=False)]
+        | Annotated[BenchPlanners, tyro.conf.subcommand('planners', prefix_name=False)]
         | Annotated[BenchMotion, tyro.conf.subcommand('motion', prefix_name=False)]
         | Annotated[BenchRefine, tyro.conf.subcommand('refine', prefix_name=False)]
         | Annotated[BenchAssemble, tyro.conf.subcommand('assemble', prefix_name=False)]
