@@ -9,7 +9,7 @@ import logging
 import struct
 import threading
 import weakref
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -58,9 +58,8 @@ class BagFile:
                            for name, info in self._reader.topics.items()}
             self.duration_ns = self._reader.duration
             # rosbags reads MCAP files without an index in one go, from one place in the file
-            parts = getattr(self._reader.storage, 'storages', [self._reader.storage])
             self._one_stream = any(isinstance(part, McapReader) and not part.chunks
-                                   for part in parts)
+                                   for part in _parts(self._reader))
         if not any(topic.count for topic in self.topics.values()):
             raise InputError(f'{path}: a bag without messages; expected recorded cameras. Check '
                              f'that the drivers ran, and with which QoS the topics were recorded.')
@@ -81,7 +80,9 @@ class BagFile:
         """
         wanted = set(topics)
         reader = _open(self.path) if self._one_stream else self._reader
-        connections = [c for c in reader.connections if c.topic in wanted]
+        # of the files: where metadata.yaml tells another QoS, rosbags would not find its topics
+        connections = [c for part in _parts(reader) for c in part.connections
+                       if c.topic in wanted]
         # without connections, rosbags would take all
         stream = reader.messages(connections, start_ns, stop_ns) if connections else _nothing()
         try:
@@ -166,6 +167,11 @@ def _open(path: Path) -> Reader:
         reader = Reader(place)
         reader.open()
     return reader
+
+
+def _parts(reader: Reader) -> Sequence[Any]:
+    """rosbags' readers of the files."""
+    return getattr(reader.storage, 'storages', [reader.storage])
 
 
 def _check_head(path: Path) -> None:

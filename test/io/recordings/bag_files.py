@@ -77,10 +77,11 @@ def qos(latched=False):
                QosLiveliness.AUTOMATIC, QosTime(9223372036, 854775807), False)
 
 
-def write_bag(folder, messages, storage=MCAP, extra=()):
+def write_bag(folder, messages, storage=MCAP, extra=(), instead=None):
     """messages: (topic, time of recording in ns, message) in any order.
 
-    extra: (topic, time of recording, type, its definition) of messages that are only a header.
+    extra: (topic, time of recording, type, its definition) of messages that are only a header;
+    instead: bytes of all messages of a topic.
     """
     store, connections = typestore(), {}
     with Writer(folder, version=9, storage_plugin=storage) as bag:
@@ -95,7 +96,8 @@ def write_bag(folder, messages, storage=MCAP, extra=()):
                 connections[topic] = bag.add_connection(
                     topic, kind, typestore=store,
                     offered_qos_profiles=[qos(topic.endswith('tf_static'))])
-            bag.write(connections[topic], log_ns, store.serialize_cdr(content, kind))
+            data = (instead or {}).get(topic) or store.serialize_cdr(content, kind)
+            bag.write(connections[topic], log_ns, data)
     return folder
 
 

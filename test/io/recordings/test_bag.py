@@ -167,6 +167,17 @@ def test_frames_without_a_camera(tmp_path):
     assert [len(one.pictures) for one in alone] == [1, 1, 0, 1, 1, 0]
 
 
+@pytest.mark.parametrize('storage', [MCAP, SQLITE])
+def test_metadata_that_tells_another_qos(tmp_path, storage):
+    """As in bags of ros2/rosbag2's own tests, whose metadata is of another version."""
+    bag = write_bag(tmp_path / 'bag', [static_transforms(CAMERAS),
+                                       *camera_messages(CAMERAS, seen())], storage)
+    text = (bag / 'metadata.yaml').read_text()
+    assert 'depth: 10' in text
+    (bag / 'metadata.yaml').write_text(text.replace('depth: 10', 'depth: 0'))
+    assert open_recording(bag).frames_total == 4
+
+
 def test_pictures_recorded_out_of_order(tmp_path):
     """Frame 1 of cam00 is recorded after frame 3."""
     messages = [(topic, log_ns + (3 * FRAME_NS if 'cam00/image' in topic
