@@ -59,12 +59,12 @@ def _camera(name: str, entry: Mapping, camera_from_world: np.ndarray, who: str) 
         raise InputError(f'{who}: camera_model {shown(entry.get("camera_model"))}; expected '
                          f'pinhole. Calibrate with pinhole-radtan or pinhole-equi.')
     model = entry.get('distortion_model')
-    if model not in _LENSES:
+    if not isinstance(model, str) or model not in _LENSES:
         raise InputError(f'{who}: distortion_model {shown(model)}; expected '
                          f'{", ".join(_LENSES)}. Calibrate with one of them.')
     given = entry.get('distortion_coeffs', [])
-    count = len(given) if isinstance(given, list) else 0
-    bend = _numbers({'distortion_coeffs': given}, 'distortion_coeffs', (count,), who)
+    bend = _numbers({'distortion_coeffs': given}, 'distortion_coeffs',
+                    (len(given) if isinstance(given, list) else 4,), who)
     lens, distortion = lenses.from_ros(_LENSES[model], bend.tolist(), who)
     fx, fy, cx, cy = _numbers(entry, 'intrinsics', (4,), who)
     width, height = _numbers(entry, 'resolution', (2,), who)
