@@ -42,6 +42,7 @@ from igs_ros.io.recordings.open import read_cameras
 from igs_ros.live.health import Facts, judge
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.live.set_watch import SetWatch
+from igs_ros.live.threads import PeriodicThread
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
 from igs_ros.node.depths import Depths
@@ -51,6 +52,7 @@ from igs_ros.node.logs import RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput, ViewOutput
 from igs_ros.node.params import NodeConfig
 from igs_ros.node.planner_outputs import PlannerOutput
+from igs_ros.node.splats import splat_output
 from igs_ros.node.tf_out import TransformOutput
 from igs_ros.node.watchdog import Watchdog
 from igs_ros.stages.motion import choose as motion
@@ -96,6 +98,7 @@ class ReconstructNode(Node):
         self._planner = PlannerOutput(self, self.settings, self.config)
         self._sets = SetWatch()
         self._diagnostics = Diagnostics(self, self.settings, self._known)
+        self._splats = splat_output(self, self.settings)
         self.create_service(Trigger, '~/reset', self._on_reset)
         self._starter = self.create_timer(_LOOK_S, self._start_when_calibrated,
                                           clock=steady_clock())
@@ -108,25 +111,25 @@ class ReconstructNode(Node):
         core_log.setLevel(logging.INFO)
         core_log.addHandler(self._handler)
         core_log.propagate = False  # or Python prints the lines a second time
-        self._views.thread.start()
-        self._states.thread.start()
-        self._planner.thread.start()
-        self._diagnostics.thread.start()
+        for thread in self._output_threads():
+            thread.start()
         self.get_logger().info(
             f'waiting for {self._expected} cameras on {self.settings.image_topic} '
             f'({self.settings.transport}, {self.settings.input_reliability})')
 
     def close(self) -> None:
         """Stop all threads."""
-        self._views.thread.stop()
-        self._states.thread.stop()
-        self._planner.thread.stop()
-        self._diagnostics.thread.stop()
+        for thread in self._output_threads():
+            thread.stop()
         if self._pipeline is not None:
             self._pipeline.stop()
         core_log = logging.getLogger('igs_ros')
         core_log.removeHandler(self._handler)
         core_log.propagate = True
+
+    def _output_threads(self) -> list[PeriodicThread]:
+        outputs = (self._views, self._states, self._planner, self._diagnostics, self._splats)
+        return [output.thread for output in outputs if output is not None]
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -168,6 +171,8 @@ class ReconstructNode(Node):
         self._views.begin(pipeline)
         self._states.begin(pipeline)
         self._planner.begin(pipeline)
+        if self._splats is not None:
+            self._splats.begin(pipeline)
         self.get_logger().info(f'{len(cameras)} cameras calibrated: {", ".join(cameras)}')
         if self._early is not None:
             pipeline.offer(self._early)
@@ -240,8 +245,7 @@ class ReconstructNode(Node):
     def _facts(self) -> Facts:
         facts = Facts(message=self._inputs.lacking or 'waiting for calibrations') \
             if self._pipeline is None else self._pipeline.facts()
-        outputs = (self._views, self._states, self._planner, self._diagnostics)
-        dead = {one.thread.name: one.thread.died_of for one in outputs if one.thread.died_of}
+        dead = {one.name: one.died_of for one in self._output_threads() if one.died_of}
         return replace(facts, dead={**facts.dead, **dead}, missing=self._watchdog.missing,
                        clock=self._watchdog.clock)
 
