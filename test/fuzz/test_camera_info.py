@@ -38,7 +38,7 @@ def infos(draw) -> CameraInfo:
     """A good CameraInfo with one to four of its fields changed."""
     message = convert.info_message(RIG, convert.header(1, 'a'))
     for field in draw(st.lists(st.sampled_from(
-            ('size', 'k', 'all k', 'd', 'many d', 'model', 'binning', 'roi')),
+            ('size', 'k', 'all k', 'p', 'd', 'many d', 'model', 'binning', 'roi')),
             min_size=1, max_size=4)):
         if field == 'size':
             message.width, message.height = draw(SIZES), draw(SIZES)
@@ -46,6 +46,8 @@ def infos(draw) -> CameraInfo:
             message.k[draw(st.integers(0, 8))] = draw(NUMBERS)
         elif field == 'all k':
             message.k = np.full(9, draw(NUMBERS))
+        elif field == 'p':
+            message.p[draw(st.integers(0, 11))] = draw(NUMBERS)
         elif field == 'd':
             message.d = array.array('d', draw(st.lists(NUMBERS, max_size=9)))
         elif field == 'many d':
@@ -56,12 +58,14 @@ def infos(draw) -> CameraInfo:
             message.binning_x = draw(SIZES)
         elif field == 'roi':
             message.roi.width, message.roi.x_offset = draw(SIZES), draw(SIZES)
+            message.roi.height = draw(SIZES)
     return message
 
 
-@fuzzer(cases=400, message=infos())
-def test_camera_infos(message):
-    camera = convert.camera_from_info(message, '/a/camera_info', 'a', RIG.camera_from_world)
+@fuzzer(cases=400, message=infos(), rectified=st.booleans())
+def test_camera_infos(message, rectified):
+    camera = convert.camera_from_info(message, '/a/camera_info', 'a', RIG.camera_from_world,
+                                      rectified=rectified)
     doubt = convert.held_against(camera, RIG, '/a/camera_info')
     assert doubt.isprintable() and len(doubt) < 1000
     picture = convert.picture_from_compressed(

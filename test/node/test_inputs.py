@@ -103,6 +103,40 @@ def test_camera_info_that_comes_too_late_is_compared_with_what_is_in_use(inputs)
     assert inputs.cameras()['b'].K[0, 0] == 30
 
 
+def test_a_region_of_interest_is_compared_with_the_full_picture_of_the_rig_file(inputs):
+    """And with one that is no part of it, as before."""
+    part = info(30.0)
+    part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height = 8, 4, 16, 12
+    part.binning_x = part.binning_y = 2
+    inputs._on_info('a', part)
+    outside = info(30.0)
+    outside.roi.x_offset, outside.roi.width, outside.roi.height = 20, 16, 12
+    inputs._on_info('b', outside)
+    picture(inputs, 'a', 1000)
+    used = inputs.cameras()
+    assert (used['a'].width, used['a'].height) == (8, 6)
+    assert (used['a'].K[0, 2], used['a'].K[0, 0]) == (4, 15)
+    assert used['b'].width == 32 and inputs.drops() == {'bad_camera_info:b': 1}
+
+
+def test_rectified_topics_take_p_and_say_so(ros, monkeypatch):
+    node, said = ros.create_node('igs_rectified'), []
+    made = Inputs(node, NodeConfig(calibration_wait_s=0.0, transport='raw',
+                                   image_topic='/{camera}/image_rect'),
+                  {'a': camera('a')}, lambda _: None)
+    monkeypatch.setattr(made._log, 'info', said.append)
+    message = info(30.0)
+    message.p[0], message.d = 29.0, [-0.3, 0.1, 0.0, 0.0, 0.0]
+    for _ in range(2):
+        made._on_info('a', message)
+    picture(made, 'a', 1000)
+    used = made.cameras()['a']
+    assert used.K[0, 0] == 29 and not used.distorted and not made.drops()
+    line, = said
+    assert line.startswith('/a/image_rect: rectified by its name') and '/a/camera_info' in line
+    node.destroy_node()
+
+
 def test_topics_of_cameras():
     assert topic_of('/{camera}/image_raw', 'cam_0', 'here') == '/cam_0/image_raw'
     with pytest.raises(InputError, match="here: .*'/cam-0/x', which is no ROS topic.*Rename"):
