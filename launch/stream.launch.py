@@ -21,6 +21,7 @@ OVERRIDES = [
                         'there is one'),
     ('image_topic', str, 'image topic of a camera, such as /{camera}/image_raw'),
     ('camera_info_topic', str, 'CameraInfo topic of a camera, such as /{camera}/camera_info'),
+    ('depth_topic', str, 'depth topic of a camera, registered to its pictures'),
     ('transport', str, 'CompressedImage on IMAGE_TOPIC/compressed, or Image on IMAGE_TOPIC'),
     ('input_reliability', str, 'best_effort for drivers that publish so'),
     ('points_file', str, 'PLY with colored points of the first frame'),
