@@ -4,11 +4,13 @@ import threading
 import time
 from contextlib import closing
 
+import cv2
 import numpy as np
 import pytest
 
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import RawFrameSet, RawPicture
+from igs_ros.io.encodings import transport_image
 from igs_ros.io.recordings.open import open_recording
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
@@ -50,6 +52,23 @@ def test_frames_are_encoded_almost_without_loss(workbench):
     decoded = convert.picture_from_compressed(message, '/t').decode()
     error = np.mean((decoded.astype(float) - expected) ** 2)
     assert 10 * np.log10(255 ** 2 / error) > 35
+
+
+def test_what_a_camera_compressed_is_passed_on(workbench):
+    """JPEG files as they are, also those of a bag; PNG files become JPEG."""
+    class Bag(Endless):
+        frames_total = 1
+        pictures: dict
+
+        def _frame_sets(self, first):
+            yield RawFrameSet(0, self.pictures)
+    rgb = np.full((8, 8, 3), 77, np.uint8)
+    jpeg, png = (cv2.imencode(kind, rgb)[1].tobytes() for kind in ('.jpg', '.png'))
+    bag = Bag()
+    bag.pictures = {'a': transport_image('rgb8; jpeg compressed bgr8', jpeg, '/a'),
+                    'b': transport_image('rgb8; png compressed bgr8', png, '/b')}
+    (_, sent), = EncodedFrames(bag, ('a', 'b'), '0:').once()
+    assert sent['a'] == jpeg and sent['b'][:2] == b'\xff\xd8' and sent['b'] != jpeg
 
 
 def test_only_a_few_frames_wait_in_memory():
