@@ -40,7 +40,7 @@ MESSAGES = [static_transforms(CAMERA), *camera_messages(CAMERA, PICTURES)]
 def bags(tmp_path_factory):
     """A whole bag of each storage; cases write over one of their files."""
     folder = tmp_path_factory.mktemp('bags')
-    return {storage: write_bag(folder / name, MESSAGES, storage)
+    return {storage: write_bag(folder / name / 'bag', MESSAGES, storage)
             for storage, name in ((MCAP, 'mcap'), (SQLITE, 'sqlite'))}
 
 

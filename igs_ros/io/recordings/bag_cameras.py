@@ -17,6 +17,7 @@ from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import Picture
 from igs_ros.io.camera_info import camera_from_info
 from igs_ros.io.encodings import Layout, raw_image, transport_image
+from igs_ros.io.recordings import kalibr
 from igs_ros.io.recordings.bag_file import BagFile, Topic
 from igs_ros.io.recordings.bag_options import BagOptions
 from igs_ros.io.recordings.bag_poses import BagPoses
@@ -126,7 +127,8 @@ def _rig(bag: BagFile, options: BagOptions) -> dict[str, Camera] | None:
     """The cameras of the rig file; None where there is none."""
     folder = bag.path if bag.path.is_dir() else bag.path.parent
     if options.rig_file is not None:
-        return read_rig(options.rig_file)
+        read = kalibr.read_cameras if options.rig_file.suffix in kalibr.SUFFIXES else read_rig
+        return read(options.rig_file)
     return read_rig(folder / MARKER) if (folder / MARKER).is_file() else None
 
 

@@ -22,6 +22,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from igs_ros.core.errors import InputError, error_line, shown
+from igs_ros.core.files import read_text
 from igs_ros.core.logs import log_once
 from igs_ros.io.recordings.bag_cut import MAGIC, CutMcap, is_cut
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 METADATA = 'metadata.yaml'
 SUFFIXES = ('.mcap', '.db3')
 ROS1 = b'#ROSBAG V'
+_MAX_LISTS = 20_000  # begun in metadata.yaml: five of a topic; nested, they take long to read
 _HEADS = {'.mcap': MAGIC, '.db3': b'SQLite format 3\0'}
 
 
@@ -175,7 +177,14 @@ def _parts(reader: Reader) -> Sequence[Any]:
 
 
 def _check_head(path: Path) -> None:
-    head = _HEADS.get(path.suffix) if path.is_file() else None
+    """Refuse at once what is no bag, and metadata that would take long to say so."""
+    if path.is_dir():
+        text = read_text(path / METADATA, 'the metadata of a ROS 2 bag')
+        if text.count('[') + text.count('{') > _MAX_LISTS:
+            raise InputError(f'{path / METADATA}: more than {_MAX_LISTS} lists; expected the '
+                             f'metadata of a ROS 2 bag. Run: ros2 bag reindex {path}')
+        return
+    head = _HEADS.get(path.suffix)
     if head is None:
         return
     with _named(path), path.open('rb') as file:

@@ -16,7 +16,8 @@ class BagOptions:
     """Of a bag: image topics to read, /topic or NAME=/topic; none = all with a CameraInfo beside
     them."""
     rig_file: Path | None = None
-    """Of a bag: rig.json with the poses of its cameras; default: one beside it, else TF."""
+    """Of a bag: rig.json, or Kalibr's camchain, with the poses of its cameras; default: a rig.json
+    beside it, else TF."""
     world_frame: str = ''
     """Of a bag: the frame of TF that the poses are in; '' = the root of its tree."""
     max_spread_s: float = 0.03

@@ -25,7 +25,7 @@ def open_recording(path: str | Path, options: BagOptions | None = None) -> Recor
             missing or cannot be decoded.
     """
     place = Path(path)
-    if not place.exists():
+    if not os.path.exists(place):  # Path.exists raises for names that are too long
         raise InputError(f'{place}: no such folder; expected a recording. Check the path.')
     if place.is_dir() and not (place / METADATA).is_file():
         for reader in (rig, n3dv, colmap):
