@@ -222,12 +222,12 @@ def _filled(status: DiagnosticStatus, level: bytes, text: str, values: Mapping[s
 def _updater(node: Node) -> Any:
     """diagnostic_updater's, called by us alone; ours where that package is not installed."""
     try:
-        library = importlib.import_module('diagnostic_updater')
-    except ImportError:
-        node.get_logger().info('diagnostic_updater is not installed: /diagnostics is published '
-                               'without it, with the same names and parameters')
+        kind = importlib.import_module('diagnostic_updater').Updater
+    except (ImportError, AttributeError) as error:  # or an empty folder of that name
+        node.get_logger().info(f'diagnostic_updater is not installed ({error}): /diagnostics is '
+                               f'published without it, with the same names and parameters')
         return PlainUpdater(node)
-    updater = library.Updater(node, PERIOD_S)
+    updater = kind(node, PERIOD_S)
     updater.timer.cancel()  # it follows the clock of the node, which may stand still
     updater.setHardwareID('none')  # as it wants it said
     return updater
