@@ -33,6 +33,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = ROOT / 'tools' / 'mutants_known.txt'
 TESTS = {
+    'vision/occupancy.py': ['vision/test_occupancy.py'],
+    'vision/sights.py': ['vision/test_occupancy.py', 'vision/test_moving.py'],
+    'vision/moving.py': ['vision/test_moving.py'],
+    'render/sights.py': ['live/test_planning.py'],
+    'live/planning.py': ['live/test_planning.py'],
     'stages/refine/births.py': ['stages/refine/test_births.py'],
     'stages/refine/selection.py': ['stages/refine/test_selection.py'],
     'stages/refine/refiner.py': ['stages/refine/test_refiner_bounds.py',

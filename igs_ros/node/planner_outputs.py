@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 
 from igs_ros.core.config import Config
 from igs_ros.live.pipeline import LivePipeline
-from igs_ros.live.planning import PlannerScene, Planning
+from igs_ros.live.planning import PlannerScene, Planning, check
 from igs_ros.live.threads import PeriodicThread
 from igs_ros.node import convert, convert_planner
 from igs_ros.node.logs import with_traceback
@@ -49,9 +49,13 @@ class _Topic:
 
 
 class PlannerOutput:
-    """~/moving_points, ~/occupancy, ~/voxels, and ~/points where they are decimated."""
+    """~/moving_points, ~/occupancy, ~/voxels, and ~/points where they are decimated.
+
+    Raises `InputError` for parameters that make no grid.
+    """
 
     def __init__(self, node: Node, settings: NodeConfig, config: Config):
+        check(settings.planning)
         self._settings = settings
         self._config = config
         self._pipeline: LivePipeline | None = None

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 
 from igs_ros.core.config import Config  # noqa: E402
+from igs_ros.core.errors import InputError  # noqa: E402
 from igs_ros.core.frames import FrameSet  # noqa: E402
 from igs_ros.core.snapshot import Moved, advanced, first_snapshot  # noqa: E402
 from igs_ros.live.pipeline import Shown  # noqa: E402
@@ -123,6 +124,11 @@ def output(ros, world):
     if made:
         made['output'].thread.stop()
     node.destroy_node()
+
+
+def test_a_region_that_makes_no_grid_is_refused_at_once(output):
+    with pytest.raises(InputError, match='planning.region'):
+        output(region='1 2 3')
 
 
 def test_each_topic_gets_what_it_says(output, listener):
