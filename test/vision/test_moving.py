@@ -58,7 +58,8 @@ def test_one_point_per_voxel_the_mean_by_opacity():
     assert points.positions[0] == pytest.approx([0.015, 0, 1])
     assert points.velocities == pytest.approx(np.array([[1.25, 0, 0], [0, 0, 3]]))
     assert points.rgb == pytest.approx(0.25)
-    assert np.isnan(decimated(scene([[0, 0, 1]]), np.ones(1, bool), 0.1).velocities).all()
+    dark = decimated(scene([[0, 0, 1]], colors=-0.2), np.ones(1, bool), 0.1)
+    assert np.isnan(dark.velocities).all() and (dark.rgb == 0).all()
     assert len(decimated(one, np.zeros(3, bool), 0.1)) == 0
 
 
@@ -70,6 +71,13 @@ def test_what_the_pictures_contradict_or_nobody_sees_has_no_support():
     # one of two views may be wrong for other reasons; the only one that sees a thing may not
     assert supported(one, {'a': sight(), 'b': sight(0.2, wrong=True)})[0]
     assert not supported(one, {'a': sight(wrong=True)}).any()
+
+
+@pytest.mark.parametrize(('wrong', 'views', 'expected'), [
+    (0, 1, True), (2, 4, True), (2, 3, False), (3, 5, False), (4, 5, False)])
+def test_three_fifths_of_the_views_contradict(wrong, views, expected):
+    seen = {str(i): sight(0.01 * i, wrong=i < wrong) for i in range(views)}
+    assert supported(scene([[0, 0, 2]]), seen)[0] == expected
 
 
 def test_only_what_is_faster_moves():

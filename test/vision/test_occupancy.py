@@ -76,6 +76,21 @@ def test_edges_are_no_surface():
     assert not (states[:, :, middle] == OCCUPIED).any()
 
 
+@pytest.mark.parametrize(('slope', 'kept'), [(0.018, True), (0.022, False)])
+def test_a_slanted_surface_is_no_edge_up_to_four_hundredths_of_its_depth(slope, kept):
+    """The range is that of three pixels side by side: two steps."""
+    one = sight(1.5 * (1 + slope) ** np.arange(64))
+    points, areas = one.surface()
+    assert (len(points) > 2000) == kept and len(points) == len(areas)
+
+
+def test_a_pixel_stands_for_the_area_that_it_covers():
+    points, areas = sight(2.0).surface()
+    assert len(points) == 46 * 62 or len(points) == 48 * 64
+    assert areas == pytest.approx((2.0 / 40) ** 2)
+    assert points[:, 2] == pytest.approx(2.0)
+
+
 def test_a_speck_does_not_fill_a_voxel():
     """A fifth of a face is needed; a pixel covers 5 x 5 cm here."""
     depth = np.full((48, 64), np.nan)
