@@ -2,8 +2,8 @@
 """Which space is occupied, which is free, and of which nothing is known.
 
 Occupied is a voxel that holds enough of the surface that the views see. Free needs evidence: a
-view sees through it, to a surface behind. Everything else is unknown, and so is what lies behind
-a pixel whose depth is not known.
+view sees through it, to a surface behind, and it holds none itself. Everything else is unknown,
+and so is what lies behind a pixel whose depth is not known.
 """
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def carve(box: Box, sights: Iterable[Sight]) -> np.ndarray:
         np.add.at(cover, tuple(voxels[inside].T), areas[inside])
         _see_through(*_in_camera(box, sight), sight.nearest(), _MARGIN * box.size, through)
     state = np.where(through > 0, np.int8(FREE), np.int8(UNKNOWN))
+    state[cover > 0] = UNKNOWN  # too little to be sure, and too much to pass
     state[cover >= _COVER * box.size ** 2] = OCCUPIED
     return state
 
