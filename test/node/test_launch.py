@@ -113,9 +113,12 @@ def test_rviz_asks_for_topics_that_exist_as_they_are_published():
     shown = yaml.safe_load((ROOT / 'config' / 'rviz' / 'igs.rviz').read_text())
     displays = shown['Visualization Manager']['Displays']
     topics = {d['Topic']['Value']: d['Topic'] for d in displays if 'Topic' in d}
-    assert set(topics) == {'/igs/points', '/igs/view/image', '/igs/view/depth'}
+    latched = {'/igs/cameras'}
+    assert set(topics) == {'/igs/points', '/igs/view/image', '/igs/view/depth', *latched}
     assert {t['Reliability Policy'] for t in topics.values()} == {'Reliable'}
-    assert {t['Durability Policy'] for t in topics.values()} == {'Volatile'}
+    assert {name for name, topic in topics.items()
+            if topic['Durability Policy'] == 'Transient Local'} == latched
+    assert {t['Durability Policy'] for t in topics.values()} == {'Volatile', 'Transient Local'}
     frame = shown['Visualization Manager']['Global Options']['Fixed Frame']
     assert frame == params.NodeConfig().world_frame
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transforms over loopback: into the buffer, to the cameras, to the poses of pictures."""
+import sys
 import time
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.logs import ThrottledWarnings
 from igs_ros.core.timing import Drops
-from igs_ros.core.transforms import TransformError
+from igs_ros.core.transforms import FutureTransform, PastTransform, TransformError
 from igs_ros.io.recordings.open import read_cameras
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
@@ -147,8 +148,31 @@ def test_a_clock_that_jumps_back_clears_what_is_timed(heard):
 
 def test_without_the_message_a_line_says_what_to_install(heard, monkeypatch):
     monkeypatch.setattr(tf_in, 'tf_message', lambda: None)
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)  # not installed
     with pytest.raises(InputError, match='tf2_msgs is not installed.*ros-.ROS_DISTRO-tf2-msgs'):
         tf_in.transform_source(heard.node, ThrottledWarnings(print, Drops()))
+
+
+def test_tf2s_buffer_answers_as_ours(heard):
+    library = pytest.importorskip('tf2_ros', reason='tf2_ros is not installed (it has no wheel)')
+    both = heard.buffer, tf_in.Tf2Transforms(heard.node, library)
+    heard.broadcaster.send(sent('head', 'cam', at(0, 0, 1)), sent('map', 'still', at(7)),
+                           static=True)
+    heard.broadcaster.send(sent('map', 'head', at(2), 5.0), sent('map', 'head', at(4), 6.0))
+    for heard.buffer in both:
+        assert knows(heard, 'map', 'cam') and knows(heard, 'map', 'still')
+        assert np.allclose(heard.buffer.lookup('map', 'cam', round(5.5 * S))[:3, 3], (3, 0, 1))
+        assert heard.buffer.lookup('map', 'cam')[0, 3] == 4
+        assert heard.buffer.is_static('map', 'still') and not heard.buffer.is_static('map', 'cam')
+        for stamp_s, frame, kind in ((7, 'cam', FutureTransform), (4, 'cam', PastTransform),
+                                     (5, 'nothing', TransformError)):
+            with pytest.raises(TransformError, match=f"from '{frame}' to 'map'") as raised:
+                heard.buffer.lookup('map', frame, stamp_s * S)
+            assert type(raised.value) is kind
+        heard.buffer.clear_timed()
+        assert heard.buffer.lookup('map', 'still')[0, 3] == 7
+        with pytest.raises(TransformError):
+            heard.buffer.lookup('map', 'cam')
 
 
 # --- cameras and pictures -----------------------------------------------------------------------
@@ -188,7 +212,7 @@ def test_cameras_wait_for_intrinsics_and_transforms(inputs):
     assert inputs.cameras() is None
     assert "/a/camera_info: no usable CameraInfo, and no rig file has the intrinsics of camera " \
         "'a'" in inputs.lacking
-    assert "no transform from 'map' to 'a_optical': no frame 'map' was heard of" in inputs.lacking
+    assert "no transform from 'map' to 'a_optical': " in inputs.lacking
     assert "no transform to camera 'b': neither its pictures" in inputs.lacking
     calibrate(inputs)
     inputs.broadcaster.send(sent('map', 'a_optical', at(1)), sent('map', 'b_optical', at(2)),
@@ -232,6 +256,7 @@ def test_a_moving_camera_carries_its_pose_at_its_stamp_over_loopback(inputs):
 
 
 def test_pictures_without_a_pose_are_counted_and_told(ros, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tf2_ros', None)  # our buffer takes them without a topic
     node, told = ros.create_node('tf_lost'), []
     made = Inputs(node, NodeConfig(calibration_wait_s=0.0, transport='raw', max_wait_s=0.0),
                   {'a': camera('a')}, print, from_tf=True)
