@@ -44,7 +44,11 @@ def line(processes, line_class, client, workbench):
 def test_1_what_is_lacking_is_said(line):
     said = "no transform from 'map' to 'cam00': "
     assert line.client.until(lambda: line.process.lines(said)), line.process.log.read_text()
-    assert line.client.until(lambda: line.status and said in line.status[-1].message)
+
+    def told():
+        line.publish(0)
+        return line.client.spin(0.3, lambda: line.status and said in line.status[-1].message)
+    assert line.client.until(told), line.status[-1].message
     assert line.status[-1].state == SceneStatus.WAITING
 
 
