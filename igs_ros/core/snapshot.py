@@ -88,3 +88,7 @@ class View:
     camera: Camera
     stamp_ns: int  # of the frame set that the scene shows
     age_s: float = 0.0  # of that frame set when the view was rendered, in seconds
+
+    def pixels(self) -> np.ndarray:
+        """[H, W, 3] uint8 colors."""
+        return np.rint(self.rgb * 255).astype(np.uint8)

@@ -166,6 +166,11 @@ class Budget:
         """One round of 'motion', 'refine' or 'view' took so long; whether its effort changes."""
         return self._ladders[stage].note(seconds)
 
+    def expect_views(self, per_second: float) -> None:
+        """So many views per second are to be drawn from now on: that is their deadline."""
+        if self.on:
+            self._view.deadline_s = 1 / per_second
+
     def note_unfinished(self, stage: str, seconds: float) -> None:
         """A round was called off after so long; it counts if it was late by then."""
         if seconds > self._ladders[stage].deadline_s > 0:

@@ -226,6 +226,10 @@ class LivePipeline:
         self._budget.note('view', time.perf_counter() - begun_s)
         return view
 
+    def expect_views(self, per_second: float) -> None:
+        """Tell how many views per second will be asked for, where not `budget.view_hz`."""
+        self._budget.expect_views(per_second)
+
     def last_s(self, stage: str) -> float:
         """How long the newest run of a stage (by path) took; 0 before the first."""
         return self._exchange.timings.last_s(stage)

@@ -23,7 +23,6 @@ from std_msgs.msg import Header
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import Picture
-from igs_ros.core.snapshot import View
 from igs_ros.io.camera_info import camera_from_info as camera_from_info
 from igs_ros.io.encodings import ENCODINGS, MAX_BITS, Layout, raw_image, transport_image
 from igs_ros.node import bridge
@@ -133,11 +132,6 @@ def jpeg_message(data: bytes, head: Header) -> CompressedImage:
     return message
 
 
-def view_pixels(view: View) -> np.ndarray:
-    """The colors of a view as uint8 [H, W, 3]."""
-    return np.rint(view.rgb * 255).astype(np.uint8)
-
-
 # --- cameras and poses -----------------------------------------------------------------------
 
 
@@ -160,15 +154,21 @@ def held_against(camera: Camera, rig_camera: Camera, topic: str) -> str:
             f'which calibration belongs to this camera.')
 
 
-def info_message(camera: Camera, head: Header) -> CameraInfo:
-    """The CameraInfo of a camera (rectification: none)."""
+def info_message(camera: Camera, head: Header, baseline: float = 0.0) -> CameraInfo:
+    """The CameraInfo of a camera (rectification: none).
+
+    Args:
+        camera: what it is about.
+        head: of the message; for the right camera of a pair, with the frame of the left one.
+        baseline: of the right camera of a pair, m from the left one.
+    """
     K = camera.opencv_K
     message = CameraInfo(header=head, height=camera.height, width=camera.width,
                          distortion_model=camera.lens)
     message.d = camera.distortion.tolist()
     message.k = K.ravel()
     message.r = np.eye(3).ravel()
-    message.p = np.hstack([K, np.zeros((3, 1))]).ravel()
+    message.p = np.hstack([K, [[-K[0, 0] * baseline], [0], [0]]]).ravel()
     return message
 
 

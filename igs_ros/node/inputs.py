@@ -27,6 +27,7 @@ from igs_ros.core.frames import Frame, RawFrameSet
 from igs_ros.core.logs import Throttle, ThrottledWarnings
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Drops
+from igs_ros.core.transforms import TransformSource
 from igs_ros.io.camera_info import as_sent, camera_from_info, is_rectified, rectified_line
 from igs_ros.live.assemble import FrameSetAssembler, usual_min_cameras
 from igs_ros.live.camera_watch import CameraReport, CameraWatch, Judged
@@ -39,7 +40,6 @@ from igs_ros.node.convert import (
 )
 from igs_ros.node.filters import FilteredAssembler
 from igs_ros.node.params import NodeConfig
-from igs_ros.node.tf_in import transform_source
 
 _POLL_S = 0.02
 _AGAIN_S = 10.0  # what is lacking at the start is told again
@@ -92,12 +92,13 @@ class Inputs:
     """The cameras that feed the scene.
 
     rig: those cameras, as the rig file has them, None where there is none; on_frame_set: called
-    in the executor's thread, must not block; from_tf: their poses come from TF, not from the rig.
-    Raises `InputError` for settings that cannot work.
+    in the executor's thread, must not block; transforms: where their poses come from, None = the
+    rig. Raises `InputError` for settings that cannot work.
     """
 
     def __init__(self, node: Node, settings: NodeConfig, rig: Mapping[str, Camera | None],
-                 on_frame_set: Callable[[RawFrameSet], None], from_tf: bool = False):
+                 on_frame_set: Callable[[RawFrameSet], None],
+                 transforms: TransformSource | None = None):
         self._settings = settings
         self._log = node.get_logger()
         self._on_frame_set = on_frame_set
@@ -107,9 +108,9 @@ class Inputs:
         self._lock = threading.Lock()  # of the assembler: others ask for its counts
         self._jumps = 0
         self._first_s: float | None = None  # when the first picture of all came
-        self._placing = Placing(
-            transform_source(node, self._warnings), settings.world_frame, rig,
-            settings.max_wait_s, settings.queue_size, self._on_lost) if from_tf else None
+        self._placing = None if transforms is None else Placing(
+            transforms, settings.world_frame, rig, settings.max_wait_s, settings.queue_size,
+            self._on_lost)
         self._say_again = Throttle(_AGAIN_S)
         self.lacking = ''
         """What the cameras lack before they can be used, '' = nothing is known."""

@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishers: views, points, the scene and the status.
+"""Publishers of the state: points, the scene and the status.
 
-Rendering and packing happen in two threads of their own, and only for topics with subscribers.
+Packing happens in a thread of its own, and only for topics with subscribers.
 """
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import cached_property
 
-from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import PointCloud2
 
-from igs_ros.core.camera import Camera
-from igs_ros.core.errors import InputError
-from igs_ros.core.logs import ThrottledWarnings
-from igs_ros.core.snapshot import Snapshot, View
+from igs_ros.core.snapshot import Snapshot
 from igs_ros.io.codec.state import key_arrays, update_arrays
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.live.threads import PeriodicThread
@@ -35,110 +30,6 @@ def newest(durability: DurabilityPolicy = DurabilityPolicy.VOLATILE) -> QoSProfi
     """Reliable, depth 1: RViz and rqt ask for reliable, and only the newest counts."""
     return QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, durability=durability,
                       reliability=ReliabilityPolicy.RELIABLE)
-
-
-class _Pictures:
-    """The messages of one view, each made when somebody wants it."""
-
-    def __init__(self, view: View, frame_id: str, quality: int):
-        self._view = view
-        self._quality = quality
-        self._head = convert.header(view.stamp_ns, frame_id)
-
-    @cached_property
-    def _pixels(self):
-        return convert.view_pixels(self._view)
-
-    @cached_property
-    def image(self) -> Image:
-        return convert.image_message(self._pixels, self._head)
-
-    @cached_property
-    def compressed(self) -> CompressedImage:
-        return convert.jpeg_message(convert.jpeg_bytes(self._pixels, self._quality), self._head)
-
-    @cached_property
-    def depth(self) -> Image:
-        return convert.depth_message(self._view.depth, self._head)
-
-    @cached_property
-    def info(self) -> CameraInfo:
-        return convert.info_message(self._view.camera, self._head)
-
-
-class ViewOutput:
-    """~/view/*: what the view camera sees of the newest scene, at a rate of its own.
-
-    rate_hz: of the views; camera: the view at first, without distortion; ~/view/pose moves it;
-    on_view: told of each new view before it is published, must not block.
-    """
-
-    def __init__(self, node: Node, settings: NodeConfig, rate_hz: float, camera: Camera,
-                 warnings: ThrottledWarnings,
-                 on_view: Callable[[View], object] = lambda view: None):
-        self._settings = settings
-        self._rate_hz = rate_hz
-        self._camera = camera
-        self._steered = False
-        self._warnings = warnings
-        self._on_view = on_view
-        self._pipeline: LivePipeline | None = None
-        self._publishers = {
-            'image': node.create_publisher(Image, '~/view/image', newest()),
-            'compressed': node.create_publisher(CompressedImage, '~/view/image/compressed',
-                                                newest()),
-            'depth': node.create_publisher(Image, '~/view/depth', newest()),
-            'info': node.create_publisher(CameraInfo, '~/view/camera_info', newest())}
-        self._pose_topic = node.resolve_topic_name('~/view/pose')
-        node.create_subscription(PoseStamped, '~/view/pose', self._on_pose, 1)
-        self._shown: tuple[Snapshot, Camera, _Pictures] | None = None
-        log = node.get_logger()
-        self.thread = PeriodicThread('view', self._run_once, lambda error: log.error(
-            with_traceback('view not rendered', error)))
-
-    def begin(self, pipeline: LivePipeline) -> None:
-        """Render from `pipeline`."""
-        self._pipeline = pipeline
-
-    def calibrate(self, camera: Camera, placed: bool = False) -> None:
-        """Take the intrinsics of `camera` (no distortion); the pose of the view stays.
-
-        placed: take its pose, too, unless somebody has moved the view.
-        """
-        move = placed and not self._steered
-        self._camera = camera if move else camera.placed(self._camera.camera_from_world)
-
-    def _on_pose(self, message: PoseStamped) -> None:
-        try:
-            pose = convert.camera_from_world_of(message, self._settings.world_frame,
-                                                self._pose_topic)
-        except InputError as error:
-            self._warnings.add('bad_pose', 'view', str(error))
-            return
-        self._steered = True
-        self._camera = self._camera.placed(pose)
-
-    def _run_once(self) -> float:
-        wanted = [name for name, publisher in self._publishers.items()
-                  if publisher.get_subscription_count()]
-        pipeline = self._pipeline
-        snapshot = pipeline.snapshot() if pipeline and wanted else None
-        if pipeline and snapshot is not None:
-            pictures = self._pictures(pipeline, snapshot, self._camera)
-            for name in wanted:
-                self._publishers[name].publish(getattr(pictures, name))
-        return 1 / self._rate_hz
-
-    def _pictures(self, pipeline: LivePipeline, snapshot: Snapshot, camera: Camera) -> _Pictures:
-        """The messages of `snapshot` as `camera` sees it; rendered anew only after a change."""
-        if self._shown is None or self._shown[0] is not snapshot or self._shown[1] is not camera:
-            view = pipeline.view(camera, snapshot)
-            if view is None:
-                raise RuntimeError('the scene is gone')
-            self._on_view(view)
-            self._shown = snapshot, camera, _Pictures(view, self._settings.view_frame,
-                                                      self._settings.jpeg_quality)
-        return self._shown[2]
 
 
 class StateOutput:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 from igs_ros.core.config import Bound, Choice, Config, allowed, refuse_removed
 from igs_ros.core.errors import InputError, shown
 from igs_ros.live.planning import PlanningConfig
+from igs_ros.node.view_config import DEFAULT_VIEW, ViewConfig, check_names
 from igs_ros.stages.motion.choose import MotionName
 
 if TYPE_CHECKING:  # without ROS, too, this module tells the parameters
@@ -83,16 +84,19 @@ class NodeConfig:
     world_frame: str = 'map'
     """Frame of the rig file's extrinsics and of all outputs but the view, which is in view_frame.
     """
+    views: tuple[str, ...] = ()
+    """Virtual cameras by name; [''] = one called view. Each has parameters, see the end of this
+    file (docs/views.md)."""
     view_camera: str = ''
-    """Rig camera whose intrinsics and pose the view has at first; '' = the first of cameras."""
+    """Rig camera whose intrinsics and pose views have at first; '' = the first of cameras."""
     view_pose: str = ''
-    """Pose of the view in the world: 'x y z qx qy qz qw' (m, optical axes); '' = view_camera's."""
-    view_frame: str = 'igs_view_optical_frame'
-    """frame_id of the view topics."""
+    """Pose of views in the world: 'x y z qx qy qz qw' (m, optical axes); '' = view_camera's."""
+    view_frame: str = 'igs_{view}_optical_frame'
+    """frame_id of the topics of a view; {view} is its name."""
     view_width: Annotated[int, Bound(0)] = 0
-    """Width of the view in px; 0 = as the working images."""
+    """Width of views in px; 0 = as the working images."""
     jpeg_quality: Annotated[int, Bound(1, 100)] = 90
-    """Quality of view/image/compressed."""
+    """Quality of views' image/compressed."""
     points_rate_hz: Annotated[float, Bound(0.01)] = 2.0
     """Point clouds per second at most."""
     points_min_opacity: Annotated[float, Bound(0, 1)] = 0.3
@@ -128,6 +132,12 @@ def parameters() -> list[Parameter]:
     return sorted(found, key=lambda one: '.' in one.name)  # groups last, as YAML wants them
 
 
+def view_parameters(view: str) -> list[Parameter]:
+    """The parameters of the view of that name."""
+    rules = {f'{view}.{name}': rule for name, rule in allowed(ViewConfig).items()}
+    return list(_parameters_of(ViewConfig(), rules, f'{view}.'))
+
+
 def _parameters_of(config: DataclassInstance, rules: Mapping[str, Bound | Choice], prefix: str = ''
                    ) -> Iterator[Parameter]:
     docs = field_docs(type(config))
@@ -157,8 +167,35 @@ def configs_from(values: Mapping[str, object]) -> tuple[NodeConfig, Config]:
 
     Raises `InputError` naming the parameter for a wrong type or a value that cannot work.
     """
-    checked = {p.name: _checked(p, values.get(p.name, p.default)) for p in parameters()}
+    checked = _all_checked(parameters(), values)
     return _replaced(NodeConfig(), checked), _replaced(Config(), checked)
+
+
+def view_configs_from(values: Mapping[str, object], settings: NodeConfig
+                      ) -> dict[str, ViewConfig]:
+    """The settings of all views, by name.
+
+    Args:
+        values: by name of the parameter, in place of the defaults.
+        settings: those of the node.
+
+    Raises:
+        InputError: naming the parameter for a name, a type or a value that cannot work.
+    """
+    check_names(settings.views, {name.split('.')[0] for name in _names() if '.' in name})
+    if '{view}' not in settings.view_frame and len(settings.views) > 1:
+        raise InputError(f'parameter view_frame is {shown(settings.view_frame)}; expected '
+                         f'{{view}} in it, as there are {len(settings.views)} views.')
+    return {view: _replaced(ViewConfig(), _all_checked(view_parameters(view), values), f'{view}.')
+            for view in settings.views} or {DEFAULT_VIEW: ViewConfig()}
+
+
+def _names() -> list[str]:
+    return [parameter.name for parameter in parameters()]
+
+
+def _all_checked(those: Iterable[Parameter], values: Mapping[str, object]) -> dict[str, object]:
+    return {one.name: _checked(one, values.get(one.name, one.default)) for one in those}
 
 
 def _replaced(config: _Config, values: Mapping[str, object], prefix: str = '') -> _Config:
@@ -192,11 +229,34 @@ def _of_type(parameter: Parameter, value: Any) -> Any:
 
 
 def declare(node: Node) -> tuple[NodeConfig, Config]:
-    """Declare all parameters on `node` (read-only) and read them; raises `InputError`."""
+    """Declare all parameters on `node` (read-only) and read them; for views: `declared_views`.
+
+    Raises:
+        InputError: one has a type or a value that cannot work.
+    """
+    settings, config = configs_from(_declared(node, parameters()))
+    view_configs_from({}, settings)  # checks their names: parameters begin with them
+    of_views = [one for view in settings.views for one in view_parameters(view)]
+    view_configs_from(_declared(node, of_views), settings)
+    others = [name for name in node._parameter_overrides if not node.has_parameter(name)]
+    refuse_removed(others, 'parameters')
+    for text in unknown(others, [one.name for one in of_views]):
+        node.get_logger().warning(text)
+    return settings, config
+
+
+def declared_views(node: Node, settings: NodeConfig) -> dict[str, ViewConfig]:
+    """The settings of the views of `node`, which `declare` gave `settings`, by name."""
+    names = [one.name for view in settings.views for one in view_parameters(view)]
+    return view_configs_from({name: node.get_parameter(name).value for name in names}, settings)
+
+
+def _declared(node: Node, those: Iterable[Parameter]) -> dict[str, object]:
+    """Declare parameters; their values, by name."""
     from rclpy.exceptions import InvalidParameterValueException, ParameterException
 
     values = {}
-    for parameter in parameters():
+    for parameter in those:
         default = parameter.default
         declared = list(default) or [''] if isinstance(default, tuple) else default
         try:
@@ -207,11 +267,7 @@ def declare(node: Node) -> tuple[NodeConfig, Config]:
                 _checked(parameter, node._parameter_overrides[parameter.name].value)
             raise InputError(f'parameter {parameter.name}: {error}; expected a value like '
                              f'{declared!r}.') from error
-    others = [name for name in node._parameter_overrides if not node.has_parameter(name)]
-    refuse_removed(others, 'parameters')
-    for text in unknown(others):
-        node.get_logger().warning(text)
-    return configs_from(values)
+    return values
 
 
 def _descriptor(parameter: Parameter):
@@ -231,9 +287,12 @@ def _descriptor(parameter: Parameter):
     return made
 
 
-def unknown(names: Iterable[str]) -> Iterator[str]:
-    """What to say of parameters that were given, but are none of this node's."""
-    known = [parameter.name for parameter in parameters()]
+def unknown(names: Iterable[str], of_views: Iterable[str] = ()) -> Iterator[str]:
+    """What to say of parameters that were given, but are none of this node's.
+
+    of_views: names of the parameters that views have.
+    """
+    known = [*_names(), *of_views]
     for name in sorted(names):
         # rclpy's own, and those of diagnostic_updater, which are declared later
         if name.startswith(('qos_overrides.', 'diagnostic_updater.')):
@@ -261,6 +320,12 @@ def yaml_text() -> str:
         indent = ' ' * (6 if groups else 4)
         lines += [f'{indent}# {parameter.description}{_yaml_rule(parameter.allowed)}',
                   f'{indent}{name}: {_yaml_value(parameter.default)}']
+    lines += ["    # Each view of `views` may have these parameters below its name, here "
+              "`views: ['left']`:", '    # left:']
+    for parameter in view_parameters('left'):
+        _, name = parameter.name.split('.')
+        lines += [f'    #   # {parameter.description}{_yaml_rule(parameter.allowed)}',
+                  f'    #   {name}: {_yaml_value(parameter.default)}']
     return '\n'.join(lines) + '\n'
 
 

@@ -28,7 +28,6 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from igs_ros.core.camera import Camera
-from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.logs import ThrottledWarnings
@@ -49,11 +48,12 @@ from igs_ros.node.depths import Depths
 from igs_ros.node.diagnostics import Diagnostics, Known
 from igs_ros.node.inputs import Inputs, steady_clock
 from igs_ros.node.logs import RosHandler, with_traceback
-from igs_ros.node.outputs import StateOutput, ViewOutput
-from igs_ros.node.params import NodeConfig
+from igs_ros.node.outputs import StateOutput
 from igs_ros.node.planner_outputs import PlannerOutput
 from igs_ros.node.splats import splat_output
+from igs_ros.node.tf_in import transform_source
 from igs_ros.node.tf_out import TransformOutput
+from igs_ros.node.view_outputs import ViewOutputs
 from igs_ros.node.watchdog import Watchdog
 from igs_ros.stages.motion import choose as motion
 
@@ -84,16 +84,19 @@ class ReconstructNode(Node):
                                   self._simulated_ns)
         self._depths = Depths(self, self.settings, names, self._on_frame_set,
                               self._first_scene_wanted) if self.settings.depth_topic else None
+        views = params.declared_views(self, self.settings)
+        followed = any(view.frame for view in views.values())
+        transforms = transform_source(self, self._warnings) if self._from_tf or followed else None
         self._inputs = Inputs(self, self.settings, {name: rig.get(name) for name in names},
                               self._depths.take if self._depths else self._on_frame_set,
-                              self._from_tf)
+                              transforms if self._from_tf else None)
         # poses of TF are known later: those of the rig file are about another world
         self._rig = {name: rig.get(name) or nominal(name) for name in names} \
             if self._from_tf else rig
-        view_camera = first_view(self.settings, self.config, self._rig)
         self._transforms = TransformOutput(self, self.settings, {} if self._from_tf else rig)
-        self._views = ViewOutput(self, self.settings, self.config.budget.view_hz, view_camera,
-                                 self._warnings, self._transforms.view)
+        self._views = ViewOutputs(self, self.settings, self.config, views, self._rig,
+                                  self._warnings, self._drops, on_view=self._transforms.view,
+                                  transforms=transforms)
         self._states = StateOutput(self, self.settings, self._status)
         self._planner = PlannerOutput(self, self.settings, self.config)
         self._sets = SetWatch()
@@ -164,9 +167,8 @@ class ReconstructNode(Node):
                                 stall_after_s=self.settings.stall_after_s)
         pipeline.start()
         self._pipeline = pipeline
-        # the view sees as its camera does, also where CameraInfo won over the rig file
-        self._views.calibrate(first_view(self.settings, self.config, {**self._rig, **cameras}),
-                              placed=self._from_tf)
+        # views see as their cameras do, also where CameraInfo won over the rig file
+        self._views.calibrate({**self._rig, **cameras}, placed=self._from_tf)
         self._transforms.cameras(cameras, self._inputs.optical_frames())
         self._views.begin(pipeline)
         self._states.begin(pipeline)
@@ -210,7 +212,7 @@ class ReconstructNode(Node):
         return self._pipeline is None or self._pipeline.snapshot() is None
 
     def _on_snapshot(self, _: Snapshot) -> None:
-        self._views.thread.wake()
+        self._views.wake()
         self._states.thread.wake()
         self._planner.thread.wake()
 
@@ -267,32 +269,6 @@ def nominal(name: str) -> Camera:
     """What stands for a camera of which nothing is known yet; nothing is drawn for it."""
     return Camera(name, 640, 480, np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]]),
                   np.eye(4))
-
-
-def first_view(settings: NodeConfig, config: Config, rig: dict[str, Camera]) -> Camera:
-    """The view as the parameters have it, without distortion; raises `InputError`.
-
-    rig: the cameras of the rig file, or those in use once they are calibrated.
-    """
-    name = settings.view_camera or (settings.cameras or tuple(rig))[0]
-    if name not in rig:
-        raise InputError(f"parameter view_camera is '{name}'; expected a camera of "
-                         f"{settings.rig_file or 'the parameter cameras'}: {', '.join(rig)}.")
-    camera = rig[name].undistorted()
-    camera = camera.resized(settings.view_width or config.width or camera.width)
-    if not settings.view_pose:
-        return camera
-    try:
-        numbers = [float(part) for part in settings.view_pose.split()]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 7:
-        raise InputError(f"parameter view_pose is '{settings.view_pose}'; expected seven numbers "
-                         f"'x y z qx qy qz qw' (m, optical axes, world frame).")
-    try:
-        return camera.placed(convert.camera_from_world(numbers[:3], numbers[3:]))
-    except InputError as error:
-        raise InputError(f'parameter view_pose: {error}') from error
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -59,9 +59,10 @@ def transform_source(node: Node, warnings: ThrottledWarnings) -> TransformSource
         kind = tf_message()
         if kind is None:
             raise InputError(
-                'the poses of the cameras are to come from TF, but the Python package tf2_msgs is '
-                'not installed; expected it beside rclpy. Install ros-$ROS_DISTRO-tf2-msgs (or '
-                'this package again: its wheel brings it), or give a rig_file.') from error
+                'poses of cameras or views are to come from TF, but the Python package tf2_msgs '
+                'is not installed; expected it beside rclpy. Install ros-$ROS_DISTRO-tf2-msgs (or '
+                'this package again: its wheel brings it), or give a rig_file, '
+                'and views no frame.') from error
         node.get_logger().info(f'TF in a buffer of our own: there is no tf2_ros ({error})')
         return TopicTransforms(node, kind, warnings)
     node.get_logger().info("TF in tf2_ros' buffer")

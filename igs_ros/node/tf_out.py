@@ -112,7 +112,7 @@ class TransformOutput:
                                               newest(DurabilityPolicy.TRANSIENT_LOCAL))
         self._rig = dict(rig)
         self._kind = tf_message()
-        self._stamp_ns = 0
+        self._told_ns: dict[str, int] = {}  # stamps by frame
         if self._kind is None:
             node.get_logger().warning(
                 'no transforms are published: the Python package tf2_msgs is not installed. '
@@ -132,11 +132,10 @@ class TransformOutput:
         own = {name: optical_frame(name) for name in cameras}
         self._markers.publish(frustum_markers(cameras, {**own, **frames}))
 
-    def view(self, view: View) -> None:
-        """Tell where the view was at its stamp; once for each stamp, as tf2 takes no other."""
-        if self._kind is None or view.stamp_ns == self._stamp_ns:
+    def view(self, view: View, frame: str) -> None:
+        """Tell where a view was at its stamp; once for each stamp, as tf2 takes no other."""
+        if self._kind is None or view.stamp_ns == self._told_ns.get(frame):
             return
-        self._stamp_ns = view.stamp_ns
+        self._told_ns[frame] = view.stamp_ns
         self._timed.publish(self._kind(transforms=[transform_message(
-            self._settings.world_frame, self._settings.view_frame, view.stamp_ns,
-            view.camera.world_from_camera)]))
+            self._settings.world_frame, frame, view.stamp_ns, view.camera.world_from_camera)]))

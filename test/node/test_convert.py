@@ -129,7 +129,7 @@ def test_views_become_messages():
     depth = np.full((48, 64), 2.5, np.float32)
     depth[0, 0] = np.nan
     view = View(rgb, depth, np.ones((48, 64), np.float32), camera(), 7)
-    pixels = convert.view_pixels(view)
+    pixels = view.pixels()
     assert np.abs(pixels / 255 - rgb).max() <= 0.5 / 255 + 1e-6
     head = convert.header(7_000_000_001, 'view')
     message = sent(convert.image_message(pixels, head))

@@ -9,15 +9,12 @@ import torch
 from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import advanced, first_snapshot, with_new_key
-from igs_ros.core.timing import Drops
 from igs_ros.render.choose import make_rasterizer
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-from geometry_msgs.msg import PoseStamped  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
-from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
+from sensor_msgs.msg import PointCloud2  # noqa: E402
 
-from igs_ros.core.logs import ThrottledWarnings  # noqa: E402
 from igs_ros.core.snapshot import Moved
 from igs_ros.live.views import draw  # noqa: E402
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
@@ -67,16 +64,6 @@ def node(ros):
 
 
 @pytest.fixture
-def views(node):
-    made = outputs.ViewOutput(node, NodeConfig(), 20.0, CAMERA, ThrottledWarnings(print, Drops()))
-    held = Held()
-    made.begin(held)
-    made.thread.start()
-    yield held, made
-    made.thread.stop()
-
-
-@pytest.fixture
 def states(node):
     made = outputs.StateOutput(node, NodeConfig(points_rate_hz=20.0, status_rate_hz=5.0),
                                SceneStatus)
@@ -85,49 +72,6 @@ def states(node):
     made.thread.start()
     yield held, made
     made.thread.stop()
-
-
-def test_views_are_rendered_for_subscribers_only_and_once(views, listener):
-    held, made = views
-    time.sleep(0.5)
-    assert held.rendered == 0
-    images = listener.collect(Image, '/igs/view/image', 1)
-    assert listener.until(lambda: len(images) >= 5)
-    assert held.rendered == 1  # shown again and again, rendered once
-    held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
-    made.thread.wake()
-    assert listener.until(lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
-    assert held.rendered == 2
-
-
-def test_a_pose_renders_anew_with_the_same_stamp(views, listener, node, ros):
-    held, made = views
-    images = listener.collect(Image, '/igs/view/image', 1)
-    assert listener.until(lambda: images)
-    message = PoseStamped()
-    message.pose.orientation.w = 1.0
-    message.pose.position.x = 0.3
-    listener.publish('/igs/view/pose', message)
-
-    def steered():
-        ros.spin_once(node, timeout_sec=0.01)
-        return held.rendered == 2
-    assert listener.until(steered)
-    start = len(images)
-    assert listener.until(lambda: len(images) > start + 1)
-    assert convert.nanoseconds(images[-1].header.stamp) == 10
-    assert images[0].data != images[-1].data
-
-
-def test_an_error_while_rendering_does_not_end_the_views(views, listener, monkeypatch):
-    held, made = views
-    images = listener.collect(Image, '/igs/view/image', 1)
-    assert listener.until(lambda: images)
-    with monkeypatch.context() as broken:
-        broken.setattr(held, 'view', lambda *_: 1 / 0)
-        held.newest = advanced(held.newest, moved(held.newest.key, [1], 20))
-        time.sleep(0.3)
-    assert listener.until(lambda: convert.nanoseconds(images[-1].header.stamp) == 20)
 
 
 def test_states_are_packed_for_subscribers_only(states, listener, monkeypatch):

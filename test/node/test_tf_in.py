@@ -189,7 +189,7 @@ def inputs(ros):
     sets = []
     made = Inputs(node, NodeConfig(calibration_wait_s=0.0, transport='raw', max_wait_s=60.0,
                                    max_spread_s=0.02), {'a': None, 'b': None}, sets.append,
-                  from_tf=True)
+                  tf_in.transform_source(node, ThrottledWarnings(print, Drops())))
     made.sets, made.broadcaster = sets, Broadcaster(ros, node)
     yield made
     made.broadcaster.close()
@@ -259,7 +259,8 @@ def test_pictures_without_a_pose_are_counted_and_told(ros, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)  # our buffer takes them without a topic
     node, told = ros.create_node('tf_lost'), []
     made = Inputs(node, NodeConfig(calibration_wait_s=0.0, transport='raw', max_wait_s=0.0),
-                  {'a': camera('a')}, print, from_tf=True)
+                  {'a': camera('a')}, print,
+                  tf_in.transform_source(node, ThrottledWarnings(print, Drops())))
     made._warnings._warn = told.append
     source, add = made._placing._source, tf_in.transform_of
     try:
