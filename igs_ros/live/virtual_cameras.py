@@ -133,11 +133,12 @@ class VirtualCamera:
 
     def look(self, now_s: float) -> bool:
         """See whether anybody wants to see it; whether somebody does."""
+        if not self.watched:  # until now: then at once
+            self._begun_s = self._ended_s = now_s - 1 / self._rate_hz
         self.watched, self._looked_s = self.outlet.wanted(), now_s
         if not self.watched:
             with self._lock:
                 self._poses = 0
-            self._begun_s = self._ended_s = now_s - 1 / self._rate_hz  # once wanted, at once
         return self.watched
 
     def due_s(self, snapshot: Snapshot, now_s: float) -> float:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # without ROS, too, this module tells the parameters
     from _typeshed import DataclassInstance
     from rclpy.node import Node
 
+# groups of rclpy, and of diagnostic_updater, which declares its own later
+_OTHERS = ('qos_overrides', 'diagnostic_updater')
 _Config = TypeVar('_Config', bound='DataclassInstance')
 
 
@@ -182,7 +184,8 @@ def view_configs_from(values: Mapping[str, object], settings: NodeConfig
     Raises:
         InputError: naming the parameter for a name, a type or a value that cannot work.
     """
-    check_names(settings.views, {name.split('.')[0] for name in _names() if '.' in name})
+    groups = {name.split('.')[0] for name in _names() if '.' in name}
+    check_names(settings.views, {*groups, *_OTHERS})
     if '{view}' not in settings.view_frame and len(settings.views) > 1:
         raise InputError(f'parameter view_frame is {shown(settings.view_frame)}; expected '
                          f'{{view}} in it, as there are {len(settings.views)} views.')
@@ -294,8 +297,7 @@ def unknown(names: Iterable[str], of_views: Iterable[str] = ()) -> Iterator[str]
     """
     known = [*_names(), *of_views]
     for name in sorted(names):
-        # rclpy's own, and those of diagnostic_updater, which are declared later
-        if name.startswith(('qos_overrides.', 'diagnostic_updater.')):
+        if name.startswith(tuple(f'{group}.' for group in _OTHERS)):
             continue
         last = {one.split('.')[-1]: one for one in known}
         near = difflib.get_close_matches(name, known, 1) \

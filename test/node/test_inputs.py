@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which calibration counts, and what is said of one that comes late or changes."""
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -156,20 +155,13 @@ def test_the_view_takes_the_intrinsics_in_use_and_keeps_its_pose(ros, tmp_path):
     try:
         moved = np.eye(4)
         moved[0, 3] = 5.0
-        node._views._camera = node._views._camera.placed(moved)
+        node._views.cameras['view'].place(moved)
         node._inputs._on_info('a', info(40.0))
         picture(node._inputs, 'a', 1000)
         node._start_when_calibrated()
-        view = node._views._camera
+        view = node._views.cameras['view'].camera
         assert view.width == 64 and view.K[0, 0] == 80.0  # 40 at twice the width
         assert np.array_equal(view.camera_from_world, moved)
     finally:
         node.close()
         node.destroy_node()
-
-
-def test_the_view_has_the_rig_files_intrinsics_where_it_is_no_input():
-    rig = {name: camera(name) for name in 'ab'}
-    calibrated = {**rig, 'a': replace(camera('a', 40.0), name='a')}
-    settings, config = NodeConfig(cameras=('a',), view_camera='b'), reconstruct.Config()
-    assert reconstruct.first_view(settings, config, calibrated).K[0, 0] == 30

@@ -2,58 +2,20 @@
 """Nothing is rendered or packed for nobody; what has not changed is not made twice."""
 import time
 
-import numpy as np
 import pytest
-import torch
+from held_scene import Held, moved
 
-from igs_ros.core.camera import Camera
-from igs_ros.core.scene import GaussianScene
-from igs_ros.core.snapshot import advanced, first_snapshot, with_new_key
-from igs_ros.render.choose import make_rasterizer
+from igs_ros.core.snapshot import advanced, with_new_key
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 
-from igs_ros.core.snapshot import Moved
-from igs_ros.live.views import draw  # noqa: E402
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
 from igs_ros.node import convert, outputs  # noqa: E402
 from igs_ros.node.params import NodeConfig  # noqa: E402
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-CAMERA = Camera('view', 32, 24, np.array([[30, 0, 16], [0, 30, 12], [0, 0, 1.0]]), np.eye(4))
-
-
-def scene(count=50):
-    random = torch.Generator().manual_seed(0)
-    means = torch.rand((count, 3), generator=random) + torch.tensor([-0.5, -0.5, 2.0])
-    quats = torch.nn.functional.normalize(torch.randn((count, 4), generator=random), dim=1)
-    return GaussianScene(means, quats, torch.full((count, 3), 0.1), torch.full((count,), 0.9),
-                         torch.rand((count, 1, 3), generator=random))
-
-
-def moved(start, rows, stamp_ns):
-    means = start.means.clone()
-    means[rows] += 0.01 * stamp_ns
-    return Moved(start.replaced(means=means), np.array(rows, np.uint32), stamp_ns)
-
-
-class Held:
-    """The two things that outputs ask of a pipeline."""
-
-    def __init__(self):
-        self.newest = first_snapshot(scene(), 10)
-        self.rendered = 0
-        self._rasterizer = make_rasterizer('cpu', 1)
-
-    def snapshot(self):
-        return self.newest
-
-    def view(self, camera, snapshot):
-        view = draw(self._rasterizer, snapshot, camera, 0.0)
-        self.rendered += 1
-        return view
 
 
 @pytest.fixture

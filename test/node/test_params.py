@@ -31,7 +31,7 @@ def test_the_file_is_what_the_dataclasses_say():
 def test_the_file_holds_every_default():
     in_file = dict(flat(yaml.safe_load(FILE.read_text())['/**']['ros__parameters']))
     expected = dict(flat({**asdict(params.NodeConfig()), **asdict(Config())}))
-    expected['cameras'] = ['']  # how a ROS parameter file says an empty list
+    expected['cameras'] = expected['views'] = ['']  # how a ROS parameter file says an empty list
     assert in_file == expected
     assert [type(in_file[name]) for name in expected] == [type(v) for v in expected.values()]
 
@@ -127,6 +127,47 @@ def test_overrides_out_of_range_are_one_clear_line(node_with, override, words):
 def test_the_file_itself_can_be_loaded(node_with):
     node = node_with('--params-file', str(FILE))
     assert params.declare(node) == (params.NodeConfig(), Config())
+
+
+def test_the_example_of_a_view_in_the_file_can_be_loaded(node_with, tmp_path):
+    """Without its comment signs, and with the view named, it says what the defaults are."""
+    text = FILE.read_text().replace("    views: ['']", "    views: ['left']")
+    plain, example = text[:text.index('    # left:')], text[text.index('    # left:'):]
+    uncommented = tmp_path / 'views.yaml'
+    uncommented.write_text(plain + example.replace('    # ', '    '))
+    node = node_with('--params-file', str(uncommented))
+    settings, config = params.declare(node)
+    assert settings == params.NodeConfig(views=('left',)) and config == Config()
+    assert params.declared_views(node, settings) == {'left': params.ViewConfig()}
+    for name, value in asdict(params.ViewConfig()).items():
+        assert node.has_parameter(f'left.{name}')
+        assert node.get_parameter(f'left.{name}').value == value
+        assert re.search(rf'^    #   {name}: ', FILE.read_text(), re.M)
+
+
+def test_parameters_of_views_are_read_and_others_of_them_named(node_with, monkeypatch):
+    node = node_with('-p', 'views:=[left, top]', '-p', 'left.fov_deg:=90', '-p', 'top.k:=1 2 3 4',
+                     '-p', 'top.with:=3', '-p', 'bottom.width:=3', '-p', 'left.baseline:=0.06')
+    said = []
+    monkeypatch.setattr(type(node.get_logger()), 'warning', lambda _, text: said.append(text))
+    settings, _ = params.declare(node)
+    assert params.declared_views(node, settings) == {
+        'left': params.ViewConfig(fov_deg=90.0, baseline=0.06),
+        'top': params.ViewConfig(k='1 2 3 4')}
+    assert len(said) == 2 and "'bottom.width' is none" in said[0]
+    assert "'top.with' is none" in said[1] and 'did you mean top.width' in said[1]
+    descriptor = node.describe_parameter('left.fov_deg')
+    assert descriptor.floating_point_range[0].to_value == 170.0 and descriptor.read_only
+
+
+@pytest.mark.parametrize('overrides, words', [
+    (['views:=[a b]'], "views names 'a b'"), (['views:=[left, left]'], 'left twice'),
+    (['views:=[left]', 'left.width:=-3'], 'left.width is -3; expected 0 to 16384'),
+    (['views:=[left]', 'left.rate_hz:=fast'], 'parameter left.rate_hz')])
+def test_views_that_cannot_be_declared_are_one_line(node_with, overrides, words):
+    with pytest.raises(InputError, match=words) as error:
+        params.declare(node_with(*(part for one in overrides for part in ('-p', one))))
+    assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize('overlay', sorted((FILE.parent / 'rigs').glob('*.yaml')),

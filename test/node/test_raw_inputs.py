@@ -149,6 +149,8 @@ def test_cameras_that_never_publish_are_named(rig, processes, client):
     (['view_camera:=cam77'], "view_camera is 'cam77'; expected a camera of"),
     (['view_pose:=1 2 3'], "view_pose is '1 2 3'; expected seven numbers"),
     (['view_pose:=0 0 0 0 0 0 0'], 'view_pose: a pose with position'),
+    (['views:=[left]', 'left.camera:=cam77'], "left.camera is 'cam77'; expected a camera of"),
+    (['views:=[left]', 'left.fov_deg:=171'], 'left.fov_deg is 171.0; expected 0 to 170'),
     (['image_topic:=/image'], "parameter image_topic: topic '/image': expected {camera} in it"),
     (['camera_info_topic:=/{camera}/the info'],
      "camera_info_topic: .*camera 'cam00' makes '/cam00/the info', which is no ROS topic.*Rename"),
@@ -179,16 +181,3 @@ def test_a_camera_whose_name_is_no_topic_is_named(rig, ros, tmp_path):
     named.write_text(rig[0].read_text().replace('cam03', 'cam-3'))
     with pytest.raises(InputError, match="camera 'cam-3' makes '/cam-3/image_raw', .* Rename the"):
         ReconstructNode(cli_args=['--ros-args', '-p', f'rig_file:={named}'])
-
-
-def test_a_pose_for_the_view_by_parameter(rig):
-    from igs_ros.core.config import Config
-    from igs_ros.node.params import NodeConfig
-    from igs_ros.node.reconstruct import first_view
-    _, cameras, _ = rig
-    view = first_view(NodeConfig(view_camera='cam01', view_width=48,
-                                 view_pose='1 2 3 0 0 0.70710678 0.70710678'), Config(), cameras)
-    assert (view.width, view.height) == (48, 36)
-    assert np.allclose(view.center, [1, 2, 3])
-    assert np.allclose(view.world_from_camera[:3, 0], [0, 1, 0])  # a quarter turn about z
-    assert first_view(NodeConfig(), Config(), cameras).name == 'cam00'
