@@ -92,15 +92,19 @@ def test_frames_are_named_after_views():
     assert frame_of(NodeConfig(view_frame='eye'), 'view', pair=False) == 'eye'
 
 
+SIZE = dict(width=480, height=360)
+
+
 @pytest.mark.parametrize('view, words', [
+    (dict(k='300 300 240 180', width=480), "left.k is '300 .*left.height is 0; expected the size"),
     (dict(camera='cam07'), "left.camera is 'cam07'; expected a camera of .*cam00, cam01"),
     (dict(pose='1 2 3'), "left.pose is '1 2 3'; expected seven numbers"),
     (dict(pose='0 0 0 0 0 0 0'), 'left.pose: a pose with position'),
-    (dict(k='300 300 160'), "left.k is '300 300 160'; expected four numbers"),
-    (dict(k='300 300 a b'), 'left.k is .*; expected four numbers'),
-    (dict(k='300 300 900 180'), 'left.k: .*principal point'),
-    (dict(k='nan 300 240 180'), 'left.k: .*intrinsics K'),
-    (dict(k='300 300 240 180', fov_deg=90.0), 'left.k .* and left.fov_deg .* are both set'),
+    (dict(SIZE, k='300 300 160'), "left.k is '300 300 160'; expected four numbers"),
+    (dict(SIZE, k='300 300 a b'), 'left.k is .*; expected four numbers'),
+    (dict(SIZE, k='300 300 900 180'), 'left.k: .*principal point'),
+    (dict(SIZE, k='nan 300 240 180'), 'left.k: .*intrinsics K'),
+    (dict(SIZE, k='300 300 240 180', fov_deg=90.0), 'left.k .* and left.fov_deg .* are both set'),
     (dict(fov_deg=0.001), 'left.fov_deg: .*focal lengths'),
     (dict(width=9000, height=1), 'left.height: .*'),
 ])

@@ -11,12 +11,13 @@ from geometry_msgs.msg import PoseStamped  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 
 from igs_ros.core.config import BudgetConfig, Config  # noqa: E402
-from igs_ros.core.errors import InputError  # noqa: E402
 from igs_ros.core.logs import ThrottledWarnings  # noqa: E402
 from igs_ros.core.snapshot import advanced  # noqa: E402
 from igs_ros.core.timing import Drops  # noqa: E402
 from igs_ros.node import convert  # noqa: E402
 from igs_ros.node.params import NodeConfig  # noqa: E402
+from igs_ros.node.tf_in import tf_message, tf_qos, transform_source  # noqa: E402
+from igs_ros.node.tf_out import transform_message  # noqa: E402
 from igs_ros.node.view_config import DEFAULT_VIEW, ViewConfig  # noqa: E402
 from igs_ros.node.view_outputs import ViewOutputs  # noqa: E402
 
@@ -189,25 +190,30 @@ def test_bad_poses_are_said_once_by_topic_and_change_nothing(show):
     assert shown.outputs.cameras['top'].camera.center[0] == 0
 
 
-def test_a_view_follows_a_frame_of_tf(show, listener, node):
-    poses = {'head': np.eye(4)}
-
-    def lookup(frame):
-        if frame not in poses:
-            raise InputError(f"no transform from 'map' to '{frame}'")
-        return poses[frame]
-    shown = show({'left': ViewConfig(frame='head')}, lookup=lookup)
+def test_a_view_follows_a_frame_of_tf(show, listener, node, ros):
+    """With the newest transform there is, and once there is one."""
+    kind = tf_message()
+    if kind is None:
+        pytest.skip('tf2_msgs is not installed')
+    shown = show({'left': ViewConfig(frame='head')},
+                 transforms=transform_source(node, ThrottledWarnings(print, Drops())))
     assert '/igs/left/pose' not in dict(node.get_subscriber_names_and_types_by_node('igs', '/'))
     images = listener.collect(Image, '/igs/left/image', 1)
-    assert listener.until(lambda: images)
-    poses['head'] = np.array([[1, 0, 0, -2.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    left = shown.outputs.cameras['left']
-    assert listener.until(lambda: left.camera.center[0] == 2)
-    del poses['head']
-    assert listener.until(lambda: shown.drops.snapshot().get('no_transform:left', 0) > 2)
+    assert listener.until(lambda: images)  # from where it is, while nothing is known
     line, = shown.said
     assert "view 'left' (parameter left.frame) stays where it is: no transform" in line
-    assert left.camera.center[0] == 2
+    pose, left = np.eye(4), shown.outputs.cameras['left']
+    pose[0, 3] = 2.0
+    for stamp_ns in (1_000_000_000, 2_000_000_000):
+        listener.publish('/tf', kind(transforms=[
+            transform_message('map', 'head', stamp_ns, pose)]), tf_qos(False))
+
+        def followed():
+            ros.spin_once(node, timeout_sec=0.01)
+            return np.allclose(left.camera.world_from_camera, pose)
+        assert listener.until(followed)
+        pose[:3, :3] = [[0, 0, 1], [0, 1, 0], [-1, 0, 0]]
+    assert stamp(images[-1]) == 10  # of the scene, not of the transform
 
 
 def test_calibrations_keep_poses_that_somebody_gave(show):
