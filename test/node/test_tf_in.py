@@ -334,7 +334,8 @@ def test_cameras_from_tf_are_those_of_the_rig_file(both_ways, workbench):
         assert np.allclose(camera.camera_from_world, expected.camera_from_world, rtol=0, atol=1e-9)
         assert np.allclose(camera.K, expected.K)
     # the view stands where its camera does, which was not known before
-    assert np.allclose(node._views._camera.camera_from_world, rig['cam00'].camera_from_world)
+    view = node._views.cameras['view'].camera
+    assert np.allclose(view.camera_from_world, rig['cam00'].camera_from_world)
 
 
 def test_a_rig_file_keeps_its_intrinsics_beside_tf(both_ways, workbench):

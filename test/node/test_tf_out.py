@@ -66,7 +66,7 @@ def view(stamp_ns, pose=POSE):
 
 
 def test_the_rig_is_latched_and_the_view_told_once_a_stamp(node, listener):
-    settings = NodeConfig(world_frame='world', view_frame='eye')
+    settings = NodeConfig(world_frame='world')
     timed = listener.collect(TFMessage, '/tf')
     out = tf_out.TransformOutput(node, settings, {'a': camera('a'), 'b': camera('b')})
     static = listener.collect(TFMessage, '/tf_static', LATCHED)  # late
@@ -78,12 +78,12 @@ def test_the_rig_is_latched_and_the_view_told_once_a_stamp(node, listener):
     stamps = iter(range(1, 1000))
 
     def told():  # again until discovery is through
-        out.view(view(next(stamps)))
+        out.view(view(next(stamps)), 'eye')
         return listener.spin(0.05, lambda: timed)
     assert listener.until(told)
     last = next(stamps) + 1000
     for pose, stamp_ns in ((POSE, last), (moved, last), (moved, last + 1), (POSE, last - 1)):
-        out.view(view(stamp_ns, pose))
+        out.view(view(stamp_ns, pose), 'eye')
     assert listener.until(
         lambda: tf_in.transform_of(timed[-1].transforms[0]).stamp_ns == last - 1)
     found = [tf_in.transform_of(m.transforms[0]) for m in timed][-3:]
@@ -91,6 +91,8 @@ def test_the_rig_is_latched_and_the_view_told_once_a_stamp(node, listener):
         ('world', 'eye', stamp_ns) for stamp_ns in (last, last + 1, last - 1)]
     for one, pose in zip(found, (POSE, moved, POSE), strict=True):
         assert np.allclose(one.matrix, np.linalg.inv(pose))
+    out.view(view(last - 1), 'top')  # another view of the same stamp
+    assert listener.until(lambda: timed[-1].transforms[0].child_frame_id == 'top')
 
 
 def test_where_poses_come_from_tf_none_are_told_again(node, listener):
@@ -107,7 +109,7 @@ def test_without_tf2_msgs_it_says_so_and_goes_on(ros, monkeypatch, capfd):
     monkeypatch.setattr(tf_out, 'tf_message', lambda: None)
     node = ros.create_node('no_tf')
     out = tf_out.TransformOutput(node, NodeConfig(), {'a': camera()})
-    out.view(view(1))
+    out.view(view(1), 'eye')
     out.cameras({'a': camera()}, {})
     node.destroy_node()
     assert 'no transforms are published: the Python package tf2_msgs' in capfd.readouterr().err
