@@ -143,7 +143,7 @@ def test_cameras_that_never_publish_are_named(rig, processes, client):
 
 
 @pytest.mark.parametrize('overrides, words', [
-    ([], 'parameter rig_file is empty; expected a rig.json'),
+    ([], 'parameters rig_file and cameras are both empty; expected a rig file'),
     (['rig_file:=no.json'], 'no.json: cannot be read'),
     (['cameras:=[cam00,cam77]'], 'cameras names cam77; expected cameras of .*cam00, cam01'),
     (['view_camera:=cam77'], "view_camera is 'cam77'; expected a camera of"),
@@ -171,7 +171,7 @@ def test_a_false_start_ends_with_one_line_and_exit_code_1(processes):
     node = processes('igs_ros.node.reconstruct')
     assert node.wait() == 1
     line, = node.log.read_text().splitlines()
-    assert 'FATAL' in line and 'rig_file is empty' in line
+    assert 'FATAL' in line and 'rig_file and cameras are both empty' in line
 
 
 def test_a_camera_whose_name_is_no_topic_is_named(rig, ros, tmp_path):
