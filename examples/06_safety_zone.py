@@ -19,7 +19,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Bool, Header
 
-FIELDS = ['x', 'y', 'z', 'rgb', 'vx', 'vy', 'vz', 'vxx', 'vxy', 'vxz', 'vyy', 'vyz', 'vzz']
+FIELDS = ['x', 'y', 'z', 'rgb', 'vx', 'vy', 'vz', 'vxx', 'vxy', 'vxz', 'vyy', 'vyz', 'vzz',
+          'speed']
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 

@@ -29,6 +29,9 @@ from launch import LaunchDescription
 PROFILES = 'FASTRTPS_DEFAULT_PROFILES_FILE' if os.environ.get('ROS_DISTRO') == 'jazzy' \
     else 'FASTDDS_DEFAULT_PROFILES_FILE'
 RANGE = 'ROS_AUTOMATIC_DISCOVERY_RANGE'
+# arguments of stream.launch.py
+PASSED = ('rig_file', 'cameras', 'view_camera', 'motion', 'weights', 'width', 'preset', 'params',
+          'overlay', 'namespace', 'rviz', 'log_level')
 
 
 def player_and_node(context):
@@ -40,24 +43,20 @@ def player_and_node(context):
     options = ['--loop'] if value['loop'] == 'true' else []
     player = Node(
         package='igs_ros', executable='play', name='igs_player', output='screen',
-        emulate_tty=True, arguments=[str(recording), '--cameras', *cameras,
-                                     '--rate', value['rate'], '--wait-for-streaming', *options])
-    actions = [
+        namespace=value['namespace'], emulate_tty=True,
+        arguments=[str(recording), '--cameras', *cameras, '--rate', value['rate'],
+                   '--status-topic', 'igs/status', '--wait-for-streaming', *options,
+                   '--ros-args', '--log-level', value['log_level']])
+    passed = {name: value[name] for name in PASSED if value[name]}
+    return [
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(str(share / 'launch' / 'stream.launch.py')),
-            launch_arguments={'rig_file': str(recording / 'rig.json'),
-                              'cameras': value['cameras'], 'view_camera': value['view_camera'],
-                              'points_file': str(points) if points.exists() else '',
-                              'motion': value['motion'], 'weights': value['weights'],
-                              'width': value['width']}.items()),
+            launch_arguments={'points_file': str(points) if points.exists() else '',
+                              'rig_file': str(recording / 'rig.json'), **passed}.items()),
         player,
         RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[
             EmitEvent(event=Shutdown(reason='the recording has been played'))])),
     ]
-    if value['rviz'] == 'true':
-        actions.append(Node(package='rviz2', executable='rviz2', output='log',
-                            arguments=['-d', str(share / 'config' / 'rviz' / 'igs.rviz')]))
-    return actions
 
 
 def generate_launch_description():
@@ -70,6 +69,9 @@ def generate_launch_description():
         DeclareLaunchArgument('recording', default_value='',
                               description='folder of a recording with a rig.json; empty: the '
                                           'workbench that ships with the package'),
+        DeclareLaunchArgument('rig_file', default_value='',
+                              description='poses of the cameras; empty: the rig.json of the '
+                                          'recording'),
         DeclareLaunchArgument('cameras', default_value='cam00,cam01,cam03',
                               description='cameras to play and to reconstruct from'),
         DeclareLaunchArgument('view_camera', default_value='cam02',
@@ -78,15 +80,27 @@ def generate_launch_description():
                               description='frames per second, or auto: as fast as they are shown'),
         DeclareLaunchArgument('loop', default_value='false', choices=['true', 'false'],
                               description='start again after the last frame'),
-        DeclareLaunchArgument('motion', default_value='auto',
-                              choices=list(get_args(MotionName)),
-                              description='motion model between key frames; auto: the best there '
-                                          'is, agm needs weights'),
+        DeclareLaunchArgument('motion', default_value='',
+                              choices=['', *get_args(MotionName)],
+                              description='motion model between key frames (empty: as in params '
+                                          'or preset)'),
         DeclareLaunchArgument('weights', default_value='',
                               description='folder with weights of agm (docs/weights.md)'),
-        DeclareLaunchArgument('width', default_value='0',
-                              description='width of the working pictures in px; 0: as recorded'),
+        DeclareLaunchArgument('width', default_value='',
+                              description='width of the working pictures in px; 0: as recorded '
+                                          '(empty: as in params or preset)'),
+        DeclareLaunchArgument('preset', default_value='', choices=['', 'live', 'igs-s', 'igs-l'],
+                              description='settings of config/presets'),
+        DeclareLaunchArgument('params', default_value=str(share / 'config' / 'igs.yaml'),
+                              description='parameter file; igs.yaml lists every parameter'),
+        DeclareLaunchArgument('overlay', default_value='',
+                              description='one more parameter file, laid over params and preset'),
+        DeclareLaunchArgument('namespace', default_value='',
+                              description='namespace of the node, and of its topics'),
         DeclareLaunchArgument('rviz', default_value='false', choices=['true', 'false'],
-                              description='open RViz with the view and the points'),
+                              description='open RViz with the topics of the node'),
+        DeclareLaunchArgument('log_level', default_value='info',
+                              choices=['debug', 'info', 'warn', 'error'],
+                              description='least severity of log lines'),
         OpaqueFunction(function=player_and_node),
     ])

@@ -3,12 +3,15 @@
 
 Arguments left empty keep what the parameter file says; `ros2 launch ... --show-args` lists them.
 """
+from pathlib import Path
+
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from igs_ros.node.params import parameters
+from igs_ros.node.rviz import rviz_file
 from launch import LaunchDescription
 
 # name, type, description; the names are those of the parameters, but for PARAMETERS
@@ -51,12 +54,24 @@ def node(context):
     chosen = LaunchConfiguration('preset').perform(context)
     preset = [PathJoinSubstitution([FindPackageShare('igs_ros'), 'config', 'presets',
                                     f'{chosen}.yaml'])] if chosen else []
-    return [Node(
+    actions = [Node(
         package='igs_ros', executable='reconstruct', name='igs',
         namespace=LaunchConfiguration('namespace'), output='screen', emulate_tty=True,
         parameters=[LaunchConfiguration('params'), *preset, *overlay, overrides],
         additional_env=discovery(context.launch_configurations['discovery_range']),
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level'), *enclave])]
+    if context.launch_configurations['rviz'] == 'true':
+        actions.append(rviz(context, overrides))
+    return actions
+
+
+def rviz(context, overrides):
+    share = Path(FindPackageShare('igs_ros').perform(context))
+    file = rviz_file(share / 'config' / 'rviz' / 'igs.rviz',
+                     LaunchConfiguration('namespace').perform(context),
+                     overrides.get('world_frame', ''))
+    return Node(package='rviz2', executable='rviz2', output='log', arguments=['-d', file],
+                parameters=[{'use_sim_time': 'use_sim_time' in overrides}])
 
 
 def discovery(wanted):
@@ -86,6 +101,9 @@ def generate_launch_description():
         DeclareLaunchArgument('enclave', default_value='',
                               description='SROS2 enclave of the node, such as /igs; empty: as the '
                                           'environment says'),
+        DeclareLaunchArgument('rviz', default_value='false', choices=['true', 'false'],
+                              description='open RViz with the topics of the node; its fixed '
+                                          'frame is the argument world_frame, or map'),
         DeclareLaunchArgument('log_level', default_value='info',
                               choices=['debug', 'info', 'warn', 'error'],
                               description='least severity of log lines'),

@@ -14,7 +14,8 @@ from igs_ros.node.convert_scene import POINT_FIELDS, cloud_message
 from igs_ros.vision.moving import PlannerPoints
 from igs_ros.vision.occupancy import Box
 
-MOVING_FIELDS = (*POINT_FIELDS, 'vxx', 'vxy', 'vxz', 'vyy', 'vyz', 'vzz')  # float32 each
+# float32 each
+MOVING_FIELDS = (*POINT_FIELDS, 'vxx', 'vxy', 'vxz', 'vyy', 'vyz', 'vzz', 'speed')
 VOXEL_FIELDS = ('x', 'y', 'z', 'size')
 _ROWS, _COLUMNS = np.triu_indices(3)  # of a covariance, row by row
 
@@ -22,7 +23,8 @@ _ROWS, _COLUMNS = np.triu_indices(3)  # of a covariance, row by row
 def planner_points_message(points: PlannerPoints, head: Header) -> PointCloud2:
     """Points as `convert_scene.points_message` has them, with covariances where they are known.
 
-    vxx .. vzz: the upper half of the covariance of vx vy vz, (m/s)^2.
+    vxx .. vzz: the upper half of the covariance of vx vy vz, (m/s)^2; speed: m/s, which RViz can
+    color by.
     """
     names = POINT_FIELDS if points.covariances is None else MOVING_FIELDS
     packed = np.empty((len(points), len(names)), np.float32)
@@ -30,7 +32,8 @@ def planner_points_message(points: PlannerPoints, head: Header) -> PointCloud2:
     levels = np.rint(points.rgb * 255).astype(np.uint32)
     packed.view(np.uint32)[:, 3] = levels[:, 0] << 16 | levels[:, 1] << 8 | levels[:, 2]
     if points.covariances is not None:
-        packed[:, 7:] = points.covariances[:, _ROWS, _COLUMNS]
+        packed[:, 7:13] = points.covariances[:, _ROWS, _COLUMNS]
+        packed[:, 13] = np.linalg.norm(points.velocities, axis=1)
     return cloud_message(packed, names, head, bool(np.isfinite(packed[:, 4:]).all()))
 
 

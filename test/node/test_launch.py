@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import yaml
 
 from igs_ros.core.presets import names
 from igs_ros.node import params
@@ -83,23 +82,19 @@ def test_choices_are_those_of_the_parameters(declared):
     known = {p.name: p.choices for p in params.parameters()}
     for name in ('motion', 'transport', 'input_reliability', 'device'):
         assert stream[name] == ['', *known[name]]
-    assert stream['width'] is None and stream['motion'] == ['', *demo['motion']]
+    assert stream['width'] is None and stream['motion'] == demo['motion']
 
 
-def test_demo_passes_on_arguments_that_exist():
-    tree = ast.parse((ROOT / 'launch' / 'demo.launch.py').read_text())
-    passed, = [node.value.func.value for node in ast.walk(tree) if isinstance(node, ast.keyword)
-               and node.arg == 'launch_arguments']
-    rows = assigned(ROOT / 'launch' / 'stream.launch.py', 'OVERRIDES').elts
-    assert {key.value for key in passed.keys} <= {ast.literal_eval(row.elts[0]) for row in rows}
-    assert {'motion', 'weights'} <= {key.value for key in passed.keys}
+def test_demo_passes_on_arguments_that_both_have(declared):
+    passed = set(ast.literal_eval(assigned(ROOT / 'launch' / 'demo.launch.py', 'PASSED')))
+    stream, demo = declared('stream.launch.py'), declared('demo.launch.py')
+    assert passed == stream.keys() & demo.keys()
+    assert passed >= {'rig_file', 'preset', 'params', 'namespace', 'rviz', 'log_level', 'motion'}
+    assert all(stream[name] == demo[name] for name in passed)
 
 
-def test_presets_are_those_that_ship():
-    arguments = calls(ROOT / 'launch' / 'stream.launch.py', 'DeclareLaunchArgument')
-    choices, = [ast.literal_eval(keyword.value) for call in arguments for keyword in call.keywords
-                if ast.unparse(call.args[0]) == "'preset'" and keyword.arg == 'choices']
-    assert sorted(choices) == ['', *names()]
+def test_presets_are_those_that_ship(declared):
+    assert sorted(declared('stream.launch.py')['preset']) == ['', *names()]
 
 
 def test_launch_arguments_are_parameters():
@@ -107,20 +102,6 @@ def test_launch_arguments_are_parameters():
     for name, kind, description in overrides():
         assert kind == {tuple: 'list'}.get(type(known[name]), type(known[name]).__name__), name
         assert len(description) > 10, name
-
-
-def test_rviz_asks_for_topics_that_exist_as_they_are_published():
-    shown = yaml.safe_load((ROOT / 'config' / 'rviz' / 'igs.rviz').read_text())
-    displays = shown['Visualization Manager']['Displays']
-    topics = {d['Topic']['Value']: d['Topic'] for d in displays if 'Topic' in d}
-    latched = {'/igs/cameras'}
-    assert set(topics) == {'/igs/points', '/igs/view/image', '/igs/view/depth', *latched}
-    assert {t['Reliability Policy'] for t in topics.values()} == {'Reliable'}
-    assert {name for name, topic in topics.items()
-            if topic['Durability Policy'] == 'Transient Local'} == latched
-    assert {t['Durability Policy'] for t in topics.values()} == {'Volatile', 'Transient Local'}
-    frame = shown['Visualization Manager']['Global Options']['Fixed Frame']
-    assert frame == params.NodeConfig().world_frame
 
 
 @pytest.mark.skipif(importlib.util.find_spec('launch_ros') is None,

@@ -41,12 +41,12 @@ def fields(message):
 def test_moving_points_carry_the_covariance_of_their_velocity():
     covariance = np.array([[1.0, 2, 3], [2, 4, 5], [3, 5, 6]])
     points = PlannerPoints(np.array([[1.0, 2, 3]]), np.array([[1.0, 0.5, 0]]),
-                           np.array([[4.0, 5, 6]]), covariance[None])
+                           np.array([[2.0, 3, 6]]), covariance[None])
     message = convert_planner.planner_points_message(points, HEAD)
     found = fields(message)
     assert {name: float(found[name][0]) for name in found if name != 'rgb'} == {
-        'x': 1, 'y': 2, 'z': 3, 'vx': 4, 'vy': 5, 'vz': 6,
-        'vxx': 1, 'vxy': 2, 'vxz': 3, 'vyy': 4, 'vyz': 5, 'vzz': 6}
+        'x': 1, 'y': 2, 'z': 3, 'vx': 2, 'vy': 3, 'vz': 6,
+        'vxx': 1, 'vxy': 2, 'vxz': 3, 'vyy': 4, 'vyz': 5, 'vzz': 6, 'speed': 7}
     assert found['rgb'].view(np.uint32)[0] == 0xFF8000 and message.is_dense
     unknown = PlannerPoints(points.positions, points.rgb, np.full((1, 3), np.nan))
     message = convert_planner.planner_points_message(unknown, HEAD)
