@@ -54,7 +54,7 @@ class BeltMotion:
     def set_effort(self, effort: MotionEffort) -> None:
         """Nothing could be cheaper."""
 
-    def observe(self, frame_set: FrameSet) -> None:
+    def observe(self, frame_set: FrameSet, shown: GaussianScene | None = None) -> None:
         """Nothing to remember of the pictures."""
 
     def follow(self, scene: GaussianScene, frame_set: FrameSet) -> BeltFollower:

@@ -29,6 +29,7 @@ from igs_ros.core.snapshot import Moved, Snapshot
 from igs_ros.core.timing import Spent, span, spending
 from igs_ros.io.recordings.recording import Recording, train_views
 from igs_ros.stages.bootstrap.first_scene import FirstScene, takes_points
+from igs_ros.stages.expectation import Expectation, glance
 from igs_ros.stages.motion.models import Follower, MotionEffort, MotionModel
 from igs_ros.stages.plausibility import Change, Checked, PlausibilityCheck
 from igs_ros.stages.refine.reference import ReferenceImages
@@ -126,19 +127,30 @@ class Pipeline:
         """
         timeline = self.timeline
         with span('plausibility'):
-            checked = self._plausibility.check(frame_set)
+            cameras = frame_set.in_place(self.stages.cameras)
+            checked = self._plausibility.check(frame_set, lambda name: glance(
+                timeline.snapshot.scene, cameras[name], self.stages.rasterizer))
         if checked.held:
             return Update(checked)
         frame_set, change = checked.frame_set, checked.change
         jumped = frame_set.stamp_ns < timeline.newest.stamp_ns
         if jumped or change is Change.BACK:
             self.epoch += 1
-        self._key_owed |= self._schedule.sudden(frame_set, timeline.newest, change)
+        self._key_owed |= self._schedule.sudden(
+            frame_set, timeline.newest, change,
+            (lambda: self._references(frame_set)) if timeline.cameras_moved(frame_set) else None)
         with spending() as spent, span('motion'):
             moved = timeline.advance(frame_set, change)
         self._updates += 1
         due = self._schedule.due(self._updates)
         return Update(checked, moved, due or self._key_owed, jumped, spent())
+
+    def _references(self, frame_set: FrameSet) -> dict[str, np.ndarray]:
+        """What the images of `frame_set` are to be compared with, of cameras that may have moved.
+        """
+        newest, rig = self.timeline.newest, self.stages.cameras
+        shown = Expectation.of(self.timeline.snapshot.scene, newest, rig, self.stages.rasterizer)
+        return shown.references(frame_set.images, frame_set.in_place(rig))
 
     def refine(self, job: KeyJob, cancelled: Callable[[], bool] = lambda: False,
                effort: RefineEffort | None = None) -> Key:

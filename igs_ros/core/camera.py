@@ -18,7 +18,7 @@ from igs_ros.core.lenses import DEFAULT, LENSES, checked_coefficients, padded
 MAX_SIDE_PX = 16384  # of pictures; what claims to be larger is damaged or means harm
 FOCAL = (0.01, 1000.0)  # lengths in picture sides: a view of 177 degrees, one of 0.06
 MAX_NAME = 128  # bytes: names become folders, files and topics
-_ROUNDING = 1e-6  # of a pose, m and rad: a thousandth of a pixel at a focal length of 1000 px
+ROUNDING = 1e-6  # of a pose, m and rad: a thousandth of a pixel at a focal length of 1000 px
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +163,12 @@ class Camera:
         """The same camera elsewhere."""
         return replace(self, camera_from_world=camera_from_world)
 
-    def is_at(self, camera_from_world: np.ndarray) -> bool:
-        """Whether it stands at this pose, but for what rounding does: no pixel tells."""
-        return np.allclose(self.camera_from_world, camera_from_world, rtol=0, atol=_ROUNDING)
+    def is_at(self, camera_from_world: np.ndarray, tolerance: float = ROUNDING) -> bool:
+        """Whether it stands at this pose, to within `tolerance` (m, rad).
+
+        By default that is what rounding does: no pixel tells.
+        """
+        return np.allclose(self.camera_from_world, camera_from_world, rtol=0, atol=tolerance)
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points [N, 3] in the optical frame, [N, 3] m."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from igs_ros.core.camera import Camera, rigid
+from igs_ros.core.camera import ROUNDING, Camera, rigid
 from igs_ros.core.errors import DamagedPicture, InputError, shown
 
 
@@ -149,6 +149,16 @@ class RawFrameSet:
                        poses={k: v for k, v in self.poses.items() if k in names})
 
 
+def elsewhere(then: Camera | None, now: Camera | None, tolerance: float = ROUNDING) -> bool:
+    """Whether a camera moved, by more than `tolerance` (m, rad).
+
+    None: it is where the rig's calibration has it.
+    """
+    if then is None or now is None:
+        return then is not now
+    return not now.is_at(then.camera_from_world, tolerance)
+
+
 @dataclass(frozen=True, eq=False)
 class FrameSet:
     """Working images that belong to one instant: decoded, undistorted and resized.
@@ -164,6 +174,10 @@ class FrameSet:
     depths: Mapping[str, Depth] = field(default_factory=dict)  # of some cameras
     cameras: Mapping[str, Camera] = field(default_factory=dict)
     # working cameras of those that are not where the rig's calibration has them
+
+    def moved_since(self, before: FrameSet, name: str) -> bool:
+        """Whether camera `name`, of which both have an image, was elsewhere in `before`."""
+        return elsewhere(before.cameras.get(name), self.cameras.get(name))
 
     def in_place(self, rig: Mapping[str, Camera]) -> dict[str, Camera]:
         """The working cameras `rig`, each where it was when this set was taken."""

@@ -26,18 +26,22 @@ light goes on again), they are believed at once, and the scene of then goes on.
 Slow changes are followed: pictures are compared with the last believed ones, not with the first.
 What is lost bit by bit within a second or two, as behind a hand, is noticed when nothing is left;
 and what agrees with the picture of a second ago is plausible.
+
+The picture of a camera that has moved is compared with what the scene shows from where it is now;
+one that repeats its picture while it moves is frozen.
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import cv2
 import numpy as np
 
-from igs_ros.core.frames import FrameSet
+from igs_ros.core.camera import Camera
+from igs_ros.core.frames import FrameSet, elsewhere
 
 _WIDTH = 120  # px of the small pictures
 _BLOCK = 10  # px, side of a block of a small picture
@@ -58,6 +62,8 @@ _SHORT = 0.1  # of the patience, for what may well be real
 _MOTION = 8.0  # of 255: difference in a small picture that is motion
 _MOVING = 0.002  # share of a small picture that motion takes at least
 _LATELY_NS = 1_000_000_000
+_COVER = 0.8  # least mean alpha at which a scene covers something
+_SHIFT = 1e-3  # m, rad: a camera that moved by more does not see the same bits again
 _FRESH = 3  # pictures in a row that were new, before one that is not is a fault
 
 
@@ -103,15 +109,25 @@ class _Small:
     @classmethod
     def of(cls, image: np.ndarray) -> _Small:
         """Of `image`, uint8 RGB [H, W, 3]."""
-        height = round(image.shape[0] * _WIDTH / image.shape[1] / _BLOCK)
-        small = cv2.resize(image, (_WIDTH, _BLOCK * max(1, height)), interpolation=cv2.INTER_AREA)
-        gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        rows, columns = (side // _BLOCK for side in gray.shape)
-        blocks = gray.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(
-            rows * columns, -1)
+        rows = max(1, round(image.shape[0] * _WIDTH / image.shape[1] / _BLOCK))
+        return cls._in(rows, image)
+
+    @classmethod
+    def _in(cls, rows: int, image: np.ndarray) -> _Small:
+        gray = cv2.cvtColor(_resized(image, rows), cv2.COLOR_RGB2GRAY)
+        blocks = _blocks(gray.astype(np.float32))
         mean = blocks.mean(1)
         blocks = blocks - mean[:, None]
         return cls(blocks, mean, blocks.std(1))
+
+    def expected(self, shown: np.ndarray, alpha: np.ndarray) -> _Small:
+        """What a scene shows there [h, w, 3]; the blocks that it does not cover tell nothing."""
+        rows = len(self.mean) * _BLOCK // _WIDTH
+        scene = self._in(rows, shown)
+        whole = _blocks(_resized(alpha, rows)).mean(1) > _COVER
+        return _Small(np.where(whole[:, None], scene.picture, self.picture),
+                      np.where(whole, scene.mean, self.mean),
+                      np.where(whole, scene.contrast, np.float32(0)))
 
     @property
     def telling(self) -> np.ndarray:
@@ -123,6 +139,16 @@ class _Small:
         """Whether something moved since the picture `before` of the same camera."""
         apart = np.abs(self.picture + self.mean[:, None] - before.picture - before.mean[:, None])
         return bool((apart > _MOTION).mean() >= _MOVING)
+
+
+def _resized(image: np.ndarray, rows: int) -> np.ndarray:
+    return cv2.resize(image, (_WIDTH, _BLOCK * rows), interpolation=cv2.INTER_AREA)
+
+
+def _blocks(picture: np.ndarray) -> np.ndarray:
+    """[B, pixels] of a small picture."""
+    grid = picture.reshape(-1, _BLOCK, _WIDTH // _BLOCK, _BLOCK)
+    return grid.swapaxes(1, 2).reshape(-1, _BLOCK * _BLOCK)
 
 
 @dataclass(frozen=True)
@@ -171,6 +197,7 @@ class _Memory:
     doubted: _Small | None = None  # the last picture that was not believed
     begun_ns: int = 0  # of the first picture that was not believed
     steady_ns: int = 0  # since when those agree with each other
+    camera: Camera | None = None  # whence `believed` is seen; None: whence calibrated
 
 
 @dataclass(eq=False)
@@ -187,8 +214,13 @@ class PlausibilityCheck:
     _held: bool = False
     _stamp_ns: int | None = None
 
-    def check(self, frame_set: FrameSet) -> Checked:
-        """`frame_set` (prepared) without what is implausible."""
+    def check(self, frame_set: FrameSet,
+              look: Callable[[str], tuple[np.ndarray, np.ndarray]] | None = None) -> Checked:
+        """`frame_set` (prepared) without what is implausible.
+
+        look: what the scene shows to a camera that moved, from where it is now: uint8 RGB
+        [h, w, 3] of any size, and alpha [h, w]; None: it is believed.
+        """
         if not self.hold_s:
             return Checked(frame_set, {}, '', Change.NONE, ())
         stamp_ns, images = frame_set.stamp_ns, frame_set.images
@@ -201,11 +233,12 @@ class PlausibilityCheck:
         small = {name: _Small.of(image) for name, image in images.items()}
         again = {name for name, image in images.items() if name in self._cameras
                  and _equal(image, self._cameras[name].image)}
+        moved = self._follow_cameras(frame_set, small, look)
         believed = {name: memory.believed for name, memory in self._cameras.items()}
-        doubts, change = self._doubts(small, again), Change.NONE
+        doubts, change = self._doubts(small, again, moved), Change.NONE
         if _too_many(doubts) and self._before:
             self._believe(self._before)
-            others = self._doubts(small, again)
+            others = self._doubts(small, again, moved)
             if _too_many(others):
                 self._believe(believed)
             else:
@@ -213,7 +246,10 @@ class PlausibilityCheck:
                 for memory in self._cameras.values():
                     memory.lately = memory.newer = memory.believed
         notes = [note for name in small if (note := self._remember(
-            name, doubts[name], small[name], images[name], name in again, stamp_ns))]
+            name, doubts[name], small[name], images[name], name in again, stamp_ns,
+            name in moved))]
+        for name in small:
+            self._cameras[name].camera = frame_set.cameras.get(name)
         left = {name: self._cameras[name].doubt for name in small}
         implausible = {name: doubt.text for name, doubt in sorted(left.items())
                        if doubt is not None}
@@ -225,13 +261,32 @@ class PlausibilityCheck:
         self._held = bool(held)
         return Checked(_without(frame_set, implausible), implausible, held, change, tuple(notes))
 
+    def _follow_cameras(self, frame_set: FrameSet, small: Mapping[str, _Small], look
+                        ) -> dict[str, bool]:
+        """Believe, of cameras that moved, what they should see now; by name, whether far."""
+        moved = {}
+        for name in small:
+            memory, place = self._cameras.get(name), frame_set.cameras.get(name)
+            if memory is not None and elsewhere(memory.camera, place):
+                moved[name] = elsewhere(memory.camera, place, _SHIFT)
+                shown = small[name] if look is None else small[name].expected(*look(name))
+                memory.believed = memory.lately = memory.newer = shown
+                self._before = {}
+        return moved
+
     def _believe(self, references: Mapping[str, _Small]) -> None:
         for name, reference in references.items():
             self._cameras[name].believed = reference
 
-    def _doubts(self, small: Mapping[str, _Small], again: set[str]) -> dict[str, Doubt | None]:
+    def _doubts(self, small: Mapping[str, _Small], again: set[str], moved: Mapping[str, bool],
+                ) -> dict[str, Doubt | None]:
         doubts = {name: self._doubt(name, one) for name, one in small.items()}
-        return doubts | self._frozen(small, again, [n for n in small if doubts[n] is None])
+        sound = [name for name in small if doubts[name] is None]
+        standing = [name for name in sound if name not in moved]
+        frozen = self._frozen(small, again - set(moved), standing)
+        return doubts | frozen | {
+            name: Doubt('frozen: the same picture again while the camera moves', math.inf)
+            for name in again if moved.get(name) and self._cameras[name].fresh >= _FRESH}
 
     def _frozen(self, small: Mapping[str, _Small], again: set[str], sound: Sequence[str]
                 ) -> dict[str, Doubt]:
@@ -280,7 +335,7 @@ class PlausibilityCheck:
         return best if best and found[best] >= max(_KNOWN, known + _BETTER) else ''
 
     def _remember(self, name: str, doubt: Doubt | None, small: _Small, image: np.ndarray,
-                  again: bool, now: int) -> str:
+                  again: bool, now: int, moved: bool = False) -> str:
         """Note what came of a picture of `now`, ns; what is to be said about it, or ''."""
         if name not in self._cameras:
             self._cameras[name] = _Memory(small, image, small, small, now)
@@ -294,7 +349,8 @@ class PlausibilityCheck:
         memory.image = image
         lasted = ''
         if doubt is not None and memory.doubted is not None:
-            match = _match(small, memory.doubted)
+            # seen from elsewhere, they cannot agree
+            match = None if moved else _match(small, memory.doubted)
             if match is not None and not (match.known >= _KNOWN
                                           and _LIGHT[0] <= match.gain <= _LIGHT[1]):
                 memory.steady_ns = now

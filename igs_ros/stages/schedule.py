@@ -2,6 +2,10 @@
 """Which frame sets become key frames."""
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import FrameSet
 from igs_ros.stages.plausibility import Change
@@ -31,8 +35,8 @@ class KeySchedule:
             return number in self._numbers
         return self._interval > 0 and number % self._interval == 0
 
-    def sudden(self, frame_set: FrameSet, before: FrameSet, change: Change = Change.NONE
-               ) -> bool:
+    def sudden(self, frame_set: FrameSet, before: FrameSet, change: Change = Change.NONE,
+               references: Callable[[], Mapping[str, np.ndarray]] | None = None) -> bool:
         """Whether so much changed that a key must come now.
 
         A cut, a light that goes on: motion has nothing to follow there.
@@ -42,10 +46,15 @@ class KeySchedule:
             before: the frame set before it, prepared.
             change: what it is, as the check of plausibility has it; after a hold, a key comes
                 unless there are to be none.
+            references: what its images are compared with where cameras moved; None: with those
+                of `before`.
         """
         if change is not Change.NONE and (self._interval or self._numbers):
             return True
-        return self._early > 0 and changed_share(frame_set.images, before.images) > self._early
+        if not self._early:
+            return False
+        earlier = before.images if references is None else references()
+        return changed_share(frame_set.images, earlier) > self._early
 
 
 def _numbers(text: str) -> frozenset[int]:

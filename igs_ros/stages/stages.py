@@ -77,5 +77,6 @@ class Stages:
         Raises:
             InputError: nothing can be made of these images.
         """
-        return first_scene(self.config.bootstrap.method, frame_set, self.cameras, points,
-                           self.rasterizer, self.config, progress, given=scene)
+        return first_scene(self.config.bootstrap.method, frame_set,
+                           frame_set.in_place(self.cameras), points, self.rasterizer, self.config,
+                           progress, given=scene)

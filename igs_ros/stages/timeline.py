@@ -53,6 +53,10 @@ class Timeline:
         """Time from the frame set before the newest one to it: velocities are measured over it."""
         return self._period_ns * 1e-9
 
+    def cameras_moved(self, frame_set: FrameSet) -> bool:
+        """Whether a camera of `frame_set` is elsewhere than in the newest one."""
+        return any(frame_set.moved_since(self._newest, name) for name in frame_set.images)
+
     def advance(self, frame_set: FrameSet, change: Change = Change.NONE) -> Moved:
         """Move the key to a frame set and show it.
 
@@ -80,7 +84,10 @@ class Timeline:
         if jumped:
             self._jump_before(frame_set.stamp_ns)
         shown = self.snapshot.scene
-        self._motion.observe(frame_set)
+        if self.cameras_moved(frame_set):
+            self._motion.observe(frame_set, shown)
+        else:
+            self._motion.observe(frame_set)
         moved = self._follower.move_to(frame_set)
         if jumped or change is not Change.NONE:
             moved = replace(moved, scene=moved.scene.replaced(velocities=None))

@@ -17,6 +17,7 @@ import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.frames import FrameSet
+from igs_ros.vision.egomotion import Expected
 
 _LOG = logging.getLogger(__name__)
 _NOISE = 6  # of 255: smaller differences, blurred over 5x5 px, are codec and sensor noise
@@ -32,6 +33,9 @@ class Flow:
     forward: np.ndarray | None  # [h, w, 2] float16 px of the pictures; None = nothing moved
     trusted: np.ndarray | None  # [h, w] uint8, 1 = the backward flow leads back; None = all
     size: tuple[int, int]  # W, H of the pictures, px; the arrays may be coarser
+    ways: tuple[Camera, Camera] | None = None
+    # where the camera was and is; then the earlier picture is the one that it should have taken
+    # from where it is now, and points have to be brought there before they follow
 
     @property
     def nbytes(self) -> int:
@@ -73,9 +77,32 @@ def dense_flow(earlier: np.ndarray, later: np.ndarray, scale: float = 1.0) -> Fl
         scale: 0..1, share of their size at which the flow is computed; its values are px of the
             pictures all the same.
     """
+    return _flow(earlier, later, earlier, scale)
+
+
+def own_flow(expected: Expected, later: np.ndarray, scale: float = 1.0) -> Flow:
+    """Flow of what moved by itself, in the picture `later` of a camera that moved, too.
+
+    expected: what that should show, had nothing else moved; later, scale: see `dense_flow`. What
+    is not known is not trusted.
+    """
+    flow = _flow(expected.completed(later), later, expected.reference(later), scale)
+    known = expected.known.astype(np.uint8)
+    forward, trusted = flow.forward, flow.trusted
+    if forward is None or trusted is None:
+        forward, trusted = np.zeros((*known.shape, 2), np.float16), np.ones_like(known)
+    known = cv2.resize(known, trusted.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return Flow(forward, np.minimum(trusted, known), flow.size,
+                (expected.before, expected.camera))
+
+
+def _flow(earlier: np.ndarray, later: np.ndarray, compared: np.ndarray, scale: float) -> Flow:
+    """Around what differs between `later` and `compared`."""
     size = earlier.shape[1::-1]
+    same = compared is earlier
     earlier, later = (_gray(image, scale) for image in (earlier, later))
-    box = _changed_box(earlier, later, round(_MARGIN * scale))
+    compared = earlier if same else _gray(compared, scale)
+    box = _changed_box(compared, later, round(_MARGIN * scale))
     if box is None:
         return Flow(None, None, size)
     forward = _dis(earlier[box], later[box])
@@ -136,11 +163,12 @@ class FlowCache:
         self._limit = limit_bytes
         self._lock = threading.Lock()
         self._links: list[tuple[str, _Link]] = []  # oldest first
-        self._newest: dict[str, tuple[int, np.ndarray]] = {}
+        self._newest: dict[str, FrameSet] = {}  # by camera: the last set with its picture
         self._stamps: list[int] = []
         self._told = False
 
-    def observe(self, frame_set: FrameSet, scale: float = 1.0) -> None:
+    def observe(self, frame_set: FrameSet, scale: float = 1.0,
+                expected: Mapping[str, Expected] | None = None) -> None:
         """Match the pictures of a processed frame set with those before.
 
         Sets come in time order; an older one means that time starts anew, and clears the cache.
@@ -148,7 +176,10 @@ class FlowCache:
         Args:
             frame_set: of working images.
             scale: 0..1, at which the flow is computed (`dense_flow`).
+            expected: what cameras that moved since the set before should see, made of that set;
+                one that moved and has none is not matched.
         """
+        expected = expected or {}
         with self._lock:
             if self._stamps and frame_set.stamp_ns < self._stamps[-1]:
                 self._clear()
@@ -158,13 +189,18 @@ class FlowCache:
             before = dict(self._newest)
             images = {name: frame_set.images[name] for name in self.cameras
                       if name in frame_set.images}
-            self._newest.update({name: (frame_set.stamp_ns, image)
-                                 for name, image in images.items()})
+            self._newest.update(dict.fromkeys(images, frame_set.only(images)))
         for name, image in images.items():
-            if name in before:
-                link = _Link(before[name][0], frame_set.stamp_ns,
-                             dense_flow(before[name][1], image, scale))
-                self._add(name, link)
+            if name not in before:
+                continue
+            last = before[name]
+            if not frame_set.moved_since(last, name):
+                flow = dense_flow(last.images[name], image, scale)
+            elif name in expected:
+                flow = own_flow(expected[name], image, scale)
+            else:
+                continue
+            self._add(name, _Link(last.stamp_ns, frame_set.stamp_ns, flow))
 
     def previous_stamp(self, stamp_ns: int) -> int | None:
         """Stamp of the set processed just before the newest, if the newest is `stamp_ns`."""

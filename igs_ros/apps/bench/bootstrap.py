@@ -26,7 +26,7 @@ from igs_ros.core.frames import FrameSet
 from igs_ros.core.machine import machine
 from igs_ros.core.scene import GaussianScene
 from igs_ros.io.recordings.open import open_recording
-from igs_ros.io.recordings.recording import test_view, train_views
+from igs_ros.io.recordings.recording import require_still, test_view, train_views
 from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.rasterizer import Rasterizer, render_view
 from igs_ros.stages.bootstrap.first_scene import first_scene
@@ -122,6 +122,7 @@ def measure(plan: BootstrapPlan) -> dict:
 
 def _row(plan: BootstrapPlan, path: Path, seed: int) -> dict:
     recording = open_recording(path)
+    require_still(recording, 'igs bench bootstrap')
     config = replace(plan.config, seed=seed, threads=1)
     test = test_view(recording)
     train = train_views(recording, test)

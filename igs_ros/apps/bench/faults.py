@@ -26,7 +26,7 @@ from igs_ros.core.errors import InputError
 from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import machine
 from igs_ros.io.recordings.open import open_recording
-from igs_ros.io.recordings.recording import test_view, train_views
+from igs_ros.io.recordings.recording import require_still, test_view, train_views
 from igs_ros.pipeline import Pipeline
 from igs_ros.render.rasterizer import render_view
 from igs_ros.vision.metrics import mean, psnr
@@ -104,6 +104,7 @@ def measure(plan: FaultPlan) -> dict:
 
 def _rows(plan: FaultPlan, path: Path, wanted: Sequence[Fault]):
     recording = open_recording(path)
+    require_still(recording, 'igs bench faults')
     test = test_view(recording, plan.test_view)
     if test is None:
         raise InputError(f'{path}: no camera is held out; name the unseen one with --test-view.')

@@ -29,7 +29,7 @@ from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import State
 from igs_ros.io.pictures import EncodedPicture
 from igs_ros.io.recordings.open import open_recording
-from igs_ros.io.recordings.recording import test_view, train_views
+from igs_ros.io.recordings.recording import require_still, test_view, train_views
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.live.threads import PeriodicThread
 
@@ -152,6 +152,7 @@ def run(plan: LivePlan, say: Callable[[str], None] = lambda text: None,
         InputError: no first scene can be made of the recording.
     """
     recording = open_recording(plan.recording)
+    require_still(recording, 'igs bench live')
     test = test_view(recording, None)
     train = train_views(recording, test, None)
     sets = as_cameras_send(recording.frame_sets(plan.first, plan.last, train))

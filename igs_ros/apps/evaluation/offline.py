@@ -118,7 +118,9 @@ def _results(request: Request, recording: Recording, files: RunFiles | None, tra
             spans_to(timings, *([trace] if trace else ())):
         evaluator = Evaluator(recording.cameras[watched], test is not None, request.config.width,
                               session.rasterizer, files)
-        working = Preparer(recording.cameras, request.config.width or None).cameras
+        moving = recording.poses(request.first) if recording.poses else {}
+        still = {name: c for name, c in recording.cameras.items() if name not in moving}
+        working = Preparer(still, request.config.width or None).cameras
         motion_scorer = MotionScorer(request.data, working, session.rasterizer)
         made, frame_set = session.begin(progress)
         motion_scorer.add(request.first, session.snapshot)
@@ -219,16 +221,22 @@ class Evaluator:
         truth = self._truth(shown.frame_set)
         if not self._scored or shown.kind == 'key' or truth is None:
             return None
-        view = render_view(self._rasterizer, shown.snapshot.key, self._camera)
+        view = render_view(self._rasterizer, shown.snapshot.key, self._place(shown.frame_set))
         return metrics.psnr(truth, view.rgb)
 
     def _truth(self, frame_set: RawFrameSet) -> np.ndarray | None:
         return self._preparer.prepare(frame_set).images.get(self._camera.name)
 
+    def _place(self, frame_set: RawFrameSet) -> Camera:
+        """The watched camera, where it was."""
+        pose = frame_set.poses.get(self._camera.name)
+        return self._camera if pose is None else self._camera.placed(pose)
+
     def _look(self, label: str, snapshot: Snapshot, frame_set: RawFrameSet, is_key: bool = False,
               ) -> tuple[metrics.Score, Spent]:
         with spending() as spent:
-            view = render_view(self._rasterizer, snapshot.scene, self._camera, snapshot.stamp_ns)
+            view = render_view(self._rasterizer, snapshot.scene, self._place(frame_set),
+                               snapshot.stamp_ns)
         truth = self._truth(frame_set)
         score = metrics.Score()
         if self._scored:

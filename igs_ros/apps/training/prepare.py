@@ -31,7 +31,7 @@ from igs_ros.core.files import checked_folder, replaced
 from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.io.codec.ply import load_ply, save_ply
 from igs_ros.io.recordings.open import open_recording
-from igs_ros.io.recordings.recording import Recording, test_view, train_views
+from igs_ros.io.recordings.recording import Recording, require_still, test_view, train_views
 from igs_ros.render.rasterizer import render_view
 from igs_ros.stages.stages import Stages
 from igs_ros.vision.metrics import psnr
@@ -66,6 +66,7 @@ def prepare(request: Request) -> dict:
     if request.every < 1:
         raise InputError(f'--every {request.every}: expected at least 1 frame.')
     recording = open_recording(request.data)
+    require_still(recording, 'igs prepare')
     train = train_views(recording, test_view(recording, request.test_view), request.train_views)
     preparer = Preparer(recording.cameras, request.config.width or None)
     for folder in (request.out, key_path(request.out, 0).parent,

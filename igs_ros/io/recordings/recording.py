@@ -152,6 +152,13 @@ def checked(recording: Recording) -> Recording:
     return recording
 
 
+def require_still(recording: Recording, who: str) -> None:
+    """Raise `InputError` where cameras of `recording` move and `who` could not tell."""
+    if recording.poses is not None:
+        raise InputError(f'{recording.path}: its cameras move; {who} takes recordings of rigs that '
+                         f'stand still. Use igs run.')
+
+
 def _first_picture(source: PictureSource) -> Picture:
     stream = source.pictures(0, source.length, 1)
     picture = next((found for found in stream if found is not None), None)

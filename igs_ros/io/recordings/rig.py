@@ -6,12 +6,13 @@ The fields are described in docs/recordings.md.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from igs_ros.core import lenses
-from igs_ros.core.camera import Camera, require_name
+from igs_ros.core.camera import Camera, require_name, rigid
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.files import read_json
 from igs_ros.io.codec.ply import read_points
@@ -26,6 +27,7 @@ from igs_ros.io.recordings.sources import (
 
 MARKER = 'rig.json'
 POINTS = 'points3d.ply'
+POSES = 'poses.json'
 MAX_SCENE = 200
 MIN_RATE, MAX_RATE = 1e-3, 1e5  # Hz
 
@@ -58,6 +60,7 @@ def read(folder: Path) -> Recording:
         held_out=tuple(map(str, held_out)),
         load_points=(lambda: read_points(points)) if points.is_file() else None,
         depths=_depths(rig, folder),
+        poses=_poses(folder / POSES, sources),
     )
 
 
@@ -159,6 +162,31 @@ def _depths(rig: dict, folder: Path) -> dict[str, DepthSource]:
                          f'millimeters.')
     return {entry['name']: depth_folder(_present(folder, entry, 'depth'), scale)
             for entry in rig['cameras'] if 'depth' in entry}
+
+
+def _poses(path: Path, sources: dict[str, PictureSource]
+           ) -> Callable[[int], dict[str, np.ndarray]] | None:
+    """The poses of the cameras that move, by frame; None without the file."""
+    if not os.path.exists(path):
+        return None
+    found = read_json(path, 'poses of cameras that move, as docs/recordings.md describes')
+    moving = found.get('world_to_camera') if isinstance(found, dict) else None
+    if not isinstance(moving, dict):
+        raise InputError(f"{path}: no object 'world_to_camera'; expected a list of one 4x4 per "
+                         f'frame by camera, as docs/recordings.md describes.')
+    poses = {}
+    for name, rows in moving.items():
+        if name not in sources:
+            raise InputError(f'{path}: poses of {shown(name)}; expected cameras of the rig: '
+                             f'{", ".join(sources)}.')
+        frames = sources[name].length
+        if not isinstance(rows, list) or len(rows) < frames:
+            came = f'{len(rows)} poses' if isinstance(rows, list) else shown(rows)
+            raise InputError(f"{path}: camera '{name}': {came}; expected a list of {frames}, one "
+                             f'for each of its frames.')
+        poses[name] = [rigid(pose, f"{path}: camera '{name}', frame {number}")
+                       for number, pose in enumerate(rows)]
+    return lambda frame: {name: rows[frame] for name, rows in poses.items() if frame < len(rows)}
 
 
 def _present(folder: Path, entry: dict, key: str) -> Path:

@@ -25,8 +25,9 @@ from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Moved
 from igs_ros.core.timing import span
 from igs_ros.render.optimize import rotated
-from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.render.rasterizer import Rasterizer, Rendering
 from igs_ros.render.tiles import TILE, pixels_of, tile_grid, tiles_with, worst_tiles
+from igs_ros.stages.expectation import Expectation
 from igs_ros.stages.motion.descent import (
     STEPS,
     Values,
@@ -87,9 +88,9 @@ class AdjustedMotion:
         self.iterations = round(self._full * effort.adjust_share)
         self.inner.set_effort(effort)
 
-    def observe(self, frame_set: FrameSet) -> None:
+    def observe(self, frame_set: FrameSet, shown: GaussianScene | None = None) -> None:
         """See `MotionModel`."""
-        self.inner.observe(frame_set)
+        self.inner.observe(frame_set, *() if shown is None else (shown,))
 
     def follow(self, scene: GaussianScene, frame_set: FrameSet) -> AdjustedFollower:
         """A follower of `scene`, which shows `frame_set` (prepared)."""
@@ -121,8 +122,10 @@ class AdjustedFollower:
         self.scene, self.frame_set = inner.scene, inner.frame_set
         self._model, self._inner = model, inner
         self._lock = threading.Lock()
-        self._shown: dict[str, torch.Tensor] = {}  # the key as each view sees it
-        self._pixel = _pixel_sizes(self.scene, model.cameras)
+        self._key = Expectation.of(self.scene, self.frame_set, model.cameras, model.rasterizer)
+        self._shown: dict[str, tuple[Camera, Rendering]] = {}  # the key, from where each was last
+        self._cameras: Mapping[str, Camera] = self._key.cameras  # where they are now
+        self._pixel = _pixel_sizes(self.scene, self._key.cameras)
         self._carried: _Carried | None = None
         self._last: Moved | None = None
 
@@ -139,13 +142,14 @@ class AdjustedFollower:
     def _adjusted(self, moved: Moved, frame_set: FrameSet) -> Moved:
         moves = np.zeros(len(self.scene), bool)
         moves[moved.rows.astype(np.int64)] = True
-        changed = {name: changed_pixels(frame_set.images[name], self.frame_set.images[name])
-                   for name in self._model.cameras
+        self._cameras = frame_set.in_place(self._model.cameras)
+        changed = {name: self._changed(camera, frame_set.images[name])
+                   for name, camera in self._cameras.items()
                    if name in frame_set.images and name in self.frame_set.images}
         carried = self._still_carried(moved.scene, moves, changed)
         current = _merged(moved.scene, carried, moves)
         residuals = {name: self._compare_view(name, current, mask, frame_set.images[name])
-                 for name, mask in changed.items() if mask.any()}
+                     for name, mask in changed.items() if mask.any()}
         residuals = {name: one for name, one in residuals.items() if one.wrong.any()}
         free, error = self._free(current, moves, residuals)
         rows = np.flatnonzero(free)
@@ -159,6 +163,22 @@ class AdjustedFollower:
         return Moved(_merged(moved.scene, carried, moves),
                      np.union1d(moved.rows, carried.rows).astype(np.uint32), moved.stamp_ns)
 
+    def _key_from(self, camera: Camera) -> Rendering:
+        """The key as `camera` sees it; with depth where it is elsewhere than it was then."""
+        last, drawn = self._shown.get(camera.name, (None, None))
+        if last is None or drawn is None or not last.is_at(camera.camera_from_world):
+            drawn = self._model.rasterizer.render(self.scene, camera,
+                                                  depth=self._key.moved(camera))
+            self._shown[camera.name] = (camera, drawn)
+        return drawn
+
+    def _changed(self, camera: Camera, image: np.ndarray) -> np.ndarray:
+        """[H, W] bool: where `image`, of `camera`, shows another thing than the key's."""
+        if not self._key.moved(camera):
+            return changed_pixels(image, self.frame_set.images[camera.name])
+        expected = self._key.expected(camera, self._key_from(camera))
+        return changed_pixels(image, expected.reference(image))
+
     def _still_carried(self, scene, moves, changed) -> _Carried:
         """What was adjusted before, of rows that move or are still seen to differ from the key.
 
@@ -170,22 +190,20 @@ class AdjustedFollower:
             return self._carried
         rows = self._carried.rows
         part = scene.select(torch.from_numpy(rows).to(scene.device))
-        visible = {name: Visibility.of(part, self._model.cameras[name]) for name in changed}
+        visible = {name: Visibility.of(part, self._cameras[name]) for name in changed}
         kept = moves[rows] | agreed(changed, visible, _SHARE)
         index = torch.from_numpy(np.flatnonzero(kept)).to(scene.device)
         return _Carried(rows[kept], {name: value[index]
                                      for name, value in self._carried.apart.items()})
 
     def _compare_view(self, name, scene, changed, image) -> _ViewResidual:
-        camera, rasterizer = self._model.cameras[name], self._model.rasterizer
-        if name not in self._shown:
-            self._shown[name] = rasterizer.render(self.scene, camera, depth=False).rgb
+        camera, rasterizer = self._cameras[name], self._model.rasterizer
         # one tile more on each side, for what motion drew over still pixels
         near = cv2.dilate(tiles_with(changed).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         drawn = rasterizer.render(scene, camera, tiles=near)
         picture = torch.from_numpy(image).to(drawn.rgb.device).float() / 255
         target = torch.where(torch.from_numpy(changed).to(picture.device)[..., None], picture,
-                             self._shown[name])
+                             self._key_from(camera).rgb)
         error = (drawn.rgb - target).abs().amax(2).cpu().numpy()
         error[~pixels_of(near, camera.height, camera.width)] = 0
         error = cv2.GaussianBlur(error, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT_101)
@@ -196,7 +214,7 @@ class AdjustedFollower:
         """Which Gaussians are to be adjusted [N] bool, and how wrong each looks [N] 0..1."""
         if not residuals:
             return np.zeros(len(scene), bool), np.zeros(len(scene))
-        cameras, masks = self._model.cameras, {name: one.wrong for name, one in residuals.items()}
+        cameras, masks = self._cameras, {name: one.wrong for name, one in residuals.items()}
         visible = {name: Visibility.of(scene, cameras[name], one.depth)
                    for name, one in residuals.items()}
         error = sum(visible[name].at(one.error).astype(np.float64)
@@ -225,7 +243,7 @@ class AdjustedFollower:
         frozen = scene.select(torch.from_numpy(np.flatnonzero(stay)).to(device))
         targets = []
         for name, residual in residuals.items():
-            camera = self._model.cameras[name]
+            camera = self._cameras[name]
             tiles = _worst_tiles(np.where(residual.wrong, residual.error, 0))
             targets.append(ViewTarget(camera, residual.target, tiles,
                             rasterizer.context(frozen, camera, tiles=tiles)))

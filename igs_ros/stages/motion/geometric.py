@@ -24,6 +24,7 @@ from igs_ros.core.scene import SH_C0, GaussianScene
 from igs_ros.core.snapshot import Moved
 from igs_ros.core.timing import span
 from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.stages.expectation import Expectation
 from igs_ros.stages.motion.lift import Anchors, TrackViews, blend, lift, warm_up
 from igs_ros.stages.motion.models import MotionEffort
 from igs_ros.stages.motion.tracks import Tracks, moving
@@ -60,6 +61,7 @@ class GeometricMotion:
         self.flows = FlowCache(names if config.chained else (), int(config.cache_mb * 1e6))
         self.effort = MotionEffort(config.anchors, 1.0)
         self.counts = {'views_missing': 0, 'chain_breaks': 0}
+        self._recent: list[FrameSet] = []  # the newest set, and the one before
         self._lock = threading.Lock()
 
     def set_effort(self, effort: MotionEffort) -> None:
@@ -70,10 +72,27 @@ class GeometricMotion:
         """
         self.effort = effort
 
-    def observe(self, frame_set: FrameSet) -> None:
-        """Match the pictures of `frame_set` (prepared) with those of the set before."""
+    def observe(self, frame_set: FrameSet, shown: GaussianScene | None = None) -> None:
+        """Match the pictures of `frame_set` (prepared) with those of the set before.
+
+        shown: the scene of then; without it, cameras that moved are not matched.
+        """
         with span('flow'):
-            self.flows.observe(frame_set, self.effort.flow_scale)
+            expected = {}
+            if shown is not None and self._recent and self.config.chained:
+                before = self._recent[-1]
+                then = Expectation.of(shown, before, self.cameras, self.rasterizer)
+                expected = {name: then.expected(camera)
+                            for name, camera in frame_set.in_place(self.cameras).items()
+                            if name in frame_set.images and name in before.images
+                            and frame_set.moved_since(before, name)}
+            self.flows.observe(frame_set, self.effort.flow_scale, expected)
+        self._recent = [*self._recent[-1:], frame_set.only(self.cameras)]
+
+    def cameras_at(self, stamp_ns: int) -> dict[str, Camera]:
+        """Where the flow views were in the set `stamp_ns`, one of the two observed last."""
+        known = next((one for one in self._recent if one.stamp_ns == stamp_ns), None)
+        return dict(self.cameras) if known is None else known.in_place(self.cameras)
 
     def follow(self, scene: GaussianScene, frame_set: FrameSet) -> GeometricFollower:
         """A follower of `scene`, which shows `frame_set` (prepared)."""
@@ -115,7 +134,8 @@ class GeometricFollower:
         self.frame_set = frame_set
         self._model = model
         self._lock = threading.Lock()
-        self._views = TrackViews.of(list(model.cameras.values()))
+        self._cameras = frame_set.in_place(model.cameras)  # of the flow views, at the key
+        self._views = TrackViews.of(list(self._cameras.values()))
         self._points = scene.means.detach().cpu().numpy().astype(np.float64)
         self._colors = scene.sh[:, 0].detach().cpu().numpy().astype(np.float64) * SH_C0
         with span('follow'):
@@ -136,26 +156,31 @@ class GeometricFollower:
             if before is not None and before > self._last.stamp_ns:
                 # a key that comes late skipped sets; its velocity is that of the last step
                 self._last = self._motion(before, None) or self._last
-            motion = self._motion(stamp_ns, frame_set.images) or self._last
+            motion = self._motion(stamp_ns, frame_set) or self._last
             moved = self._moved_scene(motion, self._last)
             self._last = motion
             return Moved(moved, motion.rows.astype(np.uint32), stamp_ns)
 
-    def _motion(self, stamp_ns: int, images) -> _Motion | None:
-        """From the key to the set `stamp_ns` with `images`; None where no view has a picture."""
-        effort = self._model.effort
+    def _motion(self, stamp_ns: int, frame_set: FrameSet | None) -> _Motion | None:
+        """From the key to the set `stamp_ns`, where it is at hand; None: no view has a picture."""
+        effort, images = self._model.effort, frame_set and frame_set.images
+        cameras = self._model.cameras_at(stamp_ns) if frame_set is None \
+            else frame_set.in_place(self._model.cameras)
         with span('tracks'):
-            current, known, counts = self._tracks.at(stamp_ns, images, effort.flow_scale)
+            current, known, counts = self._tracks.at(
+                stamp_ns, images, effort.flow_scale, cameras,
+                self._points + self._last.displacements)
+        views, start = self._views_from(cameras)
         if images is not None:
             self._model.count(counts)
         if counts['views_missing'] == len(current):
             return None
-        moved, still = moving(self._tracks.start, current, known, _MOVING_PX)
+        moved, still = moving(start, current, known, _MOVING_PX)
         if not moved.any():
             return _Motion.none(stamp_ns, len(moved))
         with span('lift'):
             picked = self._pick_anchors(moved, still, effort.anchors)
-            anchors, spacing = self._solve_anchors(picked, current, known)
+            anchors, spacing = self._solve_anchors(views, picked, current, known)
         rows = np.flatnonzero(~still)
         indices, weights, nearest = self._nearest_anchors(rows, picked, spacing)
         share = (weights * moved[picked][indices]).sum(1) / weights.sum(1)
@@ -163,9 +188,22 @@ class GeometricFollower:
         rows, indices, weights = rows[free], indices[free], weights[free]
         displacements = np.zeros_like(self._points)
         with span('blend'):
-            displacements[rows], turns = blend(self._views, self._points[rows], current[:, rows],
+            displacements[rows], turns = blend(views, self._points[rows], current[:, rows],
                                                known[:, rows], anchors, indices, weights)
         return _Motion(stamp_ns, rows, displacements, turns)
+
+    def _views_from(self, cameras: Mapping[str, Camera]) -> tuple[TrackViews, np.ndarray]:
+        """The flow views from `cameras`, and where they would see still Gaussians [V, N, 2] px."""
+        start = self._tracks.start
+        moved = [v for v, name in enumerate(self._cameras)
+                 if not cameras[name].is_at(self._cameras[name].camera_from_world)]
+        if not moved:
+            return self._views, start
+        start = start.copy()
+        for v in moved:
+            pixels, depth = list(cameras.values())[v].project(self._points)
+            start[v] = np.where((depth > 0)[:, None], pixels, start[v])
+        return TrackViews.of(list(cameras.values())), start
 
     def _pick_anchors(self, moved: np.ndarray, still: np.ndarray, total: int) -> np.ndarray:
         """Rows of `total` anchors: most on what moved, the rest on what stood still."""
@@ -175,14 +213,14 @@ class GeometricFollower:
             movers[fps(self._points[movers], on_movers)],
             others[fps(self._points[others], total - on_movers)]])
 
-    def _solve_anchors(self, picked, current, known) -> tuple[Anchors, float]:
+    def _solve_anchors(self, views, picked, current, known) -> tuple[Anchors, float]:
         """The motion of Gaussians `picked`, and their usual distance in m."""
         points = self._points[picked]
         distances, indices = knn(points, points, _NEIGHBORS + 1)
         distances, indices = distances[:, 1:], indices[:, 1:]  # the first one is the point itself
         spacing = max(float(np.median(distances)), 1e-9) if distances.size else 1.0
         weights = self._likeness(picked, picked[indices], distances, spacing)
-        anchors = lift(self._views, points, current[:, picked], known[:, picked], indices, weights)
+        anchors = lift(views, points, current[:, picked], known[:, picked], indices, weights)
         return anchors, spacing
 
     def _nearest_anchors(self, rows, picked, spacing):

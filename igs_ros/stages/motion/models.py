@@ -59,8 +59,11 @@ class MotionModel(Protocol):
         """What each step may cost from now on; a model without such a choice ignores it."""
         ...
 
-    def observe(self, frame_set: FrameSet) -> None:
-        """Note that motion has processed `frame_set` (prepared), in time order."""
+    def observe(self, frame_set: FrameSet, shown: GaussianScene | None = None) -> None:
+        """Note that motion has processed `frame_set` (prepared), in time order.
+
+        shown: given only where a camera has moved: the scene that shows the set before.
+        """
         ...
 
     def follow(self, scene: GaussianScene, frame_set: FrameSet) -> Follower:

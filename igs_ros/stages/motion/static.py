@@ -34,7 +34,7 @@ class StaticMotion:
     def set_effort(self, effort: MotionEffort) -> None:
         """Nothing could be cheaper."""
 
-    def observe(self, frame_set: FrameSet) -> None:
+    def observe(self, frame_set: FrameSet, shown: GaussianScene | None = None) -> None:
         """Nothing to remember."""
 
     def follow(self, scene: GaussianScene, frame_set: FrameSet) -> StaticFollower:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +29,7 @@ from igs_ros.stages.refine.optimization import (
     ViewTask,
     optimize,
 )
+from igs_ros.stages.refine.places import remembered
 from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.stages.refine.residuals import ViewResidual, compare_views
 from igs_ros.stages.refine.selection import (
@@ -125,15 +126,18 @@ class Refiner:
         """
         effort = effort or RefineEffort(self._config.iterations * (_CATCH_UP if catch_up else 1),
                                         1.0, self._max_gaussians)
-        images = self._images(frame_set)
-        draft, spent = self._bounded(scene), _Spent()
+        images, cameras = self._images(frame_set), frame_set.in_place(self._cameras)
+        visited = self._visited(scene, frame_set, reference)
+        places = (*cameras.values(), *visited)
+        draft, spent = self._bounded(scene, places), _Spent()
         if not images or not effort.iterations:
             return Refined(draft.scene, 0, float('nan'), pruned=len(scene) - len(draft.scene))
         if reference is None or not self._config.selective:
             reference = ReferenceImages()
+        reference = replace(reference, visited=visited)
         with spent.on('select'):
-            residuals = compare_views(draft.scene, images, self._cameras, self._rasterizer,
-                                      reference)
+            residuals = compare_views(draft.scene, images, cameras, self._rasterizer,
+                                      reference, self._cameras)
         newborn = draft.scene.select(slice(0))
         if self._config.births:
             with spent.on('stereo'):
@@ -145,9 +149,9 @@ class Refiner:
             draft = self._select(draft, residuals, _marked(moved, len(scene))[draft.rows],
                                  effort.max_free - len(newborn))
             dimming = (draft.scene.opacities / bright.clamp_min(1e-9)).cpu().numpy()
-            draft = self._with_newborn(draft, newborn, residuals, dimming)
+            draft = self._with_newborn(draft, newborn, residuals, dimming, places)
         with spent.on('optimize'):
-            refined = self._optimized(draft, residuals, reference, key_number, effort,
+            refined = self._optimized(draft, residuals, reference, frame_set, key_number, effort,
                                       cancelled)
         if len(refined.scene) < (1 - _COLLAPSE) * min(len(scene), self._max_gaussians):
             raise FloatingPointError(f'{len(scene)} Gaussians collapsed to {len(refined.scene)}')
@@ -172,7 +176,8 @@ class Refiner:
             Cancelled: soon after `cancelled()` is true.
         """
         spent = _Spent()
-        tasks = {name: ViewTask(self._cameras[name], Target(image, self._rasterizer.device))
+        cameras = frame_set.in_place(self._cameras)
+        tasks = {name: ViewTask(cameras[name], Target(image, self._rasterizer.device))
                  for name, image in self._images(frame_set).items()}
         if not tasks or not iterations or not len(scene):
             return Refined(scene, 0, float('nan'))
@@ -189,20 +194,31 @@ class Refiner:
         return {name: image for name, image in sorted(frame_set.images.items())
                 if name in self._cameras}
 
-    def _bounded(self, scene: GaussianScene) -> KeyDraft:
+    def _visited(self, scene: GaussianScene, frame_set: FrameSet,
+                 reference: ReferenceImages | None) -> tuple[Camera, ...]:
+        """From where the scene has been seen, if cameras move."""
+        before = reference or ReferenceImages()
+        if not (frame_set.cameras or before.cameras or before.visited):
+            return ()
+        seen = [before.in_place(self._cameras), frame_set.in_place(self._cameras)]
+        return remembered(before.visited, [camera for places in seen
+                                           for camera in places.values()],
+                          scene.means.cpu().numpy())
+
+    def _bounded(self, scene: GaussianScene, places: Sequence[Camera]) -> KeyDraft:
         """All that the limit allows, those that matter most; none is free yet."""
         draft = KeyDraft(scene, np.arange(len(scene)), np.zeros(len(scene), bool))
         if len(scene) <= self._max_gaussians:
             return draft
         log.warning('scene of %d Gaussians is above the limit of %d: keeping those that the '
                     'cameras see most of', len(scene), self._max_gaussians)
-        return draft.select(self._most_important(scene, self._max_gaussians))
+        return draft.select(top_k(self._importance(scene, places), self._max_gaussians))
 
-    def _most_important(self, scene: GaussianScene, count: int) -> np.ndarray:
-        """Rows [count] ascending of the Gaussians that matter most; small pictures will do."""
-        small = {name: camera.resized(max(1, camera.width // 2))
-                 for name, camera in self._cameras.items()}
-        return top_k(importance(scene, self._rasterizer, small).cpu().numpy(), count)
+    def _importance(self, scene: GaussianScene, places: Sequence[Camera]) -> np.ndarray:
+        """[N] how much of the Gaussians is seen from some places; small pictures will do."""
+        small = {str(number): camera.resized(max(1, camera.width // 2))
+                 for number, camera in enumerate(places)}
+        return importance(scene, self._rasterizer, small).cpu().numpy()
 
     def _select(self, draft: KeyDraft, residuals: Mapping[str, ViewResidual], moved: np.ndarray,
                 max_free: int) -> KeyDraft:
@@ -215,27 +231,36 @@ class Refiner:
         return replace(draft, free=free, scene=fade(draft.scene, faded & free))
 
     def _with_newborn(self, draft: KeyDraft, newborn: GaussianScene,
-                      residuals: Mapping[str, ViewResidual], dimming: np.ndarray) -> KeyDraft:
+                      residuals: Mapping[str, ViewResidual], dimming: np.ndarray,
+                      places: Sequence[Camera]) -> KeyDraft:
         """What matters least gives way to the newborn. dimming: [N] of the opacities, 0..1."""
         room = self._max_gaussians - len(newborn)
         if len(newborn) and len(draft.scene) > room:
             room -= round(_SPLIT_SHARE * self._max_gaussians)
-            if len(residuals) < len(self._cameras):  # what only the absent see matters, too
-                rows = self._most_important(draft.scene, room)
+            # what only the absent see, or was seen from elsewhere, matters, too
+            if len(places) > len(self._cameras):
+                weights = self._importance(draft.scene, places) * dimming
+            elif len(residuals) < len(self._cameras):
+                weights = self._importance(draft.scene, places)
             else:
-                weights = sum(one.weight.astype(np.float64) for one in residuals.values())
-                rows = top_k(weights * dimming, room)
-            draft = draft.select(rows)
+                weights = sum(one.weight.astype(np.float64) for one in residuals.values()) \
+                    * dimming
+            draft = draft.select(top_k(weights, room))
         return draft.joined(newborn)
 
-    def _optimized(self, draft: KeyDraft, residuals, reference: ReferenceImages, key_number: int,
-                   effort: RefineEffort, cancelled) -> Refined:
+    def _optimized(self, draft: KeyDraft, residuals, reference: ReferenceImages,
+                   frame_set: FrameSet, key_number: int, effort: RefineEffort, cancelled
+                   ) -> Refined:
         free, frozen = draft.select(draft.free), draft.select(~draft.free)
         centers = {name: center_mask(Visibility.of(draft.scene, one.camera), draft.free,
                                      one.wrong.shape) for name, one in residuals.items()}
         tasks = self._tasks(residuals, centers, frozen.scene, effort.scale)
+        fitted = reference.updated(frame_set, {name: fitting_area(one, centers[name])
+                                               for name, one in residuals.items()})
         if not tasks or not len(free.scene):
-            return Refined(draft.scene, 0, float('nan'), rows=draft.rows)
+            moved = any(one.moved for one in residuals.values())
+            return Refined(draft.scene, 0, float('nan'), rows=draft.rows,
+                           reference=fitted if moved else None)
         how = Densify(self._fixed.densify_threshold, self._max_gaussians - len(frozen.scene),
                       self._fixed.prune_opacity)
         schedule = Schedule(effort.iterations, self._rates(), self._fixed.dssim, self._seed,
@@ -248,7 +273,7 @@ class Refiner:
                        outcome.loss, outcome.split, free=len(free.scene),
                        tiles_share=float(share),
                        rows=np.concatenate([frozen.rows, np.full(len(outcome.scene), -1)]),
-                       reference=_updated(reference, residuals, centers))
+                       reference=fitted)
 
     def _tasks(self, residuals: Mapping[str, ViewResidual], centers: Mapping[str, np.ndarray],
                frozen: GaussianScene, scale: float) -> dict[str, ViewTask]:
@@ -270,13 +295,6 @@ class Refiner:
     def _rates(self, share: float = 1.0) -> LearningRates:
         return LearningRates(**{name: share * rate
                                 for name, rate in vars(self._fixed.rates).items()})
-
-
-def _updated(reference: ReferenceImages, residuals: Mapping[str, ViewResidual], centers
-             ) -> ReferenceImages:
-    """What the new key is fitted to."""
-    areas = {name: fitting_area(one, centers[name]) for name, one in residuals.items()}
-    return reference.updated({name: one.image for name, one in residuals.items()}, areas)
 
 
 class _Spent:

@@ -12,6 +12,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene
 from igs_ros.render.gather import gathered
 from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.stages.expectation import Expectation
 from igs_ros.stages.refine.reference import ReferenceImages
 from igs_ros.vision.changes import CHANGE, difference, grown
 from igs_ros.vision.visibility import Visibility
@@ -30,31 +31,42 @@ class ViewResidual:
     weight: np.ndarray  # [N] float32: blending weight of each Gaussian, summed over the pixels
     change: np.ndarray  # float32 0..1, blurred difference to what was fitted; 0 = unknown
     changed: np.ndarray | None  # bool: the picture is not what was fitted; None = unknown
+    moved: bool = False  # the camera is not where it was when that was fitted
 
 
 @torch.no_grad()
 def compare_views(scene: GaussianScene, images: Mapping[str, np.ndarray],
                   cameras: Mapping[str, Camera], rasterizer: Rasterizer,
-                  reference: ReferenceImages) -> dict[str, ViewResidual]:
+                  reference: ReferenceImages, rig: Mapping[str, Camera] | None = None,
+                  ) -> dict[str, ViewResidual]:
     """All views that have a picture; `scene` is rendered in each.
+
+    In those that moved since the reference, what is wrong has changed, too: they may see it for
+    the first time.
 
     Args:
         scene: N Gaussians.
         images: [H, W, 3] uint8 RGB by camera: what the scene should show.
-        cameras: working cameras, at least those of `images`.
+        cameras: working cameras where they are now, at least those of `images`.
         rasterizer: draws.
         reference: what the scene was fitted to, where it is known.
+        rig: the working cameras where the calibration has them; None: where they are now.
     """
-    residuals = {}
+    residuals, before = {}, reference.in_place(rig or cameras)
+    fitted = Expectation(scene, reference.images, before, rasterizer)
     for name, image in images.items():
         camera = cameras[name]
         wrong, weight = _compared(scene, camera, image, rasterizer)
         change, changed = np.zeros(image.shape[:2], np.float32), None
-        if name in reference.images:
+        moved = name in reference.images and fitted.moved(camera)
+        if moved:
+            change = difference(image, fitted.expected(camera).reference(image))
+            changed = grown(change > CHANGE) | wrong
+        elif name in reference.images:
             change = difference(image, reference.images[name])
             changed = grown(change > CHANGE)
         residuals[name] = ViewResidual(camera, image, Visibility.of(scene, camera), wrong, weight,
-                                       change, changed)
+                                       change, changed, moved)
     return residuals
 
 

@@ -26,6 +26,7 @@ from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Moved
 from igs_ros.core.timing import span
 from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.stages.expectation import Expectation
 from igs_ros.stages.motion.agm import inputs, lift
 from igs_ros.stages.motion.agm.decode import turned
 from igs_ros.stages.motion.agm.flow import STRIDE
@@ -83,7 +84,7 @@ class AgmMotion:
     def set_effort(self, effort: MotionEffort) -> None:
         """Ignored: the published network takes one size of pictures and of anchors."""
 
-    def observe(self, frame_set: FrameSet) -> None:
+    def observe(self, frame_set: FrameSet, shown: GaussianScene | None = None) -> None:
         """Remember the pictures of `frame_set` (prepared), in the size of the network.
 
         Sets come in time order; an older one means that time starts anew.
@@ -113,7 +114,8 @@ class AgmMotion:
     def region(self, scene: GaussianScene, frame_set: FrameSet) -> Region:
         """Who of the key `scene`, which shows `frame_set`, may move."""
         if self._auto:
-            return ChangedRegion(scene, frame_set.images, self.cameras, self.rasterizer)
+            return ChangedRegion(scene, frame_set.images, frame_set.in_place(self.cameras),
+                                 self.rasterizer)
         region = BoxRegion(scene.means.detach().cpu().numpy(), self._box)
         if len(region.rows) == 0:
             self.tell_once('no Gaussian lies in the region: nothing moves until a key has some')
@@ -167,6 +169,7 @@ class AgmFollower:
         self.frame_set = frame_set
         self._model = model
         self._lock = threading.Lock()
+        self._cameras = frame_set.in_place(model.cameras)  # where the key was seen from
         self._views = [name for name in model.cameras if name in frame_set.images]
         if not self._views:
             model.tell_once('a key without a picture of any input view does not move')
@@ -190,14 +193,17 @@ class AgmFollower:
         with self._lock:
             if stamp_ns == self.frame_set.stamp_ns:
                 return Moved(self.scene, np.zeros(0, np.uint32), stamp_ns)
+            moving = bool(frame_set.cameras or self.frame_set.cameras)
+            images = self._from_key(frame_set) if moving else frame_set.images
             with span('region'):
-                grown = self._region.update(frame_set.images)
+                grown = self._region.update(images)
             if grown:
                 self._take_region()
-            pictures = self._model.squeezed(frame_set)
+            pictures = inputs.squeezed(images, tuple(self._cameras), self._model.sizes.picture) \
+                if moving else self._model.squeezed(frame_set)
             self._model.count('views_missing', len(self._model.cameras) - len(pictures))
             targets = [(stamp_ns, pictures)]
-            before = self._model.before(stamp_ns)
+            before = None if moving else self._model.before(stamp_ns)
             if before is not None and before[0] > self._tried_ns:
                 # a key that comes late skipped sets; its velocity is that of the last step
                 targets.insert(0, before)
@@ -206,6 +212,18 @@ class AgmFollower:
             moved = self._moved(motion or last, last, stamp_ns)
             self._last, self._tried_ns = motion or last, stamp_ns
             return moved
+
+    def _from_key(self, frame_set: FrameSet) -> dict[str, np.ndarray]:
+        """The images of `frame_set`, as the cameras would have taken them from where the key did.
+
+        What is not seen now is as it was.
+        """
+        now = Expectation.of(self.scene, frame_set, self._model.cameras, self._model.rasterizer)
+        images = dict(frame_set.images)
+        for name, camera in self._cameras.items():
+            if name in images and name in self.frame_set.images and now.moved(camera):
+                images[name] = now.expected(camera).completed(self.frame_set.images[name])
+        return images
 
     @torch.no_grad()
     def _take_region(self) -> None:
@@ -218,7 +236,7 @@ class AgmFollower:
         with span('neighbors'):
             ties = inputs.tied(means[rows], model.sizes, model.like, means[around])
         if self._key is None:
-            cameras = [model.cameras[name] for name in self._views]
+            cameras = [self._cameras[name] for name in self._views]
             size = 2 * model.sizes.picture // STRIDE
             with span('key'):
                 self._key = model.forward.key(

@@ -16,6 +16,7 @@ from igs_ros.render.exposure import Exposure, ExposureLearner
 from igs_ros.render.gather import gathered
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.render.tiles import TILE, pixels_of, tiles_with, worst_tiles
+from igs_ros.stages.expectation import Expectation
 from igs_ros.vision.changes import changed_pixels
 
 _ENERGY = 0.97  # share of the squared error that the tiles to look at hold
@@ -45,6 +46,7 @@ class KeyViews:
     def __init__(self, scene: GaussianScene, cameras: Mapping[str, Camera],
                  images: Mapping[str, np.ndarray], rasterizer: Rasterizer):
         self._rasterizer = rasterizer
+        self._key = Expectation(scene, images, cameras, rasterizer)
         names = [name for name in cameras if name in images]
         learner = ExposureLearner(names, rasterizer.device)
         drawn = {}
@@ -56,19 +58,30 @@ class KeyViews:
         self._views = {name: _KeyView(cameras[name], images[name], drawn[name], exposures[name])
                        for name in names}
 
-    def evidence(self, images: Mapping[str, np.ndarray]) -> Evidence:
-        """Of a later instant with these pictures, uint8 [H, W, 3] by camera."""
+    def evidence(self, images: Mapping[str, np.ndarray],
+                 cameras: Mapping[str, Camera] | None = None) -> Evidence:
+        """Of a later instant with these pictures, uint8 [H, W, 3] by camera.
+
+        cameras: where they were taken; None: where those of the key were.
+        """
         views = []
         for name, key in self._views.items():
             if name not in images:
                 continue
-            mask = changed_pixels(images[name], key.picture)
-            colors = _colors(images[name], key.drawn.device)
+            camera, shown, reference = key.camera, key.drawn, key.picture
+            if cameras is not None and self._key.moved(cameras[name]):
+                camera = cameras[name]
+                with torch.no_grad():
+                    drawn = self._rasterizer.render(self._key.scene, camera)
+                shown = drawn.rgb
+                reference = self._key.expected(camera, drawn).reference(images[name])
+            mask = changed_pixels(images[name], reference)
+            colors = _colors(images[name], shown.device)
             colors = (colors - key.exposure.offset) / key.exposure.gain
             # where nothing changed the key shows what should be seen, with its own faults
             changed = torch.from_numpy(mask).to(colors.device)[..., None]
             tiles = cv2.dilate(tiles_with(mask).astype(np.uint8), _AROUND).astype(bool)
-            views.append(_View(key.camera, mask, torch.where(changed, colors, key.drawn), tiles))
+            views.append(_View(camera, mask, torch.where(changed, colors, shown), tiles))
         return Evidence(views, self._rasterizer)
 
 

@@ -58,9 +58,9 @@ class AgmSmallMotion:
         """See `GeometricMotion`."""
         self.prior.set_effort(effort)
 
-    def observe(self, frame_set: FrameSet) -> None:
+    def observe(self, frame_set: FrameSet, shown: GaussianScene | None = None) -> None:
         """See `GeometricMotion`."""
-        self.prior.observe(frame_set)
+        self.prior.observe(frame_set, shown)
 
     def follow(self, scene: GaussianScene, frame_set: FrameSet) -> AgmSmallFollower:
         """A follower of `scene`, which shows `frame_set` (prepared)."""
@@ -73,8 +73,8 @@ class AgmSmallFollower:
     def __init__(self, model: AgmSmallMotion, prior: GeometricFollower):
         self.scene, self.frame_set = prior.scene, prior.frame_set
         self._model, self._prior = model, prior
-        self._views = KeyViews(self.scene, model.prior.cameras, self.frame_set.images,
-                               model.rasterizer)
+        self._views = KeyViews(self.scene, self.frame_set.in_place(model.prior.cameras),
+                               self.frame_set.images, model.rasterizer)
         self._anchors = KeyAnchors(self.scene)
         self._before: tuple[GaussianScene, GaussianScene] | None = None
         self._lock = threading.Lock()
@@ -96,7 +96,8 @@ class AgmSmallFollower:
             return Moved(corrected, rows, moved.stamp_ns)
 
     def _corrected(self, moved: Moved, frame_set: FrameSet) -> GaussianScene:
-        evidence = self._views.evidence(frame_set.images)
+        evidence = self._views.evidence(frame_set.images,
+                                        frame_set.in_place(self._model.prior.cameras))
         if not evidence.cameras:
             return moved.scene
         scene = carried(moved.scene, self._before, evidence, moved.rows)
