@@ -368,9 +368,10 @@ class PlausibilityCheck:
         if was is None:
             memory.begun_ns = memory.steady_ns = now
         memory.doubt, memory.doubted = doubt, small
+        before = 'it saw before' if memory.camera is None else 'the scene shows from its pose'
         return '' if was is not None else (
-            f"implausible pictures of camera '{name}': {doubt.text}; expected what it saw before, "
-            f'but for what moves. They are left out; look at the camera (hold_s = 0 believes all)')
+            f"implausible pictures of camera '{name}': {doubt.text}; expected what {before}, but "
+            f'for what moves. They are left out; look at the camera (hold_s = 0 believes all)')
 
 
 def _too_many(doubts: Mapping[str, Doubt | None]) -> bool:

@@ -155,8 +155,8 @@ def checked(recording: Recording) -> Recording:
 def require_still(recording: Recording, who: str) -> None:
     """Raise `InputError` where cameras of `recording` move and `who` could not tell."""
     if recording.poses is not None:
-        raise InputError(f'{recording.path}: its cameras move; {who} takes recordings of rigs that '
-                         f'stand still. Use igs run.')
+        raise InputError(f'{recording.path}: its cameras move; {who} takes recordings of rigs '
+                         f'that stand still. Use igs run.')
 
 
 def _first_picture(source: PictureSource) -> Picture:
