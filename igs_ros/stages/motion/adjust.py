@@ -173,11 +173,12 @@ class AdjustedFollower:
         return drawn
 
     def _changed(self, camera: Camera, image: np.ndarray) -> np.ndarray:
-        """[H, W] bool: where `image`, of `camera`, shows another thing than the key's."""
+        """[H, W] bool: where `image`, of `camera`, shows something else than the key's."""
         if not self._key.moved(camera):
             return changed_pixels(image, self.frame_set.images[camera.name])
         expected = self._key.expected(camera, self._key_from(camera))
-        return changed_pixels(image, expected.reference(image))
+        # what the key did not see counts, too: there may be Gaussians, that nothing was fitted to
+        return changed_pixels(image, expected.reference(image)) | ~expected.known
 
     def _still_carried(self, scene, moves, changed) -> _Carried:
         """What was adjusted before, of rows that move or are still seen to differ from the key.

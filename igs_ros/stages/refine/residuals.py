@@ -41,8 +41,8 @@ def compare_views(scene: GaussianScene, images: Mapping[str, np.ndarray],
                   ) -> dict[str, ViewResidual]:
     """All views that have a picture; `scene` is rendered in each.
 
-    In those that moved since the reference, what is wrong has changed, too: they may see it for
-    the first time.
+    In those that moved since the reference, what they see for the first time has changed, and so
+    has what is wrong: it may have been first seen, and not be fitted, before.
 
     Args:
         scene: N Gaussians.
@@ -60,8 +60,9 @@ def compare_views(scene: GaussianScene, images: Mapping[str, np.ndarray],
         change, changed = np.zeros(image.shape[:2], np.float32), None
         moved = name in reference.images and fitted.moved(camera)
         if moved:
-            change = difference(image, fitted.expected(camera).reference(image))
-            changed = grown(change > CHANGE) | wrong
+            expected = fitted.expected(camera)
+            change = difference(image, expected.reference(image))
+            changed = grown(change > CHANGE) | wrong | ~expected.known
         elif name in reference.images:
             change = difference(image, reference.images[name])
             changed = grown(change > CHANGE)
