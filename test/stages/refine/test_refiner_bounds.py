@@ -154,7 +154,7 @@ def left(stages, names):
 
 def test_what_only_an_absent_camera_sees_does_not_give_way(stages, monkeypatch):
     assert left(stages, 'a')
-    monkeypatch.setattr(Refiner, '_most_important',
+    monkeypatch.setattr(Refiner, '_importance',
                         lambda *_: pytest.fail('drawn again, for nothing'))
     assert left(stages, 'ab')
 
