@@ -155,6 +155,43 @@ class BenchLive:
 
 
 @dataclass(frozen=True)
+class BenchViews:
+    """From head poses to pictures of them, with several views beside a live scene."""
+
+    recording: Annotated[Path, tyro.conf.Positional]
+    """Folder of the recording."""
+    scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
+    """Settings of the reconstruction."""
+    views: tuple[int, ...] = (1, 2, 4)
+    """Numbers of views."""
+    poses_hz: float = 100.0
+    """Poses per second to each view."""
+    seconds: float = 10.0
+    """For how long to measure each number of views."""
+    frames: str = '0:'
+    """Frames A:B, 0-based, half-open; played forth and back."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
+
+    def main(self) -> int:
+        """Run the benchmark.
+
+        Raises:
+            InputError: a number that is not above 0, or no scene can be made.
+        """
+        from igs_ros.apps.bench import views  # heavy imports: not for --help
+        from igs_ros.io.recordings.recording import frame_range
+        if not (min(self.views, default=0) > 0 and self.poses_hz > 0 and self.seconds > 0):
+            raise InputError('igs bench views: expected views, poses per second and seconds above '
+                             '0.')
+        plan = views.ViewsPlan(self.recording, self.scene.config(), self.views, self.poses_hz,
+                               self.seconds, *frame_range(self.frames))
+        _report(views.run(plan, lambda text: print(text, file=sys.stderr)), views.print_table,
+                self.json)
+        return 0
+
+
+@dataclass(frozen=True)
 class BenchFaults:
     """Inject faults into the cameras of recordings: is each noticed, does the scene heal?"""
 
@@ -338,6 +375,7 @@ class Bench:
         | Annotated[BenchRefine, tyro.conf.subcommand('refine', prefix_name=False)]
         | Annotated[BenchAssemble, tyro.conf.subcommand('assemble', prefix_name=False)]
         | Annotated[BenchNeighbors, tyro.conf.subcommand('neighbors', prefix_name=False)]
+        | Annotated[BenchViews, tyro.conf.subcommand('views', prefix_name=False)]
         | Annotated[BenchLive, tyro.conf.subcommand('live', prefix_name=False)]]
 
     def main(self) -> int:
