@@ -59,8 +59,8 @@ IN = (
     Topic('/{camera}/depth/compressedDepth', 'sensor_msgs/msg/CompressedImage',
           'the same, where `depth_topic` ends so', 4, note=_INPUT_QOS),
     Topic('/tf', 'tf2_msgs/msg/TFMessage',
-          'poses of the cameras, where they come from TF ([tf.md](tf.md)); else not subscribed',
-          100),
+          'poses of the cameras, where they come from TF ([tf.md](tf.md)), and of views that '
+          'follow a frame; else not subscribed', 100),
     Topic('/tf_static', 'tf2_msgs/msg/TFMessage', 'the same', 100, True),
     Topic('~/{view}/pose', 'geometry_msgs/msg/PoseStamped',
           'moves the view: pose of its optical frame (x right, y down, z forward) in '

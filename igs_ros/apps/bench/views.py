@@ -115,7 +115,8 @@ def run(plan: ViewsPlan, say: Callable[[str], None] = lambda text: None) -> dict
     with live:
         say('first scene ...')
         _first_scene(live, loops)
-        loops.play(_SETTLE_S)  # motion compiles its kernels
+        while live.status().frame_sets_processed <= plan.config.key_interval:
+            loops.play(_SETTLE_S)  # motion and refinement compile their kernels
         for held in (False, True):
             for count in plan.views:
                 rows.append(_measured(plan, live, loops, camera, count, held))
