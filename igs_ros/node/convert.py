@@ -168,7 +168,7 @@ def info_message(camera: Camera, head: Header, baseline: float = 0.0) -> CameraI
     message.d = camera.distortion.tolist()
     message.k = K.ravel()
     message.r = np.eye(3).ravel()
-    message.p = np.hstack([K, [[-K[0, 0] * baseline], [0], [0]]]).ravel()
+    message.p = np.hstack([K, [[0.0 - K[0, 0] * baseline], [0], [0]]]).ravel()
     return message
 
 
