@@ -22,8 +22,8 @@ OVERRIDES = [
                       'rig file'),
     ('extrinsics', str, 'where the poses of the cameras come from; auto: the rig file, where '
                         'there is one'),
-    ('image_topic', str, 'image topic of a camera, such as /{camera}/image_raw'),
-    ('camera_info_topic', str, 'CameraInfo topic of a camera, such as /{camera}/camera_info'),
+    ('image_topic', str, 'image topic of a camera, such as {camera}/image_raw'),
+    ('camera_info_topic', str, 'CameraInfo topic of a camera, such as {camera}/camera_info'),
     ('depth_topic', str, 'depth topic of a camera, registered to its pictures'),
     ('transport', str, 'CompressedImage on IMAGE_TOPIC/compressed, or Image on IMAGE_TOPIC'),
     ('input_reliability', str, 'best_effort for drivers that publish so'),

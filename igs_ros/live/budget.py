@@ -136,6 +136,7 @@ class Budget:
 
     def __init__(self, config: Config):
         self._ladders: dict[str, Ladder] = {}
+        self._views_hz = 0.0  # that are expected; 0 = as the settings say
         self.change(config)
 
     def change(self, config: Config) -> None:
@@ -156,7 +157,8 @@ class Budget:
                           max(1, round(free * config.max_gaussians)))
              for steps, scale, free in _REFINE],
             budget.refine_s if self.on else 0.0, 2, 3)
-        made_view = Ladder(_VIEW, 1 / budget.view_hz if self.on else 0.0, 3, 30)
+        views_hz = self._views_hz or budget.view_hz
+        made_view = Ladder(_VIEW, 1 / views_hz if self.on else 0.0, 3, 30)
         self._motion = made_motion.in_place_of(self._ladders.get('motion'))
         self._refine = made_refine.in_place_of(self._ladders.get('refine'))
         self._view = made_view.in_place_of(self._ladders.get('view'))
@@ -168,6 +170,7 @@ class Budget:
 
     def expect_views(self, per_second: float) -> None:
         """So many views per second are to be drawn from now on: that is their deadline."""
+        self._views_hz = per_second
         if self.on:
             self._view.deadline_s = 1 / per_second
 

@@ -22,6 +22,7 @@ from igs_ros.pipeline import Key, KeyJob
 
 log = logging.getLogger(__name__)
 _WARN_EVERY_S = 10.0
+_PAUSED = 'paused: no frame set is taken until it is resumed'
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +192,7 @@ class Exchange:
             return Facts(status.state, status.message, status.progress, now - self._changed_s,
                          self._owed, 0.0 if self._owed_s is None else now - self._owed_s,
                          dict(self._lost), self._reason, held=status.held,
-                         paused=self._paused)
+                         paused=_PAUSED if self._paused else '')
 
     @property
     def idle(self) -> bool:

@@ -14,7 +14,6 @@ from igs_ros.core.status import State
 STALL_AFTER_S = 5.0
 FIRST_SCENE_S = 60.0
 """How long the making of the first scene may show no progress: some of its steps are long."""
-_PAUSED = 'paused: no frame set is taken until it is resumed'
 _MAX_CAUSES = 4  # named in one message
 
 
@@ -34,7 +33,7 @@ class Facts:
     stage_s: float = 0.0  # for how long it has been at this piece of work
     held: str = ''  # why the scene is held
     dead: Mapping[str, str] = field(default_factory=dict)  # what each dead thread died of
-    paused: bool = False  # no frame set is taken, because somebody asked for that
+    paused: str = ''  # why no frame set is taken, '' = they are
     missing: str = ''  # why no frame sets come, '' = they do
     clock: str = ''  # what is wrong with the clock of the node
 
@@ -59,7 +58,7 @@ def _judged(facts: Facts, limit_s: float) -> tuple[State, str]:
         return _first_scene(facts, limit_s)
     has_scene = facts.state == State.STREAMING
     if facts.paused:
-        return State.HOLDING if has_scene else facts.state, _PAUSED
+        return State.HOLDING if has_scene else facts.state, facts.paused
     stalled = State.STALLED if has_scene else facts.state
     late = facts.owed_s > limit_s
     if late and facts.stage_s > limit_s:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from igs_ros.core.camera import Camera
-from igs_ros.core.config import Bound
+from igs_ros.core.config import WHILE_RUNNING, Bound
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.snapshot import Snapshot
@@ -37,14 +37,14 @@ _UP = {'x': (0, 1), 'y': (1, 1), 'z': (2, 1), '-x': (0, -1), '-y': (1, -1), '-z'
 class PlanningConfig:
     """Outputs for planners (docs/planners.md)."""
 
-    rate_hz: Annotated[float, Bound(0.01, 1000)] = 5.0
+    rate_hz: Annotated[float, Bound(0.01, 1000), WHILE_RUNNING] = 5.0
     """Of ~/moving_points, ~/occupancy and ~/voxels at most; a new one needs a new scene."""
     points_voxel_m: Annotated[float, Bound(0)] = 0.0
     """Voxels of ~/points, m: one point each, and none that the pictures contradict; 0 = every
     Gaussian."""
     voxel_m: Annotated[float, Bound(0.005)] = 0.05
     """Voxels of ~/moving_points and ~/voxels, cells of ~/occupancy, m."""
-    min_speed: Annotated[float, Bound(0)] = 0.1
+    min_speed: Annotated[float, Bound(0), WHILE_RUNNING] = 0.1
     """Least speed of ~/moving_points, m/s."""
     up: Literal['z', 'y', 'x', '-z', '-y', '-x'] = 'z'
     """Axis of world_frame that points up, against gravity (z: as REP-103 has it)."""

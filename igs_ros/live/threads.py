@@ -2,6 +2,7 @@
 """Threads whose death is noticed: one for long work, one that does something regularly."""
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -12,17 +13,21 @@ _AFTER_ERROR_S = 1.0
 
 
 class WatchedThread(threading.Thread):
-    """Runs `work`; whatever ends it, SystemExit included, is logged with its traceback."""
+    """Runs `work`; whatever ends it, SystemExit included, is logged with its traceback.
+
+    It has the context variables of whoever made it, as a task of asyncio has.
+    """
 
     def __init__(self, name: str, work: Callable[[], None]):
         super().__init__(name=name)
         self._work = work
+        self._context = contextvars.copy_context()
         self.died_of = ''  # '' = it has not died
 
     def run(self) -> None:
         """Called in the thread."""
         try:
-            self._work()
+            self._context.run(self._work)
         except BaseException as error:
             self.died_of = repr(error)
             log.critical("thread '%s' has died, restart the node: %r", self.name, error,
@@ -31,6 +36,8 @@ class WatchedThread(threading.Thread):
 
 class PeriodicThread:
     """Calls `run_once` in a thread of its own, until stopped; `wake` makes it come now.
+
+    It may be started again once it is stopped.
 
     Args:
         name: of the thread.
@@ -60,6 +67,9 @@ class PeriodicThread:
 
     def start(self) -> None:
         """Start the thread."""
+        if self._thread.ident is not None:
+            self._thread = WatchedThread(self.name, self._run)
+        self._stopping = False
         self._thread.start()
 
     def wake(self) -> None:

@@ -115,16 +115,19 @@ class VirtualCamera:
             self._poses += 1
         self._wake()
 
-    def change(self, camera: Camera | None = None, rate_hz: float | None = None) -> None:
+    def change(self, camera: Camera | None = None, rate_hz: float | None = None,
+               every_scene: bool | None = None) -> None:
         """Change it while it runs.
 
         Args:
             camera: another size, intrinsics and pose; None = as before.
             rate_hz: another rate, above 0; None = as before.
+            every_scene: draw each new scene at once, whatever the rate; None = as before.
         """
         with self._lock:
             self._camera = camera or self._camera
             self._rate_hz = rate_hz or self._rate_hz
+            self._every_scene = self._every_scene if every_scene is None else every_scene
         self._wake()
 
     def on_change(self, wake: Callable[[], object]) -> None:

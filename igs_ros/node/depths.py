@@ -42,7 +42,7 @@ class Depths:
     def __init__(self, node: Node, settings: NodeConfig, cameras: Iterable[str],
                  hand_over: Callable[[RawFrameSet], None], wanted: Callable[[], bool], *,
                  now: Callable[[], float] = time.monotonic):
-        """Subscribe.
+        """Subscribe to nothing yet.
 
         Args:
             node: that subscribes.
@@ -63,11 +63,14 @@ class Depths:
         self._drops = Drops()
         self._warnings = ThrottledWarnings(node.get_logger().warning, self._drops)
         self._spread_ns = round(settings.max_spread_s * 1e9)
-        self._topics = {name: node.resolve_topic_name(topic_of(settings.depth_topic, name,
-                                                               _SETTING)) for name in cameras}
+        self._names = {name: topic_of(settings.depth_topic, name, _SETTING) for name in cameras}
+        self._topics = {name: node.resolve_topic_name(topic)
+                        for name, topic in self._names.items()}
         self._subscriptions: list[Subscription] = []
+        self._came: dict[str, deque[tuple[int, DepthPicture]]] = {}  # stamps, by camera
+        self._told = False
         self._held: deque[tuple[RawFrameSet, float]] = deque()  # with times of arrival, s
-        self._begin()
+        self._first_s: float | None = None  # when the first frame set came
         node.create_timer(_POLL_S, self._release, clock=steady_clock())
 
     def _begin(self) -> None:
@@ -78,12 +81,20 @@ class Depths:
         qos = QoSProfile(depth=settings.queue_size, history=HistoryPolicy.KEEP_LAST,
                          reliability=reliability, durability=DurabilityPolicy.VOLATILE)
         kind = CompressedImage if settings.depth_topic.endswith(_COMPRESSED) else Image
-        self._came: dict[str, deque[tuple[int, DepthPicture]]] = {}  # stamps, by camera
-        self._first_s: float | None = None  # when the first frame set came
-        self._told = False
+        self._came, self._first_s, self._told = {}, None, False
         self._subscriptions = [
             self._node.create_subscription(kind, topic, partial(self._on_depth, name), qos)
-            for name, topic in self._topics.items()]
+            for name, topic in self._names.items()]
+
+    def start(self) -> None:
+        """Subscribe, where a first scene is wanted; `take` does so again where one is."""
+        if self._wanted():
+            self._begin()
+
+    def stop(self) -> None:
+        """Take no depth any more; frame sets that wait for some are dropped."""
+        self._end()
+        self._held.clear()
 
     def _end(self) -> None:
         for subscription in self._subscriptions:

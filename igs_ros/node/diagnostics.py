@@ -74,6 +74,10 @@ class Diagnostics:
         self.thread = PeriodicThread('diagnostics', self._run_once, lambda error: (
             node.get_logger().error(with_traceback('diagnostics not published', error))))
 
+    def change(self, settings: NodeConfig) -> None:
+        """Go on with other settings."""
+        self._settings, self._limits = settings, settings.diagnostics
+
     def _run_once(self) -> float:
         known = self._known = self._look()
         self._counts.append({

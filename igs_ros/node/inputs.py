@@ -18,6 +18,7 @@ from rclpy.clock import Clock, ClockType  # pyright: ignore[reportPrivateImportU
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -59,7 +60,7 @@ def topic_of(pattern: str, camera: str, setting: str) -> str:
     """
     if '{camera}' not in pattern:
         raise InputError(f"{setting}: topic '{pattern}': expected {{camera}} in it, in place of "
-                         f"the camera's name, such as /{{camera}}/image_raw.")
+                         f"the camera's name, such as {{camera}}/image_raw.")
     topic = pattern.replace('{camera}', camera)
     try:
         validate_topic_name(topic)
@@ -76,6 +77,7 @@ class _Input:
     """What is known of one camera's topics."""
 
     rig_camera: Camera | None  # None where there is no rig file
+    names: tuple[str, str]  # of the topics, before remapping
     image_topic: str
     info_topic: str
     calibrated: Camera | None = None  # by CameraInfo
@@ -100,6 +102,7 @@ class Inputs:
                  on_frame_set: Callable[[RawFrameSet], None],
                  transforms: TransformSource | None = None):
         self._settings = settings
+        self._node = node
         self._log = node.get_logger()
         self._on_frame_set = on_frame_set
         self._drops = Drops()
@@ -114,9 +117,8 @@ class Inputs:
         self._say_again = Throttle(_AGAIN_S)
         self.lacking = ''
         """What the cameras lack before they can be used, '' = nothing is known."""
-        self._inputs = {}
-        for name, camera in rig.items():
-            self._subscribe(node, name, camera)
+        self._inputs = {name: self._input(name, camera) for name, camera in rig.items()}
+        self._subscriptions: list[Subscription] = []  # empty: nothing is taken
         self._watch = CameraWatch({name: known.image_topic for name, known
                                    in self._inputs.items()}, settings.stall_after_s)
         node.create_timer(_POLL_S, self._poll, clock=steady_clock())
@@ -130,22 +132,40 @@ class Inputs:
         return FrameSetAssembler(rig, settings.max_spread_s, settings.max_wait_s, least,
                                  settings.queue_size)
 
-    def _subscribe(self, node: Node, name: str, camera: Camera | None) -> None:
+    def _input(self, name: str, camera: Camera | None) -> _Input:
+        settings = self._settings
+        image_topic = topic_of(settings.image_topic, name, 'parameter image_topic')
+        if settings.transport == 'compressed':
+            image_topic += '/compressed'
+        info_topic = topic_of(settings.camera_info_topic, name, 'parameter camera_info_topic')
+        return _Input(camera, (image_topic, info_topic),
+                      self._node.resolve_topic_name(image_topic),
+                      self._node.resolve_topic_name(info_topic))
+
+    def topics(self) -> str:
+        """Where pictures are expected, for people."""
+        return ', '.join(known.image_topic for known in self._inputs.values())
+
+    def start(self) -> None:
+        """Subscribe to the cameras."""
         settings = self._settings
         reliability = ReliabilityPolicy.BEST_EFFORT \
             if settings.input_reliability == 'best_effort' else ReliabilityPolicy.RELIABLE
         qos = QoSProfile(depth=settings.queue_size, history=HistoryPolicy.KEEP_LAST,
                          reliability=reliability, durability=DurabilityPolicy.VOLATILE)
-        image_topic = topic_of(settings.image_topic, name, 'parameter image_topic')
-        if settings.transport == 'compressed':
-            image_topic += '/compressed'
-        info_topic = topic_of(settings.camera_info_topic, name,
-                              'parameter camera_info_topic')
-        self._inputs[name] = _Input(camera, node.resolve_topic_name(image_topic),
-                                    node.resolve_topic_name(info_topic))
         kind = CompressedImage if settings.transport == 'compressed' else Image
-        node.create_subscription(kind, image_topic, partial(self._on_picture, name), qos)
-        node.create_subscription(CameraInfo, info_topic, partial(self._on_info, name), qos)
+        for name, known in self._inputs.items():
+            self._subscriptions += [
+                self._node.create_subscription(kind, known.names[0],
+                                               partial(self._on_picture, name), qos),
+                self._node.create_subscription(CameraInfo, known.names[1],
+                                               partial(self._on_info, name), qos)]
+
+    def stop(self) -> None:
+        """Take no pictures any more, until `start`; what waits stays where it is."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
 
     # -- calibrations ---------------------------------------------------------------------------
 
@@ -264,6 +284,8 @@ class Inputs:
             self._hand_over(sets)
 
     def _poll(self) -> None:
+        if not self._subscriptions:  # at rest
+            return
         if self._placing is not None:
             self._join(self._placing.poll())
         with self._lock:

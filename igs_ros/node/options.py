@@ -71,9 +71,9 @@ class PlayOptions:
     anyway."""
     table: Path | None = None
     """Write the stamp of every frame published in the first pass to this JSON file."""
-    image_topic: str = '/{camera}/image_raw'
+    image_topic: str = '{camera}/image_raw'
     """Topic of the pictures; /compressed is appended."""
-    camera_info_topic: str = '/{camera}/camera_info'
+    camera_info_topic: str = '{camera}/camera_info'
     """Topic of the CameraInfo."""
     status_topic: str = '/igs/status'
     """SceneStatus of the reconstruction."""

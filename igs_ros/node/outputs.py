@@ -59,6 +59,11 @@ class StateOutput:
         self.thread = PeriodicThread('state', self._run_once, lambda error: log.error(
             with_traceback('state not published', error)))
 
+    def change(self, settings: NodeConfig) -> None:
+        """Go on with other settings."""
+        self._settings = settings
+        self.thread.wake()
+
     def begin(self, pipeline: LivePipeline) -> None:
         """Publish the states of `pipeline`."""
         self._pipeline = pipeline
@@ -117,6 +122,11 @@ class StateOutput:
         """From another thread: publish the status where the loop, dead or busy, does not."""
         if time.monotonic() - self._status_s > _OVERDUE / self._settings.status_rate_hz:
             self._publish_status()
+
+    def publish_status(self) -> None:
+        """Publish it now, whatever was published before."""
+        self._status_of = None
+        self._publish_status()
 
     def _publish_status(self) -> None:
         """At its rate, and with every new scene and change of state."""

@@ -15,7 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
-from igs_ros.core.config import Bound, Choice, Config, allowed, refuse_removed
+from igs_ros.core.config import (
+    WHILE_RUNNING,
+    Bound,
+    Choice,
+    Config,
+    allowed,
+    changeable,
+    refuse_removed,
+)
 from igs_ros.core.errors import InputError, shown
 from igs_ros.live.planning import PlanningConfig
 from igs_ros.node.view_config import DEFAULT_VIEW, ViewConfig, check_names
@@ -28,17 +36,18 @@ if TYPE_CHECKING:  # without ROS, too, this module tells the parameters
 # groups of rclpy, and of diagnostic_updater, which declares its own later
 _OTHERS = ('qos_overrides', 'diagnostic_updater')
 _Config = TypeVar('_Config', bound='DataclassInstance')
+Views = Mapping[str, ViewConfig]  # by name
 
 
 @dataclass(frozen=True)
 class DiagnosticsConfig:
     """From where on /diagnostics warns (docs/diagnostics.md)."""
 
-    max_age_s: Annotated[float, Bound(0)] = 2.0
+    max_age_s: Annotated[float, Bound(0), WHILE_RUNNING] = 2.0
     """Warn when the last picture of a camera, the last frame set or the scene is older, s."""
-    min_rate_hz: Annotated[float, Bound(0)] = 0.0
+    min_rate_hz: Annotated[float, Bound(0), WHILE_RUNNING] = 0.0
     """Warn when a camera sends fewer pictures per second; 0 = 0.8 of the median of all cameras."""
-    max_lost_share: Annotated[float, Bound(0, 1)] = 0.1
+    max_lost_share: Annotated[float, Bound(0, 1), WHILE_RUNNING] = 0.1
     """Warn when a larger share of the pictures of a camera is of no use, or of the frame sets is
     partial, over the newest ten reports."""
 
@@ -55,9 +64,10 @@ class NodeConfig:
     extrinsics: Literal['auto', 'rig_file', 'tf'] = 'auto'
     """Poses of the cameras from the rig file, or from TF by the frames in their headers; auto =
     from the rig file where there is one."""
-    image_topic: str = '/{camera}/image_raw'
-    """Image topic of a camera; with compressed transport, /compressed is appended."""
-    camera_info_topic: str = '/{camera}/camera_info'
+    image_topic: str = '{camera}/image_raw'
+    """Image topic of a camera, in the node's namespace; with compressed transport, /compressed is
+    appended."""
+    camera_info_topic: str = '{camera}/camera_info'
     """CameraInfo topic of a camera; its intrinsics win over those of the rig file."""
     transport: Literal['compressed', 'raw'] = 'compressed'
     """compressed (CompressedImage, JPEG or PNG) or raw (Image; encodings: docs/cameras.md)."""
@@ -89,22 +99,24 @@ class NodeConfig:
     views: tuple[str, ...] = ()
     """Virtual cameras by name; [''] = one called view. Each has parameters, see the end of this
     file (docs/views.md)."""
-    view_camera: str = ''
+    view_camera: Annotated[str, WHILE_RUNNING] = ''
     """Rig camera whose intrinsics and pose views have at first; '' = the first of cameras."""
-    view_pose: str = ''
+    view_pose: Annotated[str, WHILE_RUNNING] = ''
     """Pose of views in the world: 'x y z qx qy qz qw' (m, optical axes); '' = view_camera's."""
     view_frame: str = 'igs_{view}_optical_frame'
     """frame_id of the topics of a view; {view} is its name."""
-    view_width: Annotated[int, Bound(0)] = 0
+    view_width: Annotated[int, Bound(0), WHILE_RUNNING] = 0
     """Width of views in px; 0 = as the working images."""
-    jpeg_quality: Annotated[int, Bound(1, 100)] = 90
+    jpeg_quality: Annotated[int, Bound(1, 100), WHILE_RUNNING] = 90
     """Quality of views' image/compressed."""
-    points_rate_hz: Annotated[float, Bound(0.01)] = 2.0
+    points_rate_hz: Annotated[float, Bound(0.01), WHILE_RUNNING] = 2.0
     """Point clouds per second at most."""
-    points_min_opacity: Annotated[float, Bound(0, 1)] = 0.3
+    points_min_opacity: Annotated[float, Bound(0, 1), WHILE_RUNNING] = 0.3
     """Gaussians below this opacity are no points; haze would become obstacles."""
-    status_rate_hz: Annotated[float, Bound(0.01)] = 1.0
+    status_rate_hz: Annotated[float, Bound(0.01), WHILE_RUNNING] = 1.0
     """Status messages per second; one more comes with every new scene."""
+    autostart: bool = True
+    """Configure and activate at once; false = wait for somebody who does (docs/lifecycle.md)."""
     points_file: str = ''
     """PLY with colored points of the first frame for the first scene; '' = images alone."""
     planning: PlanningConfig = PlanningConfig()
@@ -119,6 +131,7 @@ class Parameter:
     default: str | int | float | tuple[str, ...]
     description: str  # one line
     allowed: Bound | Choice | None  # None: what its type allows
+    changeable: bool  # while the node runs
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -147,7 +160,7 @@ def _parameters_of(config: DataclassInstance, rules: Mapping[str, Bound | Choice
     nested = [f.name for f in fields(config) if is_dataclass(getattr(config, f.name))]
     for name in plain:
         yield Parameter(prefix + name, getattr(config, name), docs[name],
-                        rules.get(prefix + name))
+                        rules.get(prefix + name), name in changeable(type(config)))
     for name in nested:
         yield from _parameters_of(getattr(config, name), rules, f'{prefix}{name}.')
 
@@ -232,7 +245,7 @@ def _of_type(parameter: Parameter, value: Any) -> Any:
 
 
 def declare(node: Node) -> tuple[NodeConfig, Config]:
-    """Declare all parameters on `node` (read-only) and read them; for views: `declared_views`.
+    """Declare all parameters on `node` and read them; for views: `declared_views`.
 
     Raises:
         InputError: one has a type or a value that cannot work.
@@ -278,9 +291,11 @@ def _descriptor(parameter: Parameter):
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     rule, is_float = parameter.allowed, isinstance(parameter.default, float)
-    made = ParameterDescriptor(description=parameter.description, read_only=True,
-                               # a whole number for a float is accepted, `_checked` does the rest
-                               dynamic_typing=is_float,
+    made = ParameterDescriptor(description=parameter.description,
+                               read_only=not parameter.changeable,
+                               # a whole number for a float is accepted, and `_checked` says
+                               # better than rclpy what has the wrong type
+                               dynamic_typing=is_float or parameter.changeable,
                                additional_constraints=str(rule) if rule else '')
     if isinstance(rule, Bound) and is_float:
         made.floating_point_range = [FloatingPointRange(from_value=float(rule.minimum),
@@ -310,8 +325,9 @@ def unknown(names: Iterable[str], of_views: Iterable[str] = ()) -> Iterator[str]
 def yaml_text() -> str:
     """config/igs.yaml: every parameter with its default and its description."""
     lines = ['# SPDX-License-Identifier: Apache-2.0',
-             '# Every parameter of the node `igs` with its default. Written by',
-             '# `python -m igs_ros.node.params`; the texts stand in config.py and node/params.py.',
+             '# Every parameter of the node `igs` with its default; those that say so may be set',
+             '# while running. Written by `python -m igs_ros.node.params`; the texts stand in',
+             '# config.py and node/params.py.',
              '/**:', '  ros__parameters:']
     group = ''
     for parameter in parameters():
@@ -320,21 +336,22 @@ def yaml_text() -> str:
             group = '.'.join(groups)
             lines.append(f'    {group}:')
         indent = ' ' * (6 if groups else 4)
-        lines += [f'{indent}# {parameter.description}{_yaml_rule(parameter.allowed)}',
+        lines += [f'{indent}# {parameter.description}{_yaml_rule(parameter)}',
                   f'{indent}{name}: {_yaml_value(parameter.default)}']
     lines += ["    # Each view of `views` may have these parameters below its name, here "
               "`views: ['left']`:", '    # left:']
     for parameter in view_parameters('left'):
         _, name = parameter.name.split('.')
-        lines += [f'    #   # {parameter.description}{_yaml_rule(parameter.allowed)}',
+        lines += [f'    #   # {parameter.description}{_yaml_rule(parameter)}',
                   f'    #   {name}: {_yaml_value(parameter.default)}']
     return '\n'.join(lines) + '\n'
 
 
-def _yaml_rule(rule: Bound | Choice | None) -> str:
-    if rule is None:
-        return ''
-    return f' [{rule.brief if isinstance(rule, Bound) else rule}]'
+def _yaml_rule(parameter: Parameter) -> str:
+    rule = parameter.allowed
+    notes = [] if rule is None else [rule.brief if isinstance(rule, Bound) else str(rule)]
+    notes += [WHILE_RUNNING] if parameter.changeable else []
+    return f' [{"; ".join(notes)}]' if notes else ''
 
 
 def _yaml_value(value) -> str:

@@ -76,6 +76,16 @@ class PlannerOutput:
         self.thread = PeriodicThread('planner', self._run_once, lambda error: log.error(
             with_traceback('outputs for planners not published', error)))
 
+    def change(self, settings: NodeConfig) -> None:
+        """Go on with other settings."""
+        self._settings = settings
+        for topic in self._topics:
+            topic.rate_hz = settings.points_rate_hz if topic.make is _points \
+                else settings.planning.rate_hz
+        if self._pipeline is not None:
+            self.begin(self._pipeline)
+        self.thread.wake()
+
     def begin(self, pipeline: LivePipeline) -> None:
         """Publish what `pipeline` shows."""
         self._planning = Planning(

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node `igs` (executable `reconstruct`): camera topics in, a live scene and its views out.
 
+`ReconstructNode` is a lifecycle node; what it does while it is configured is `Reconstruction`.
 Three kinds of threads: the executor's (callbacks, which only queue), the pipeline's two (motion,
 refinement), and those of the outputs (views, state, diagnostics). docs/topics.md lists topics and
 QoS.
 """
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +25,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from std_srvs.srv import Trigger
 
 from igs_ros.core.camera import Camera
+from igs_ros.core.config import Config, check_change
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.logs import ThrottledWarnings
@@ -41,98 +41,129 @@ from igs_ros.io.recordings.open import read_cameras
 from igs_ros.live.health import Facts, judge
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.live.set_watch import SetWatch
-from igs_ros.live.threads import PeriodicThread
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert, convert_scene, params
 from igs_ros.node.depths import Depths
 from igs_ros.node.diagnostics import Diagnostics, Known
 from igs_ros.node.inputs import Inputs, steady_clock
+from igs_ros.node.lifecycle import ManagedNode
 from igs_ros.node.logs import RosHandler, with_traceback
 from igs_ros.node.outputs import StateOutput
+from igs_ros.node.param_changes import watch_changes
+from igs_ros.node.params import NodeConfig, Views
 from igs_ros.node.planner_outputs import PlannerOutput
+from igs_ros.node.services import Services
 from igs_ros.node.splats import splat_output
 from igs_ros.node.tf_in import transform_source
 from igs_ros.node.tf_out import TransformOutput
+from igs_ros.node.view_cameras import camera_of
 from igs_ros.node.view_outputs import ViewOutputs
 from igs_ros.node.watchdog import Watchdog
 from igs_ros.stages.motion import choose as motion
 
 _LOOK_S = 0.1
+_INACTIVE = 'inactive: no pictures are taken until the node is activated'
 
 
-class ReconstructNode(Node):
+class Reconstruction:
     """Reconstructs the scene in front of a rig; raises `InputError` for unusable parameters.
 
-    `start` begins, `close` ends; in between somebody spins it.
+    `start` begins, `stop` rests, `close` ends; in between somebody spins the node.
     """
 
-    def __init__(self, **node_options: Any):  # of rclpy's Node
-        super().__init__('igs', **node_options)
-        self._handler = RosHandler(self.get_logger())
-        self.settings, self.config = params.declare(self)
+    def __init__(self, node: Node, settings: NodeConfig, config: Config):
+        self._node = node
+        self._log = node.get_logger()
+        self._handler = RosHandler(self._log)
+        self.settings, self.config = settings, config
+        self._active = False
         motion.check_motion(self.config.motion, self.config.motion_model)
         self._from_tf = self.settings.extrinsics == 'tf' \
             or (self.settings.extrinsics == 'auto' and not self.settings.rig_file)
         rig = self._read_rig()
         names = self._input_names(rig)
         self._expected = len(names)
-        self._pipeline: LivePipeline | None = None
+        self.pipeline: LivePipeline | None = None  # once the cameras are calibrated
         self._early: RawFrameSet | None = None  # the newest one from before the pipeline
         self._drops = Drops()
-        self._warnings = ThrottledWarnings(self.get_logger().warning, self._drops)
-        self._watchdog = Watchdog(self.get_logger(), self.settings.stall_after_s,
+        self._warnings = ThrottledWarnings(self._log.warning, self._drops)
+        self._watchdog = Watchdog(self._log, self.settings.stall_after_s,
                                   self._simulated_ns)
-        self._depths = Depths(self, self.settings, names, self._on_frame_set,
+        self._depths = Depths(node, self.settings, names, self._on_frame_set,
                               self._first_scene_wanted) if self.settings.depth_topic else None
-        views = params.declared_views(self, self.settings)
+        views = params.declared_views(node, self.settings)
         followed = any(view.frame for view in views.values())
-        transforms = transform_source(self, self._warnings) if self._from_tf or followed else None
-        self._inputs = Inputs(self, self.settings, {name: rig.get(name) for name in names},
+        transforms = transform_source(node, self._warnings) if self._from_tf or followed else None
+        self._inputs = Inputs(node, self.settings, {name: rig.get(name) for name in names},
                               self._depths.take if self._depths else self._on_frame_set,
                               transforms if self._from_tf else None)
         # poses of TF are known later: those of the rig file are about another world
         self._rig = {name: rig.get(name) or nominal(name) for name in names} \
             if self._from_tf else rig
-        self._transforms = TransformOutput(self, self.settings, {} if self._from_tf else rig)
-        self._views = ViewOutputs(self, self.settings, self.config, views, self._rig,
+        self._cameras: dict[str, Camera] = {}  # once they are calibrated
+        self._transforms = TransformOutput(node, self.settings, {} if self._from_tf else rig)
+        self._views = ViewOutputs(node, self.settings, self.config, views, self._rig,
                                   self._warnings, self._drops, on_view=self._transforms.view,
                                   transforms=transforms)
-        self._states = StateOutput(self, self.settings, self._status)
-        self._planner = PlannerOutput(self, self.settings, self.config)
+        self._states = StateOutput(node, self.settings, self._status)
+        self._planner = PlannerOutput(node, self.settings, self.config)
         self._sets = SetWatch()
-        self._diagnostics = Diagnostics(self, self.settings, self._known)
-        self._splats = splat_output(self, self.settings)
-        self.create_service(Trigger, '~/reset', self._on_reset)
-        self._starter = self.create_timer(_LOOK_S, self._start_when_calibrated,
+        self._diagnostics = Diagnostics(node, self.settings, self._known)
+        self._splats = splat_output(node, self.settings)
+        self._outputs = [output for output in (
+            self._views, self._states, self._planner, self._diagnostics, self._splats)
+            if output is not None]
+        self._handler.attach()
+        self._starter = node.create_timer(_LOOK_S, self._start_when_calibrated,
                                           clock=steady_clock())
-        self.create_timer(min(1.0, self.settings.stall_after_s / 2), self._look,
+        node.create_timer(min(1.0, self.settings.stall_after_s / 2), self._look,
                           clock=steady_clock())
 
     def start(self) -> None:
-        """Start the threads of the outputs, and take the log of the core."""
-        core_log = logging.getLogger('igs_ros')
-        core_log.setLevel(logging.INFO)
-        core_log.addHandler(self._handler)
-        core_log.propagate = False  # or Python prints the lines a second time
-        for thread in self._output_threads():
-            thread.start()
-        self.get_logger().info(
-            f'waiting for {self._expected} cameras on {self.settings.image_topic} '
+        """Subscribe to the cameras and start the threads of the outputs."""
+        self._active = True
+        self._watchdog.begin()
+        if self._depths is not None:
+            self._depths.start()
+        self._inputs.start()
+        for output in self._outputs:
+            output.thread.start()
+        self._log.info(
+            f'waiting for {self._expected} cameras on {self._inputs.topics()} '
             f'({self.settings.transport}, {self.settings.input_reliability})')
 
-    def close(self) -> None:
-        """Stop all threads."""
-        for thread in self._output_threads():
-            thread.stop()
-        if self._pipeline is not None:
-            self._pipeline.stop()
-        core_log = logging.getLogger('igs_ros')
-        core_log.removeHandler(self._handler)
-        core_log.propagate = True
+    def stop(self) -> None:
+        """Stop inputs and outputs; the scene stays, and what is being made is finished."""
+        if not self._active:
+            return
+        self._active = False
+        self._inputs.stop()
+        if self._depths is not None:
+            self._depths.stop()
+        for output in self._outputs:
+            output.thread.stop()
+        self._states.publish_status()  # the last word: late subscribers get it as well
 
-    def _output_threads(self) -> list[PeriodicThread]:
-        outputs = (self._views, self._states, self._planner, self._diagnostics, self._splats)
-        return [output.thread for output in outputs if output is not None]
+    def close(self) -> None:
+        """Stop all threads; the scene is forgotten."""
+        self.stop()
+        if self.pipeline is not None:
+            self.pipeline.stop()
+        self._handler.detach()
+
+    def change(self, settings: NodeConfig, config: Config, views: Views) -> None:
+        """Go on with other settings, of those that may change; raises `InputError`."""
+        self.settings, self.config = settings, config
+        self._views.change(settings, config, views, {**self._rig, **self._cameras})
+        for output in self._states, self._planner, self._diagnostics:
+            output.change(settings)
+        if self.pipeline is not None:
+            self.pipeline.change(config)
+
+    def check(self, settings: NodeConfig, config: Config, views: Views) -> None:
+        """Raise `InputError` for settings of views that cannot work here."""
+        for name, view in views.items():
+            camera_of(name, view, settings, config, {**self._rig, **self._cameras})
 
     # -- start ----------------------------------------------------------------------------------
 
@@ -158,15 +189,17 @@ class ReconstructNode(Node):
         return tuple(dict.fromkeys(names))
 
     def _start_when_calibrated(self) -> None:
-        cameras = self._inputs.cameras()
+        cameras = self._inputs.cameras() if self._active else None
         if cameras is None:
             return
         self._starter.cancel()
-        pipeline = LivePipeline(self.config, cameras, points=self._points(), now_ns=self._now_ns,
-                                listeners=[self._on_snapshot],
-                                stall_after_s=self.settings.stall_after_s)
+        with self._handler.owning():
+            pipeline = LivePipeline(self.config, cameras, points=self._points(),
+                                    now_ns=self._now_ns, listeners=[self._on_snapshot],
+                                    stall_after_s=self.settings.stall_after_s)
         pipeline.start()
-        self._pipeline = pipeline
+        self.pipeline = pipeline
+        self._cameras = cameras
         # views see as their cameras do, also where CameraInfo won over the rig file
         self._views.calibrate({**self._rig, **cameras}, placed=self._from_tf)
         self._transforms.cameras(cameras, self._inputs.optical_frames())
@@ -175,7 +208,7 @@ class ReconstructNode(Node):
         self._planner.begin(pipeline)
         if self._splats is not None:
             self._splats.begin(pipeline)
-        self.get_logger().info(f'{len(cameras)} cameras calibrated: {", ".join(cameras)}')
+        self._log.info(f'{len(cameras)} cameras calibrated: {", ".join(cameras)}')
         if self._early is not None:
             pipeline.offer(self._early)
 
@@ -185,48 +218,40 @@ class ReconstructNode(Node):
         try:
             return read_points(Path(self.settings.points_file))
         except InputError as error:
-            self.get_logger().warning(f'{error} The first scene is made from the images alone.')
+            self._log.warning(f'{error} The first scene is made from the images alone.')
             return None
 
     # -- in and out -----------------------------------------------------------------------------
 
     def _now_ns(self) -> int:
-        return self.get_clock().now().nanoseconds
+        return self._node.get_clock().now().nanoseconds
 
     def _simulated_ns(self) -> int | None:
-        clock = self.get_clock()
+        clock = self._node.get_clock()
         simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
         return self._now_ns() if simulated else None
 
     def _on_frame_set(self, frame_set: RawFrameSet) -> None:
         self._watchdog.set_came()
         self._sets.came(frame_set)
-        if self._pipeline is None:
+        if self.pipeline is None:
             if self._early is not None:
                 self._drops.add('before_calibration')
             self._early = frame_set
         else:
-            self._pipeline.offer(frame_set)
+            self.pipeline.offer(frame_set)
 
     def _first_scene_wanted(self) -> bool:
-        return self._pipeline is None or self._pipeline.snapshot() is None
+        return self.pipeline is None or self.pipeline.snapshot() is None
 
     def _on_snapshot(self, _: Snapshot) -> None:
         self._views.wake()
         self._states.thread.wake()
         self._planner.thread.wake()
 
-    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._pipeline is not None
-        response.message = 'a new first scene is made from the next frame set' \
-            if response.success else 'nothing to reset: still waiting for calibrations'
-        if self._pipeline is not None:
-            self._pipeline.reset()
-        return response
-
-    def on_error(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """A callback failed: that costs one message, once the node is at work."""
-        if self._pipeline is None:
+        if self.pipeline is None:
             raise error
         self._warnings.add('internal_error', 'node', with_traceback(
             'internal error in a callback; the node goes on, please report it', error))
@@ -235,19 +260,24 @@ class ReconstructNode(Node):
 
     def _look(self) -> None:
         """On a steady clock: what is missing; and the status, where its own thread fails."""
+        if not self._active:
+            return
         self._watchdog.look(self._inputs.reports(self._core_status()))
         self._states.publish_overdue_status()
 
     def _core_status(self, facts: Facts | None = None) -> Status:
-        if self._pipeline is not None:
-            return self._pipeline.status(facts)
+        if self.pipeline is not None:
+            return self.pipeline.status(facts)
         state, message = judge(facts or Facts(), self.settings.stall_after_s)
         return Status(state, message, cameras_expected=self._expected)
 
     def _facts(self) -> Facts:
         facts = Facts(message=self._inputs.lacking or 'waiting for calibrations') \
-            if self._pipeline is None else self._pipeline.facts()
-        dead = {one.name: one.died_of for one in self._output_threads() if one.died_of}
+            if self.pipeline is None else self.pipeline.facts()
+        if not self._active:
+            facts = replace(facts, paused=_INACTIVE)
+        dead = {one.thread.name: one.thread.died_of for one in self._outputs
+                if one.thread.died_of}
         return replace(facts, dead={**facts.dead, **dead}, missing=self._watchdog.missing,
                        clock=self._watchdog.clock)
 
@@ -265,6 +295,50 @@ class ReconstructNode(Node):
             convert.header(self._now_ns(), self.settings.world_frame))
 
 
+class ReconstructNode(ManagedNode[Reconstruction]):
+    """The node `igs`; raises `InputError` for parameters of another type or out of range.
+
+    `start` configures and activates it, `close` ends it; in between somebody spins it. Any number
+    of them may share a process.
+    """
+
+    def __init__(self, **node_options: Any):  # of rclpy's Node
+        super().__init__('igs', **node_options)
+        self.settings, self.config = params.declare(self)
+        watch_changes(self, self._check, self._change)
+        Services(self, self._running)
+
+    def make_work(self) -> Reconstruction:
+        """See `ManagedNode`."""
+        return Reconstruction(self, self.settings, self.config)
+
+    def _check(self, settings: NodeConfig, config: Config, views: Views) -> None:
+        check_change(self.config, config)
+        if self.work is not None:
+            self.work.check(settings, config, views)
+
+    def _change(self, settings: NodeConfig, config: Config, views: Views) -> None:
+        self.settings, self.config = settings, config
+        if self.work is not None:
+            self.work.change(settings, config, views)
+
+    def failed(self, error: Exception) -> None:
+        """A callback failed: that costs one message, once the node is at work."""
+        if self.work is None:
+            raise error
+        self.work.failed(error)
+
+    def _running(self) -> LivePipeline:
+        """The pipeline; raises `InputError` where there is none, with what to do."""
+        if self.work is None:
+            raise InputError(f'{self.get_fully_qualified_name()} is {self.state}; expected '
+                             f'active. Configure and activate it.')
+        if self.work.pipeline is None:
+            raise InputError('there is nothing yet: still waiting for calibrations of the '
+                             'cameras. ~/status says which.')
+        return self.work.pipeline
+
+
 def nominal(name: str) -> Camera:
     """What stands for a camera of which nothing is known yet; nothing is drawn for it."""
     return Camera(name, 640, 480, np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]]),
@@ -273,6 +347,8 @@ def nominal(name: str) -> Camera:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 1 when its parameters cannot work.
+
+    With the parameter autostart it is active at once; else it waits to be configured.
 
     The work in hand is called off, which takes an optimization step or so; a second signal, a
     second later, ends the process at once.
@@ -283,7 +359,8 @@ def main(arguments: list[str] | None = None) -> int:
     node = None
     try:
         node = ReconstructNode()
-        node.start()
+        if node.settings.autostart:
+            node.start()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop:
@@ -292,7 +369,7 @@ def main(arguments: list[str] | None = None) -> int:
             except InputError:
                 raise
             except Exception as error:
-                node.on_error(error)
+                node.failed(error)
         return 0
     except InputError as error:
         get_logger('igs').fatal(str(error))

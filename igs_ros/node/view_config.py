@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from igs_ros.core.camera import MAX_SIDE_PX
-from igs_ros.core.config import Bound
+from igs_ros.core.config import WHILE_RUNNING, Bound
 from igs_ros.core.errors import InputError, shown
 
 DEFAULT_VIEW = 'view'
@@ -20,22 +20,22 @@ _NAME = re.compile(r'[A-Za-z](_?[A-Za-z0-9])*')  # a part of the name of a topic
 class ViewConfig:
     """One virtual camera."""
 
-    camera: str = ''
+    camera: Annotated[str, WHILE_RUNNING] = ''
     """Rig camera whose intrinsics and pose it has at first; '' = view_camera."""
-    pose: str = ''
+    pose: Annotated[str, WHILE_RUNNING] = ''
     """Pose in the world at first: 'x y z qx qy qz qw' (m, optical axes); '' = view_pose."""
     frame: str = ''
     """TF frame that it follows (optical axes: z forward); '' = ~/NAME/pose moves it."""
-    width: Annotated[int, Bound(0, MAX_SIDE_PX)] = 0
+    width: Annotated[int, Bound(0, MAX_SIDE_PX), WHILE_RUNNING] = 0
     """Width in px; 0 = view_width."""
-    height: Annotated[int, Bound(0, MAX_SIDE_PX)] = 0
+    height: Annotated[int, Bound(0, MAX_SIDE_PX), WHILE_RUNNING] = 0
     """Height in px; 0 = in proportion. Another one cuts off or adds, above and below alike."""
-    fov_deg: Annotated[float, Bound(0, 170)] = 0.0
+    fov_deg: Annotated[float, Bound(0, 170), WHILE_RUNNING] = 0.0
     """Horizontal field of view in degrees, looking straight ahead; 0 = that of camera."""
-    k: str = ''
+    k: Annotated[str, WHILE_RUNNING] = ''
     """Intrinsics 'fx fy cx cy' in px, as in CameraInfo, for width and height; '' = by fov_deg or
     camera."""
-    rate_hz: Annotated[float, Bound(0, 1000)] = 0.0
+    rate_hz: Annotated[float, Bound(0, 1000), WHILE_RUNNING] = 0.0
     """Pictures drawn per second at most; 0 = budget.view_hz, and each new scene at once."""
     baseline: Annotated[float, Bound(0, 100)] = 0.0
     """A stereo pair so many m apart, ~/NAME/left (at the pose) and ~/NAME/right; 0 = one camera.

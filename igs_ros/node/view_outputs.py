@@ -7,7 +7,7 @@ subscribers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -80,9 +80,12 @@ class _Topics:
             del topics['depth']
         self._publishers = {name: node.create_publisher(kind, f'{prefix}/{topic}', newest())
                             for name, (kind, topic) in topics.items()}
-        self._pictures_of = partial(_Pictures, frame_id=frame_id, quality=quality,
-                                    baseline=baseline)
+        self._frame_id, self._quality, self._baseline = frame_id, quality, baseline
         self._shown: _Pictures | None = None
+
+    def change(self, quality: int) -> None:
+        """Another quality from the next view on."""
+        self._quality = quality
 
     def wanted(self) -> list[str]:
         """Which of them have subscribers."""
@@ -92,7 +95,7 @@ class _Topics:
     def send(self, view: View) -> None:
         """Publish what is wanted; the messages of a view are made once."""
         if self._shown is None or self._shown.view is not view:
-            self._shown = self._pictures_of(view)
+            self._shown = _Pictures(view, self._frame_id, self._quality, self._baseline)
         for name in self.wanted():
             self._publishers[name].publish(getattr(self._shown, name))
 
@@ -149,6 +152,7 @@ class ViewOutputs:
         self._on_view = on_view
         self._transforms = transforms
         self._placed: set[str] = set()  # views that somebody has moved
+        self._topics: list[_Topics] = []
         self._cameras = {name: self._virtual_camera(node, name, rig, drops) for name in views}
         log = node.get_logger()
         self._loop = ViewLoop(tuple(self._cameras.values()), lambda error: log.error(
@@ -167,6 +171,7 @@ class ViewOutputs:
                          quality=settings.jpeg_quality)
         eyes = (topics(f'~/{name}/left'), topics(f'~/{name}/right', baseline=view.baseline)) \
             if view.baseline else (topics(f'~/{name}'),)
+        self._topics += eyes
         outlet = _Outlet(eyes, partial(self._told, frame_of(settings, name, bool(view.baseline))))
         if not view.frame:
             topic = f'~/{name}/pose'
@@ -194,6 +199,31 @@ class ViewOutputs:
             stays = name in self._placed or not placed
             one.change(camera.placed(one.camera.camera_from_world) if stays else camera)
 
+    def change(self, settings: NodeConfig, config: Config, views: Mapping[str, ViewConfig],
+               rig: Mapping[str, Camera]) -> None:
+        """Go on with other settings; a view whose own have not changed stays where it is.
+
+        Args:
+            settings: those of the node.
+            config: those of the pipeline.
+            views: settings of the views, by name: the same names.
+            rig: the cameras in use, and those of the rig file.
+
+        Raises:
+            InputError: a parameter of a view cannot work.
+        """
+        before = self._settings, self._views
+        self._settings, self._config, self._views = settings, config, dict(views)
+        for topics in self._topics:
+            topics.change(settings.jpeg_quality)
+        for name, one in self._cameras.items():
+            view = views[name]
+            one.change(rate_hz=view.rate_hz or config.budget.view_hz,
+                       every_scene=not view.rate_hz)
+            if _stand(settings, view) != _stand(before[0], before[1][name]):
+                self._placed.discard(name)
+                one.change(camera_of(name, view, settings, config, rig))
+
     def wake(self) -> None:
         """There is a new scene."""
         self.thread.wake()
@@ -220,3 +250,9 @@ class ViewOutputs:
             return None
         self._placed.add(name)
         return pose
+
+
+def _stand(settings: NodeConfig, view: ViewConfig) -> tuple[object, ...]:
+    """All that says where a view stands and what with."""
+    return (settings.view_camera, settings.view_pose, settings.view_width,
+            replace(view, rate_hz=0.0))

@@ -31,13 +31,17 @@ class Watchdog:
         self._limit_s = stall_after_s
         self._simulated_ns = simulated_ns
         self._now = now
-        self._begun_s = self._set_s = self._ticked_s = now()
-        self._again_s, self._pause_s = now(), _AGAIN_S[0]
+        self.begin()
         self._ns: int | None = None
         self._said: dict[str, CameraState] = {}  # the fault of each camera that was told
         self._said_s: dict[tuple[str, CameraState], float] = {}
         self.missing = ''  # why no frame sets come, '' = they do
         self.clock = ''  # what is wrong with the clock, '' = nothing
+
+    def begin(self) -> None:
+        """Inputs are taken from now on."""
+        self._begun_s = self._set_s = self._ticked_s = self._now()
+        self._again_s, self._pause_s = self._now(), _AGAIN_S[0]
 
     def set_came(self) -> None:
         """A frame set came."""

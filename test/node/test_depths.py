@@ -34,6 +34,7 @@ class Line:
         self.depths = Depths(self.node, NodeConfig(**{**SETTINGS, **changes}), 'abc',
                              self.sets.append, lambda: self.wanted, now=lambda: self.now)
         self.depths._warnings._warn = self.warned.append
+        self.depths.start()
 
     def take(self, ms, cameras='abc', size=(4, 3)):
         picture = RawPicture(np.zeros((size[1], size[0], 3), np.uint8))
@@ -153,6 +154,7 @@ def test_it_comes_over_topics(ros, client):
         sets = []
         depths = Depths(client.node, NodeConfig(**{**SETTINGS, 'depth_topic': topic}), 'ac',
                         sets.append, lambda: True)
+        depths.start()
         head = convert.header(100 * MS, 'a')
         if topic.endswith('compressedDepth'):
             png = cv2.imencode('.png', np.full((3, 4), 1500, np.uint16))[1].tobytes()

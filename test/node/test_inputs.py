@@ -152,14 +152,15 @@ def test_the_view_takes_the_intrinsics_in_use_and_keeps_its_pose(ros, tmp_path):
          "world_to_camera": [[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}]}""")
     node = reconstruct.ReconstructNode(cli_args=[
         '--ros-args', '-p', f'rig_file:={rig}', '-p', 'view_width:=64', '-p', 'transport:=raw'])
+    node.start()
     try:
         moved = np.eye(4)
         moved[0, 3] = 5.0
-        node._views.cameras['view'].place(moved)
-        node._inputs._on_info('a', info(40.0))
-        picture(node._inputs, 'a', 1000)
-        node._start_when_calibrated()
-        view = node._views.cameras['view'].camera
+        node.work._views.cameras['view'].place(moved)
+        node.work._inputs._on_info('a', info(40.0))
+        picture(node.work._inputs, 'a', 1000)
+        node.work._start_when_calibrated()
+        view = node.work._views.cameras['view'].camera
         assert view.width == 64 and view.K[0, 0] == 80.0  # 40 at twice the width
         assert np.array_equal(view.camera_from_world, moved)
     finally:

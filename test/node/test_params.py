@@ -90,7 +90,8 @@ def test_declared_as_in_the_dataclasses(node_with):
     assert params.declare(node) == (params.NodeConfig(), Config())
     for parameter in params.parameters():
         descriptor = node.describe_parameter(parameter.name)
-        assert descriptor.description == parameter.description and descriptor.read_only
+        assert descriptor.description == parameter.description
+        assert descriptor.read_only is not parameter.changeable
 
 
 def test_descriptors_hold_ranges_and_choices(node_with):
@@ -157,7 +158,7 @@ def test_parameters_of_views_are_read_and_others_of_them_named(node_with, monkey
     assert len(said) == 2 and "'bottom.width' is none" in said[0]
     assert "'top.with' is none" in said[1] and 'did you mean top.width' in said[1]
     descriptor = node.describe_parameter('left.fov_deg')
-    assert descriptor.floating_point_range[0].to_value == 170.0 and descriptor.read_only
+    assert descriptor.floating_point_range[0].to_value == 170.0 and not descriptor.read_only
 
 
 @pytest.mark.parametrize('overrides, words', [

@@ -164,7 +164,7 @@ def test_false_starts_say_what_to_do(rig, ros, overrides, words):
         overrides = [f'rig_file:={rig[0]}', *overrides]
     arguments = [part for o in overrides for part in ('-p', o)]
     with pytest.raises(InputError, match=words):
-        ReconstructNode(cli_args=['--ros-args', *arguments])
+        ReconstructNode(cli_args=['--ros-args', *arguments]).start()
 
 
 def test_a_false_start_ends_with_one_line_and_exit_code_1(processes):
@@ -179,5 +179,5 @@ def test_a_camera_whose_name_is_no_topic_is_named(rig, ros, tmp_path):
     from igs_ros.node.reconstruct import ReconstructNode
     named = tmp_path / 'rig.json'
     named.write_text(rig[0].read_text().replace('cam03', 'cam-3'))
-    with pytest.raises(InputError, match="camera 'cam-3' makes '/cam-3/image_raw', .* Rename the"):
-        ReconstructNode(cli_args=['--ros-args', '-p', f'rig_file:={named}'])
+    with pytest.raises(InputError, match="camera 'cam-3' makes 'cam-3/image_raw', .* Rename the"):
+        ReconstructNode(cli_args=['--ros-args', '-p', f'rig_file:={named}']).start()

@@ -44,9 +44,9 @@ def test_an_overlay_subscribes_to_its_drivers_topics(name, ros):
     settings, _ = params.declare(node)
     rig = {'left': Camera('left', 32, 24, np.array([[30.0, 0, 16], [0, 30, 12], [0, 0, 1]]),
                           np.eye(4))}
-    Inputs(node, settings, rig, lambda _: None)
+    Inputs(node, settings, rig, lambda _: None).start()
     if settings.depth_topic:
-        Depths(node, settings, rig, lambda _: None, lambda: True)
+        Depths(node, settings, rig, lambda _: None, lambda: True).start()
     made = {s.topic_name: s.qos_profile.reliability for s in node.subscriptions}
     assert set(TOPICS[name]) <= set(made)
     for topic in TOPICS[name]:

@@ -152,7 +152,7 @@ def test_one_camera_falls_silent(rig):
 
 
 def test_motion_that_always_fails_stalls(rig, monkeypatch):
-    timeline = rig.node._pipeline._pipeline.timeline
+    timeline = rig.node.work.pipeline._pipeline.timeline
     with monkeypatch.context() as broken:
         broken.setattr(timeline._motion, 'observe', lambda _: {}['lens'])
         status = rig.until(lambda s: s.state == SceneStatus.STALLED)
@@ -161,7 +161,7 @@ def test_motion_that_always_fails_stalls(rig, monkeypatch):
 
 
 def test_a_callback_that_fails_costs_one_message(rig):
-    rig.node.on_error(ValueError('one message'))
+    rig.node.failed(ValueError('one message'))
     status = rig.until(lambda s: 'internal_error:node' in s.drop_causes)
     assert status.state == SceneStatus.STREAMING
 
@@ -170,7 +170,7 @@ def test_a_callback_that_fails_costs_one_message(rig):
 def test_a_dead_thread_is_a_failure_and_the_status_goes_on(rig, monkeypatch, loop):
     def die():
         raise SystemExit(3)
-    dying = {'view': rig.node._views, 'state': rig.node._states}[loop].thread
+    dying = {'view': rig.node.work._views, 'state': rig.node.work._states}[loop].thread
     monkeypatch.setattr(dying, '_run_once', die)
     dying.wake()
     for _ in range(2):  # and goes on

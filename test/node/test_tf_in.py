@@ -292,11 +292,11 @@ def node_with(*parameters):
 
 def test_parameters_that_cannot_work():
     with pytest.raises(InputError, match='rig_file and cameras are both empty'):
-        node_with()
+        node_with().start()
     with pytest.raises(InputError, match='rig_file is empty; .*set extrinsics to tf'):
-        node_with('extrinsics:=rig_file', 'cameras:=[a]')
+        node_with('extrinsics:=rig_file', 'cameras:=[a]').start()
     with pytest.raises(InputError, match="view_camera is 'c'; .*parameter cameras: a, b"):
-        node_with('cameras:=[a,b]', 'view_camera:=c')
+        node_with('cameras:=[a,b]', 'view_camera:=c').start()
 
 
 @pytest.fixture
@@ -307,6 +307,7 @@ def both_ways(ros, workbench):
     def start(*parameters):
         node = node_with('transport:=raw', 'calibration_wait_s:=0.0', *parameters)
         nodes.append(node)
+        node.start()
         broadcaster = Broadcaster(ros, node)
         nodes.append(broadcaster)
         return node, broadcaster
@@ -325,16 +326,16 @@ def test_cameras_from_tf_are_those_of_the_rig_file(both_ways, workbench):
     broadcaster.send(*message.transforms, static=True)
     for name in ('cam00', 'cam01'):
         head = convert.header(S, f'{name}_optical_frame')
-        node._inputs._on_info(name, convert.info_message(rig[name], head))
-    assert broadcaster.until(lambda: node._pipeline is not None)
-    found = node._pipeline.working_cameras
+        node.work._inputs._on_info(name, convert.info_message(rig[name], head))
+    assert broadcaster.until(lambda: node.work.pipeline is not None)
+    found = node.work.pipeline.working_cameras
     assert list(found) == ['cam00', 'cam01']
     for name, camera in found.items():
         expected = rig[name]
         assert np.allclose(camera.camera_from_world, expected.camera_from_world, rtol=0, atol=1e-9)
         assert np.allclose(camera.K, expected.K)
     # the view stands where its camera does, which was not known before
-    view = node._views.cameras['view'].camera
+    view = node.work._views.cameras['view'].camera
     assert np.allclose(view.camera_from_world, rig['cam00'].camera_from_world)
 
 
@@ -344,16 +345,16 @@ def test_a_rig_file_keeps_its_intrinsics_beside_tf(both_ways, workbench):
     broadcaster.send(sent('odom', 'left', at(1, 2, 3)), static=True)
     head = convert.header(S, 'left')
     assert broadcaster.until(lambda: knows_frame(node, 'left'))
-    node._inputs._on_picture('cam00', convert.image_message(PIXELS, head))
-    assert broadcaster.until(lambda: node._pipeline is not None)
+    node.work._inputs._on_picture('cam00', convert.image_message(PIXELS, head))
+    assert broadcaster.until(lambda: node.work.pipeline is not None)
     rig = read_cameras(workbench / 'rig.json')
-    camera = node._pipeline.working_cameras['cam00']
+    camera = node.work.pipeline.working_cameras['cam00']
     assert np.allclose(camera.center, (1, 2, 3)) and np.allclose(camera.K, rig['cam00'].K)
 
 
 def knows_frame(node, frame):
     try:
-        node._inputs._placing._source.lookup(frame, node.settings.world_frame)
+        node.work._inputs._placing._source.lookup(frame, node.settings.world_frame)
     except TransformError:
         return False
     return True
