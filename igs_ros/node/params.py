@@ -119,6 +119,10 @@ class NodeConfig:
     """Configure and activate at once; false = wait for somebody who does (docs/lifecycle.md)."""
     points_file: str = ''
     """PLY with colored points of the first frame for the first scene; '' = images alone."""
+    scene_folder: str = ''
+    """Folder that ~/save_scene writes to and ~/load_scene reads from; '' = neither."""
+    scene_file: Annotated[str, WHILE_RUNNING] = 'scene.ply'
+    """3DGS PLY below scene_folder, for both."""
     planning: PlanningConfig = PlanningConfig()
     diagnostics: DiagnosticsConfig = DiagnosticsConfig()
 

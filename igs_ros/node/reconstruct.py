@@ -52,6 +52,7 @@ from igs_ros.node.outputs import StateOutput
 from igs_ros.node.param_changes import watch_changes
 from igs_ros.node.params import NodeConfig, Views
 from igs_ros.node.planner_outputs import PlannerOutput
+from igs_ros.node.scene_files import SceneFiles
 from igs_ros.node.services import Services
 from igs_ros.node.splats import splat_output
 from igs_ros.node.tf_in import transform_source
@@ -307,6 +308,7 @@ class ReconstructNode(ManagedNode[Reconstruction]):
         self.settings, self.config = params.declare(self)
         watch_changes(self, self._check, self._change)
         Services(self, self._running)
+        SceneFiles(self, self._running, lambda: self.settings)
 
     def make_work(self) -> Reconstruction:
         """See `ManagedNode`."""

@@ -9,7 +9,7 @@ import pytest
 
 from igs_ros.core.config import BootstrapConfig, Config
 from igs_ros.core.errors import InputError
-from igs_ros.io.codec.ply import save_ply
+from igs_ros.io.codec.ply import load_ply, save_ply
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.stages.bootstrap.first_scene import first_scene
@@ -28,6 +28,7 @@ from std_srvs.srv import Trigger  # noqa: E402
 from igs_ros.msg import SceneStatus  # noqa: E402
 from igs_ros.node import convert  # noqa: E402
 from igs_ros.node.reconstruct import ReconstructNode  # noqa: E402
+from igs_ros.node.scene_files import checked_path  # noqa: E402
 
 CAMERAS = ('cam00', 'cam01', 'cam03')
 PERIOD_S = 0.1
@@ -169,6 +170,49 @@ def test_refine_now_and_reset(lab):
     assert lab.trigger('one', 'reset').success
     lab.until('one', lambda s: s.state == SceneStatus.STREAMING
               and s.scene_id != before.scene_id)
+
+
+def test_a_scene_is_saved_and_loaded(lab, begun, tmp_path):
+    refused = lab.trigger('one', 'save_scene')  # nobody has said where
+    assert not refused.success and 'scene_folder is empty' in refused.message
+    lab.add('kept', *begun[0], f'scene_folder:={tmp_path}')
+    before = lab.streams('kept')
+    for name in ('../out.ply', '/tmp/out.ply', 'scene.txt', ''):
+        assert lab.set('kept', scene_file=name).successful
+        refused = lab.trigger('kept', 'save_scene')
+        assert not refused.success and 'below scene_folder' in refused.message
+    assert list(tmp_path.iterdir()) == []
+    assert lab.set('kept', scene_file='lab/first.ply').successful
+    saved = lab.trigger('kept', 'save_scene')
+    assert saved.success and str(tmp_path / 'lab' / 'first.ply') in saved.message, saved.message
+    scene = load_ply(tmp_path / 'lab' / 'first.ply')
+    assert len(scene) == before.gaussians
+
+    loaded = lab.trigger('kept', 'load_scene')
+    assert loaded.success and f'{len(scene)} Gaussians' in loaded.message, loaded.message
+    lab.until('kept', lambda s: s.state == SceneStatus.STREAMING
+              and s.scene_id != before.scene_id)
+    kept = lab.nodes['kept'].work.pipeline.snapshot().scene
+    assert len(kept) == len(scene) and bool((kept.means == scene.means).all())
+
+    (tmp_path / 'lab' / 'first.ply').write_bytes(b'ply\nformat binary_little_endian 1.0\n')
+    broken = lab.trigger('kept', 'load_scene')
+    assert not broken.success and 'first.ply' in broken.message
+    lab.streams('kept')
+    lab.change('kept', To.TRANSITION_DEACTIVATE)
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path):
+    inside, outside = tmp_path / 'in', tmp_path / 'out'
+    inside.mkdir()
+    outside.mkdir()
+    (inside / 'link').symlink_to(outside)
+    (inside / 'link.ply').symlink_to(outside / 'a.ply')
+    assert checked_path(str(inside), 'a/b.ply') == inside / 'a' / 'b.ply'
+    for name in ('link/a.ply', 'link.ply', '../out/a.ply', str(outside / 'a.ply'), '.', 'a\0.ply',
+                 '../in.ply'):
+        with pytest.raises(InputError, match='scene_file is'):
+            checked_path(str(inside), name)
 
 
 # -- parameters -----------------------------------------------------------------------------------
