@@ -118,7 +118,8 @@ class Inputs:
         self.lacking = ''
         """What the cameras lack before they can be used, '' = nothing is known."""
         self._inputs = {name: self._input(name, camera) for name, camera in rig.items()}
-        self._subscriptions: list[Subscription] = []  # empty: nothing is taken
+        self._subscriptions: list[Subscription] = []
+        self._resting = False  # since `stop`
         self._watch = CameraWatch({name: known.image_topic for name, known
                                    in self._inputs.items()}, settings.stall_after_s)
         node.create_timer(_POLL_S, self._poll, clock=steady_clock())
@@ -148,6 +149,7 @@ class Inputs:
 
     def start(self) -> None:
         """Subscribe to the cameras."""
+        self._resting = False
         settings = self._settings
         reliability = ReliabilityPolicy.BEST_EFFORT \
             if settings.input_reliability == 'best_effort' else ReliabilityPolicy.RELIABLE
@@ -165,7 +167,7 @@ class Inputs:
         """Take no pictures any more, until `start`; what waits stays where it is."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        self._subscriptions, self._resting = [], True
 
     # -- calibrations ---------------------------------------------------------------------------
 
@@ -284,7 +286,7 @@ class Inputs:
             self._hand_over(sets)
 
     def _poll(self) -> None:
-        if not self._subscriptions:  # at rest
+        if self._resting:
             return
         if self._placing is not None:
             self._join(self._placing.poll())

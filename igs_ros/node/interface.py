@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from igs_ros.core.config import WHILE_RUNNING
 from igs_ros.node import params
 
 _INPUT_QOS = 'depth: `queue_size`, reliability: `input_reliability`'
@@ -43,20 +44,20 @@ class Service:
 
 
 IN = (
-    Topic('/{camera}/image_raw/compressed', 'sensor_msgs/msg/CompressedImage',
+    Topic('{camera}/image_raw/compressed', 'sensor_msgs/msg/CompressedImage',
           '`transport: compressed`: JPEG or PNG, 8 or 16 bits; pattern: `image_topic`', 4,
           note=_INPUT_QOS),
-    Topic('/{camera}/image_raw', 'sensor_msgs/msg/Image',
+    Topic('{camera}/image_raw', 'sensor_msgs/msg/Image',
           '`transport: raw`: RGB, gray, Bayer, YUV, any row step and byte order '
           '([cameras.md](cameras.md)); pattern: `image_topic`', 4, note=_INPUT_QOS),
-    Topic('/{camera}/camera_info', 'sensor_msgs/msg/CameraInfo',
+    Topic('{camera}/camera_info', 'sensor_msgs/msg/CameraInfo',
           '`plumb_bob`, `rational_polynomial`, `equidistant` or no distortion; region of '
           'interest, binning, rectified pictures ([cameras.md](cameras.md)); pattern: '
           '`camera_info_topic`', 4, note=_INPUT_QOS),
-    Topic('/{camera}/depth', 'sensor_msgs/msg/Image',
+    Topic('{camera}/depth', 'sensor_msgs/msg/Image',
           'depth registered to the pictures, for the first scene; subscribed only while one is '
           'wanted and `depth_topic`, the pattern, is set', 4, note=_INPUT_QOS),
-    Topic('/{camera}/depth/compressedDepth', 'sensor_msgs/msg/CompressedImage',
+    Topic('{camera}/depth/compressedDepth', 'sensor_msgs/msg/CompressedImage',
           'the same, where `depth_topic` ends so', 4, note=_INPUT_QOS),
     Topic('/tf', 'tf2_msgs/msg/TFMessage',
           'poses of the cameras, where they come from TF ([tf.md](tf.md)), and of views that '
@@ -112,7 +113,21 @@ OUT = (
           '`gsplat_msgs` is installed', transient=True),
 )
 SERVICES = (
+    Service('~/pause', 'std_srvs/srv/Trigger',
+            'takes no frame sets until it is resumed; scene and views stay'),
+    Service('~/resume', 'std_srvs/srv/Trigger', 'takes frame sets again'),
     Service('~/reset', 'std_srvs/srv/Trigger', 'forgets the scene and makes a new first one'),
+    Service('~/refine_now', 'std_srvs/srv/Trigger', 'the next frame set makes a key'),
+    Service('~/save_scene', 'std_srvs/srv/Trigger',
+            'writes the scene to `scene_file` in `scene_folder`, as a 3DGS PLY'),
+    Service('~/load_scene', 'std_srvs/srv/Trigger',
+            'that file is the scene from the next frame set on'),
+    *(Service(f'~/{name}', f'lifecycle_msgs/srv/{kind}',
+              'of a lifecycle node ([lifecycle.md](lifecycle.md))') for name, kind in (
+        ('change_state', 'ChangeState'), ('get_state', 'GetState'),
+        ('get_available_states', 'GetAvailableStates'),
+        ('get_available_transitions', 'GetAvailableTransitions'),
+        ('get_transition_graph', 'GetAvailableTransitions'))),
 )
 
 
@@ -133,15 +148,16 @@ def page() -> str:
         'QoS: history is keep last; what depends on parameters is given for their defaults. '
         'Besides these, the node has what every node of rclpy',
         'has (`/rosout`, `/parameter_events`, services of parameters, `/clock` with '
-        '`use_sim_time`).', '',
+        '`use_sim_time`), and `~/transition_event` of a lifecycle node.', '',
         '## Topics in', '', *_topics(IN), '', '## Topics out', '',
         'Nothing is made for a topic without subscribers.', '', *_topics(OUT), '',
         '## Services', '',
         *_table('name type', ((f'`{one.name}`', f'`{_short(one.kind)}`', one.text)
                               for one in SERVICES)), '',
         '## Parameters', '',
-        'All are read at the start, from `--ros-args -p NAME:=VALUE` or `--params-file`, and are '
-        'read-only afterwards.', '', *_parameters(params.parameters()), '',
+        'All are read at the start, from `--ros-args -p NAME:=VALUE` or `--params-file`. Those '
+        '*while running* may be set later, too ([lifecycle.md](lifecycle.md));',
+        'the others are read-only.', '', *_parameters(params.parameters()), '',
         'Each view of `views` has these below its name ([views.md](views.md)):', '',
         *_parameters(params.view_parameters('{view}'))]
     return '\n'.join(lines) + '\n'
@@ -155,7 +171,9 @@ def _topics(topics: Iterable[Topic]) -> list[str]:
 def _parameters(those: Iterable[params.Parameter]) -> list[str]:
     return _table('name type default allowed', (
         (f'`{one.name}`', _type(one), f'`{_value(one.default)}`',
-         str(one.allowed or ''), one.description.replace('|', '\\|'))
+         '; '.join([*([str(one.allowed)] if one.allowed else []),
+                    *([f'*{WHILE_RUNNING}*'] if one.changeable else [])]),
+         one.description.replace('|', '\\|'))
         for one in those))
 
 

@@ -40,17 +40,23 @@ class SceneFiles:
         # one after the other, and nothing else waits for them
         group = MutuallyExclusiveCallbackGroup()
         for name, act in ('save_scene', self._save), ('load_scene', self._load):
-            node.create_service(Trigger, f'~/{name}', partial(self._on_trigger, act),
-                                callback_group=group)
+            # rclpy awaits coroutines, but its annotations do not say so
+            node.create_service(
+                Trigger, f'~/{name}',
+                partial(self._on_trigger, act),  # pyright: ignore[reportArgumentType]
+                callback_group=group)
 
     async def _on_trigger(self, act: Callable[[LivePipeline, Path], str], _: Trigger.Request,
                           response: Trigger.Response) -> Trigger.Response:
-        done: Future = Future()
+        done: Future[tuple[bool, str]] = Future()
         threading.Thread(target=self._work, args=(act, done), name='scene file').start()
-        response.success, response.message = await done
+        result = await done
+        assert result is not None  # `_work` sets one, whatever happens
+        response.success, response.message = result
         return response
 
-    def _work(self, act: Callable[[LivePipeline, Path], str], done: Future) -> None:
+    def _work(self, act: Callable[[LivePipeline, Path], str],
+              done: Future[tuple[bool, str]]) -> None:
         try:
             settings = self._settings()
             path = checked_path(settings.scene_folder, settings.scene_file)

@@ -43,6 +43,7 @@ def graph(ros):
     for arguments in SETTINGS.values():
         node = ReconstructNode(cli_args=['--ros-args', *arguments])
         try:
+            node.start()
             for kind, endpoints in ('in', node.subscriptions), ('out', node.publishers):
                 found[kind].update({named(one.topic_name): one for one in endpoints
                                     if one.topic_name not in usual})
@@ -59,7 +60,7 @@ def graph(ros):
 
 def named(topic):
     """A topic of a node as the page has it."""
-    for pattern, name in ((r'^/cam\d\d/', '/{camera}/'), (r'^/igs/view/', '~/{view}/'),
+    for pattern, name in ((r'^/cam\d\d/', '{camera}/'), (r'^/igs/view/', '~/{view}/'),
                           (r'^/igs/pair/(left/|right/)?', '~/{view}/'), (r'^/igs/', '~/')):
         topic = re.sub(pattern, name, topic)
     return topic

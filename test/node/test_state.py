@@ -190,7 +190,7 @@ def test_without_a_clock_the_node_says_so_and_its_status_goes_on(client, process
     assert 'use_sim_time is set, but nothing new has come on /clock' in message.message
     assert convert.nanoseconds(message.header.stamp) == 0
     assert all(c.state == CameraStatus.NEVER_SEEN for c in message.cameras)
-    assert message.cameras[0].topic == '/cam00/image_raw/compressed'
+    assert message.cameras[0].topic == '/sim/cam00/image_raw/compressed'
     count = len(status)
     assert client.spin(PATIENCE_S, lambda: len(status) > count)
     assert len(node.lines('WARN.*nothing new has come on /clock')) == 1
