@@ -56,6 +56,8 @@ TESTS = {
     'core/config.py': ['core/test_config.py', 'core/test_presets.py'],
     'render/exposure.py': ['render/test_exposure.py'],
     'render/optimize.py': ['render/test_optimize.py'],
+    'vision/egomotion.py': ['vision/test_egomotion.py'],
+    'stages/refine/places.py': ['stages/refine/test_places.py'],
     'vision/flow.py': ['vision/test_flow_bounds.py', 'vision/test_flow.py'],
     'vision/changes.py': ['vision/test_changes.py'],
     'vision/visibility.py': ['vision/test_visibility.py'],
@@ -64,6 +66,7 @@ TESTS = {
     'stages/schedule.py': ['stages/test_schedule.py'],
     'stages/timeline.py': ['stages/test_timeline.py'],
     'stages/plausibility.py': ['stages/test_plausibility_bounds.py',
+                               'stages/test_plausibility_moving.py',
                                'stages/test_plausibility.py'],
     'io/codec/state.py': ['io/codec/test_state.py'],
 }

@@ -25,10 +25,8 @@ light goes on again), they are believed at once, and the scene of then goes on.
 
 Slow changes are followed: pictures are compared with the last believed ones, not with the first.
 What is lost bit by bit within a second or two, as behind a hand, is noticed when nothing is left;
-and what agrees with the picture of a second ago is plausible.
-
-The picture of a camera that has moved is compared with what the scene shows from where it is now;
-one that repeats its picture while it moves is frozen.
+and what agrees with the picture of a second ago is plausible. A camera that moved is compared with
+what the scene shows it; if it repeats its picture, it is frozen.
 """
 from __future__ import annotations
 
@@ -51,6 +49,7 @@ _LOST = 0.4  # share of its contrast below which a block that does not agree has
 # Shares of the blocks. Measured: sets up to 0.5 s apart agree in 0.63 (a person before a webcam)
 # and more; other scenes, other cameras of a rig, mirrored pictures in 0.15 at most.
 _KNOWN = 0.5
+_KNOWN_SHOWN = 0.2  # scenes are blurred, and poses are not exact
 _MANY = 0.2  # of all blocks: fewer say nothing, and fewer may be lost without a doubt
 _DOUBTED = 0.8  # below it, other cameras' pictures are compared
 _BETTER = 0.25  # more of the blocks must agree with another camera's picture
@@ -62,7 +61,7 @@ _SHORT = 0.1  # of the patience, for what may well be real
 _MOTION = 8.0  # of 255: difference in a small picture that is motion
 _MOVING = 0.002  # share of a small picture that motion takes at least
 _LATELY_NS = 1_000_000_000
-_COVER = 0.8  # least mean alpha at which a scene covers something
+_COVER = 0.8  # least mean alpha at which a scene covers a block
 _SHIFT = 1e-3  # m, rad: a camera that moved by more does not see the same bits again
 _FRESH = 3  # pictures in a row that were new, before one that is not is a fault
 
@@ -211,6 +210,7 @@ class PlausibilityCheck:
     hold_s: float
     _cameras: dict[str, _Memory] = field(default_factory=dict)
     _before: dict[str, _Small] = field(default_factory=dict)  # believed before the last change
+    _moved: Mapping[str, bool] = field(default_factory=dict)  # cameras; whether far
     _held: bool = False
     _stamp_ns: int | None = None
 
@@ -233,7 +233,7 @@ class PlausibilityCheck:
         small = {name: _Small.of(image) for name, image in images.items()}
         again = {name for name, image in images.items() if name in self._cameras
                  and _equal(image, self._cameras[name].image)}
-        moved = self._follow_cameras(frame_set, small, look)
+        moved = self._moved = self._follow_cameras(frame_set, small, look)
         believed = {name: memory.believed for name, memory in self._cameras.items()}
         doubts, change = self._doubts(small, again, moved), Change.NONE
         if _too_many(doubts) and self._before:
@@ -322,7 +322,8 @@ class PlausibilityCheck:
             return Doubt(f'{match.gain:.2g} times as bright at once', _SHORT)
         if match.flat >= _COVERED and match.lost >= _MANY:
             return Doubt('partly covered', 1.0)
-        if match.known < _KNOWN and match.lost >= _MANY:
+        least = _KNOWN_SHOWN if name in self._moved else _KNOWN
+        if match.known < least and match.lost >= _MANY:
             return Doubt('unlike what it saw before', _SHORT if some else 1.0)
         return None
 
@@ -379,8 +380,7 @@ def _too_many(doubts: Mapping[str, Doubt | None]) -> bool:
     return 2 * sum(doubt is not None for doubt in doubts.values()) > len(doubts)
 
 
-def _equal(image: np.ndarray, other: np.ndarray) -> bool:
-    # some rows first: nearly all pictures differ there
+def _equal(image: np.ndarray, other: np.ndarray) -> bool:  # nearly all differ in a few rows
     return np.array_equal(image[::16], other[::16]) and np.array_equal(image, other)
 
 
