@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from copy import copy
 from typing import Any, Generic, Protocol, TypeVar
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 
 from igs_ros.core.errors import InputError
 from igs_ros.node.logs import with_traceback
@@ -35,6 +40,11 @@ class Work(Protocol):
         ...
 
 
+def _own(argument: Any) -> Any:  # of whatever type
+    """A copy of a QoS profile: rclpy writes what is overridden into the one that it is given."""
+    return copy(argument) if isinstance(argument, QoSProfile) else argument
+
+
 WorkType = TypeVar('WorkType', bound=Work)
 
 
@@ -42,19 +52,37 @@ class ManagedNode(LifecycleNode, Generic[WorkType]):
     """The transitions of a node; what it does is its `work`, None while it is unconfigured.
 
     Whatever the work creates on the node (publishers, subscriptions, timers, parameters) is
-    destroyed with it.
+    destroyed with it. The QoS of its topics may be overridden by parameters, as rclpy has it:
+    `qos_overrides./igs/points.publisher.reliability`.
     """
+
+    _overridable = False  # what the node itself has is made before
 
     def __init__(self, name: str, **node_options: Any):  # of rclpy's Node
         super().__init__(name, **node_options)
         self.work: WorkType | None = None
         self._failure: Exception | None = None  # of the last transition
         self._by_program = False  # which raises what goes wrong
+        self._overridable = True
         self._kept: list[set] = [set() for _ in self._entities()]  # which outlive any work
 
     @abstractmethod
     def make_work(self) -> WorkType:
         """Check the settings and make what they ask for; raises `InputError`."""
+
+    def create_publisher(self, *arguments: Any, **options: Any) -> Publisher[Any]:
+        """As rclpy has it, with QoS that may be overridden."""
+        return super().create_publisher(*map(_own, arguments), **self._with_overrides(options))
+
+    def create_subscription(self, *arguments: Any, **options: Any) -> Subscription[Any]:
+        """As rclpy has it, with QoS that may be overridden."""
+        return super().create_subscription(*map(_own, arguments),
+                                           **self._with_overrides(options))
+
+    def _with_overrides(self, options: dict[str, Any]) -> dict[str, Any]:
+        chosen = {'qos_overriding_options': QoSOverridingOptions.with_default_policies()} \
+            if self._overridable else {}
+        return {**chosen, **options}
 
     # -- by the program -------------------------------------------------------------------------
 

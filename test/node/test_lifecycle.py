@@ -22,6 +22,7 @@ from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
@@ -325,6 +326,29 @@ def test_start_raises_what_is_wrong(ros):
         node.start()
     assert node.state == 'unconfigured'
     node.destroy_node()
+
+
+def test_qos_is_overridden_by_parameters(ros, begun):
+    prefix = 'qos_overrides./q'
+    overrides = {f'{prefix}/igs/points.publisher.reliability': 'best_effort',
+                 f'{prefix}/cam00/image_raw/compressed.subscription.depth': 7}
+    node = ReconstructNode(
+        namespace='q',
+        cli_args=['--ros-args', *(part for one in begun[0] for part in ('-p', one))],
+        parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()])
+    try:
+        for _ in range(2):  # also when it is configured again
+            node.start()
+            points, = (one for one in node.publishers if one.topic_name == '/q/igs/points')
+            cameras = {one.topic_name: one.qos_profile.depth for one in node.subscriptions}
+            assert points.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+            assert cameras['/q/cam00/image_raw/compressed'] == 7
+            assert cameras['/q/cam01/image_raw/compressed'] == 4
+            node.trigger_deactivate()
+            node.trigger_cleanup()
+    finally:
+        node.close()
+        node.destroy_node()
 
 
 # -- several in one process -----------------------------------------------------------------------
