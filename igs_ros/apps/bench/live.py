@@ -66,12 +66,13 @@ class Loops:
         self._offer = offer
         self._period_s = period_s
         self._next = 0
+        self._due_next_s = 0.0
         self._due_s: dict[int, float] = {}  # by stamp: of the newest loop
 
     def play(self, seconds: float) -> int:
         """Offer for so long; how many there were. Those missed are not made up for."""
-        due_s = time.monotonic()
-        end_s, count = due_s + seconds, 0
+        end_s, count = time.monotonic() + seconds, 0
+        due_s = max(self._due_next_s, time.monotonic())
         while due_s < end_s:
             time.sleep(max(0.0, due_s - time.monotonic()))
             frame_set = self._sets[self._next]
@@ -81,6 +82,8 @@ class Loops:
             self._offer(frame_set)
             count += 1
             due_s = max(due_s + self._period_s(), time.monotonic())
+        self._due_next_s = due_s  # also across calls the next one is a period away
+        time.sleep(max(0.0, end_s - time.monotonic()))
         return count
 
     def age_s(self, stamp_ns: int) -> float:

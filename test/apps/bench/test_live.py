@@ -72,9 +72,14 @@ def test_playing_goes_round_at_the_rate_and_makes_up_for_nothing(clock, busy_s, 
 
     def offer(frame_set):
         offered.append(frame_set)
+        at_s.append(clock.now_s)
         clock.now_s += busy_s
+    at_s = []
     loops = Loops(SETS, offer, lambda: 0.03125)
     assert loops.play(0.3125) + loops.play(0.15625) == len(offered) == count
+    assert clock.now_s - 100 >= 0.46875  # a sample takes its whole time
+    assert clock.now_s - 100 <= 0.46875 + busy_s
+    assert np.diff(at_s).min() >= 0.03125  # from one call to the next, too
     assert [frame_set.stamp_ns for frame_set in offered] == [
         100 * (number % 4) for number in range(count)]
 
