@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import charuco_world
 import numpy as np
 import pytest
 from PIL import Image
 
 import igs_ros
+from igs_ros.io.recordings.rig import read_rig
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / 'examples').glob('*.py'))
@@ -77,3 +79,24 @@ def test_motion_model(run):
                           (found['static'], found['belt'])), strict=True)
     assert int(moved[0]) == 0 and int(moved[1]) > 20
     assert float(scores[1]) > float(scores[0]) + 0.5
+
+
+def test_a_rig_calibrated_by_a_board_is_the_rig(run, tmp_path):
+    rig = [charuco_world.looking_at(name, place, (0, 0, 0.1), focal) for name, place, focal in (
+        ('left', (-0.6, -0.9, 0.9), 500.0), ('right', (0.6, -0.9, 0.9), 520.0),
+        ('top', (0.0, -0.3, 1.3), 480.0), ('back', (0.3, 0.9, 1.0), 510.0))]
+    boards = charuco_world.boards_for(rig)
+    charuco_world.write_shots(tmp_path, rig, boards)
+    said = run('07_calibrate_charuco.py', *(camera.name for camera in rig))
+    assert 'rig.json: 4 cameras' in said
+    found = read_rig(tmp_path / 'rig.json')
+    board = boards[0]  # the world, z up: it lies on the floor
+    places = np.random.default_rng(0).uniform([-0.3, -0.3, 0], [0.3, 0.3, 0.4], (200, 3))
+    for true in rig:
+        made = found[true.name]
+        assert (made.width, made.height) == (640, 480)
+        # what one parameter has wrong others make up for: where points are seen is what counts
+        np.testing.assert_allclose(made.K, true.K, atol=5.0)  # px
+        seen = charuco_world.pixels(true, places)
+        off = charuco_world.pixels(made, (places - board[:3, 3]) @ board[:3, :3]) - seen
+        assert np.median(np.linalg.norm(off, axis=1)) < 1.0, true.name

@@ -108,14 +108,19 @@ def jpeg_bytes(rgb: np.ndarray, quality: int, full_color: bool = False) -> bytes
     full_color keeps the color at full resolution (4:4:4 instead of 4:2:0): a third larger, and
     7 dB closer to sharp, colorful pictures at quality 95.
     """
+    return jpeg_array(rgb, quality, full_color).tobytes()
+
+
+def jpeg_array(rgb: np.ndarray, quality: int, full_color: bool = False) -> np.ndarray:
+    """As `jpeg_bytes`, uint8 [B], without another copy."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     if full_color and not hasattr(cv2, 'IMWRITE_JPEG_SAMPLING_FACTOR'):
-        return _full_color_jpeg(rgb, quality)
+        return np.frombuffer(_full_color_jpeg(rgb, quality), np.uint8)
     if full_color:
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     done, data = cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     assert done, rgb.shape
-    return data.tobytes()
+    return data
 
 
 def _full_color_jpeg(rgb: np.ndarray, quality: int) -> bytes:
@@ -125,7 +130,7 @@ def _full_color_jpeg(rgb: np.ndarray, quality: int) -> bytes:
     return file.getvalue()
 
 
-def jpeg_message(data: bytes, head: Header) -> CompressedImage:
+def jpeg_message(data: bytes | memoryview, head: Header) -> CompressedImage:
     """A CompressedImage of a JPEG file of an rgb8 picture."""
     message = CompressedImage(header=head, format='rgb8; jpeg compressed bgr8')
     message.data.frombytes(data)

@@ -49,7 +49,7 @@ def run(demo: DemoOptions) -> int:
     files = RunFiles(demo.out, recording.rate_hz)
     table = demo.out / 'stamps.json'
     table.unlink(missing_ok=True)
-    _middleware()
+    own_middleware()
     started = time.monotonic()
     observer, problem = _played(demo, {
         'reconstruct': _node_arguments(demo, recording.path, train, test, device),
@@ -67,7 +67,7 @@ def run(demo: DemoOptions) -> int:
     return 0 if share >= MIN_SHARE_SCORED else 1
 
 
-def _middleware() -> None:
+def own_middleware() -> None:
     """Settings for this process and the two that it starts.
 
     The domain is the demo's own, whatever the shell exports: it must meet neither a robot in the

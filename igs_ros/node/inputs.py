@@ -18,6 +18,7 @@ from rclpy.clock import Clock, ClockType  # pyright: ignore[reportPrivateImportU
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -43,6 +44,7 @@ from igs_ros.node.filters import FilteredAssembler
 from igs_ros.node.params import NodeConfig
 
 _POLL_S = 0.02
+_BEHIND_STAMP = 12  # bytes of a serialized message: encapsulation, sec, nanosec
 _AGAIN_S = 10.0  # what is lacking at the start is told again
 _NOT_BELIEVED = 'implausible'  # the cause of such drops
 
@@ -80,6 +82,7 @@ class _Input:
     names: tuple[str, str]  # of the topics, before remapping
     image_topic: str
     info_topic: str
+    info: bytes = b''  # CameraInfo as it came last and was taken, behind its stamp
     calibrated: Camera | None = None  # by CameraInfo
     in_use: Camera | None = None  # what `cameras` gave out
     changed: bool = False  # reported that another calibration came
@@ -160,8 +163,11 @@ class Inputs:
             self._subscriptions += [
                 self._node.create_subscription(kind, known.names[0],
                                                partial(self._on_picture, name), qos),
-                self._node.create_subscription(CameraInfo, known.names[1],
-                                               partial(self._on_info, name), qos)]
+                # rclpy's annotations know no raw subscriptions
+                self._node.create_subscription(
+                    CameraInfo, known.names[1],
+                    partial(self._on_info_bytes, name),  # pyright: ignore[reportArgumentType]
+                    qos, raw=True)]
 
     def stop(self) -> None:
         """Take no pictures any more, until `start`; what waits stays where it is."""
@@ -222,9 +228,17 @@ class Inputs:
             self._warnings.add('no_transform', name, f'{text}. Its picture is left out; if '
                                f'transforms come late, raise max_wait_s.')
 
-    def _on_info(self, name: str, message: CameraInfo) -> None:
+    def _on_info_bytes(self, name: str, data: bytes) -> None:
+        """One comes with every picture: what says the same as the last one is not looked at."""
+        known, content = self._inputs[name], data[_BEHIND_STAMP:]
+        if content != known.info:
+            known.info = content if self._on_info(name, deserialize_message(data, CameraInfo)) \
+                else b''
+
+    def _on_info(self, name: str, message: CameraInfo) -> bool:
+        """Whether nothing was wrong with it."""
         known = self._inputs[name]
-        self._take_frame(name, message.header.frame_id)
+        well = self._take_frame(name, message.header.frame_id)
         try:
             rectified = is_rectified(known.image_topic)
             camera = camera_from_info(message, known.info_topic, name, known.pose,
@@ -233,7 +247,7 @@ class Inputs:
                 if known.rig_camera is not None else ''
         except InputError as error:
             self._warnings.add('bad_camera_info', name, str(error))
-            return
+            return False
         reference = known.in_use or known.calibrated
         if reference is None:
             known.calibrated = camera
@@ -248,6 +262,7 @@ class Inputs:
                 'intrinsics, which stay in use'
             self._warnings.add('changed_camera_info', name, f'{known.info_topic}: {what}. '
                                f'Restart the node to take the new one.')
+        return well
 
     # -- pictures -------------------------------------------------------------------------------
 
@@ -272,10 +287,12 @@ class Inputs:
         frame = Frame(name, stamp_ns, picture)
         self._join([frame] if self._placing is None else self._placing.add(frame))
 
-    def _take_frame(self, name: str, frame_id: str) -> None:
+    def _take_frame(self, name: str, frame_id: str) -> bool:
+        """Whether it is the frame that the camera has."""
         said = self._placing.heard(name, frame_id) if self._placing is not None else ''
         if said:
             self._warnings.add('changed_frame', name, said)
+        return not said
 
     def _join(self, frames: list[Frame]) -> None:
         """Give pictures whose places are known to the assembler."""

@@ -104,7 +104,8 @@ class PlannerOutput:
         if due:
             scene = self._planning.look(snapshot, shown.frame_set, shown.step_s)
             head = convert.header(snapshot.stamp_ns, self._settings.world_frame)
-            for topic in due:
+            # without one picture that could be used, nothing is known of this moment
+            for topic in due if scene.sights else ():
                 subscribers = topic.publisher.get_subscription_count()
                 topic.publisher.publish(topic.make(scene, head))
                 topic.done, topic.known, topic.published_s = state, subscribers, now_s

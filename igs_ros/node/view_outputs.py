@@ -50,7 +50,8 @@ class _Pictures:
 
     @cached_property
     def compressed(self) -> CompressedImage:
-        return convert.jpeg_message(convert.jpeg_bytes(self._pixels, self._quality), self._head)
+        file = convert.jpeg_array(self._pixels, self._quality)
+        return convert.jpeg_message(file.data, self._head)
 
     @cached_property
     def depth(self) -> Image:

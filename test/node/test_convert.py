@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages <-> core types against OpenCV, scipy and arithmetic done by hand."""
 import array
+import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -314,3 +315,21 @@ def test_empty_arrays_fill_nothing():
     message = CameraInfo()
     convert.fill(message.d, np.zeros((0, 3)))
     assert len(message.d) == 0
+
+
+@pytest.mark.parametrize('make', [
+    lambda: (convert.image_message, np.zeros((1000, 1000, 3), np.uint8)),
+    lambda: (convert.depth_message, np.zeros((1000, 1000), np.float32)),
+    lambda: (convert.jpeg_message, np.zeros(3_000_000, np.uint8).data)])
+def test_what_is_published_is_copied_once(make):
+    """Into the message; the middleware then makes its own."""
+    publish, content = make()
+    head = convert.header(1, '')
+    tracemalloc.start()
+    try:
+        message = publish(content, head)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(message.data) == content.nbytes
+    assert content.nbytes <= peak < 1.2 * content.nbytes

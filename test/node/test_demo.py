@@ -68,7 +68,7 @@ def node_module():
 
 @pytest.fixture
 def shell(monkeypatch):
-    """The environment as `_middleware` finds it; what it changes is undone."""
+    """The environment as `own_middleware` finds it; what it changes is undone."""
     for name in ('ROS_DOMAIN_ID', 'IGS_DEMO_DOMAIN', 'ROS_AUTOMATIC_DISCOVERY_RANGE',
                  'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE', 'ROS_DISTRO'):
         monkeypatch.setenv(name, '')
@@ -77,7 +77,7 @@ def shell(monkeypatch):
 
 
 def test_the_domain_is_the_demos_own(shell):
-    middleware = node_module()._middleware
+    middleware = node_module().own_middleware
     shell.setenv('ROS_DOMAIN_ID', '7')  # of a robot
     middleware()
     assert os.environ['ROS_DOMAIN_ID'] == str(60 + os.getpid() % 40)

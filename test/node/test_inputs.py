@@ -166,3 +166,31 @@ def test_the_view_takes_the_intrinsics_in_use_and_keeps_its_pose(ros, tmp_path):
     finally:
         node.close()
         node.destroy_node()
+
+
+def test_a_camera_info_that_says_the_same_is_not_looked_at_again(inputs, monkeypatch):
+    from rclpy.serialization import serialize_message
+    looked = []
+    real = Inputs._on_info
+
+    def look(self, name, message):
+        looked.append((name, message.k[0]))
+        return real(self, name, message)
+    monkeypatch.setattr(Inputs, '_on_info', look)
+
+    def send(focal, stamp_ns, frame='a', width=32):
+        message = convert.info_message(camera('any', focal).resized(width),
+                                       convert.header(stamp_ns, frame))
+        inputs._on_info_bytes('a', serialize_message(message))
+    for stamp_ns in (1, 2, 3_000_000_004):
+        send(40.0, stamp_ns)
+    assert looked == [('a', 40.0)]
+    send(41.0, 5)  # another one is, and one whose frame changes
+    send(41.0, 6, frame='b')
+    assert len(looked) == 3
+    assert inputs.drops()['changed_camera_info:a'] == 1
+    for stamp_ns in (7, 8):  # what is refused is counted each time
+        send(41.0, stamp_ns, width=16)
+    assert inputs.drops()['bad_camera_info:a'] == 2
+    send(41.0, 9, frame='b')
+    assert len(looked) == 6

@@ -258,6 +258,44 @@ class BenchPlanners:
 
 
 @dataclass(frozen=True)
+class BenchNode:
+    """CPU time of the node beside its engine, and its callbacks: cameras over topics, all outputs.
+
+    The node, and this process as its cameras and subscriber, over Fast DDS in a ROS domain of
+    their own; CPU time by thread.
+    """
+
+    recording: Annotated[Path | None, tyro.conf.Positional] = None
+    """Recording with points; default: the workbench that ships. Larger rigs repeat its cameras."""
+    cameras: tuple[int, ...] = (1, 3, 12, 21)
+    """Sizes of the rigs."""
+    seconds: float = 20.0
+    """Length of each measurement."""
+    rate: float = 30.0
+    """Pictures per second of each camera."""
+    gaussians: int = 20000
+    """Size of the scene."""
+    engine: Literal['light', 'default'] = 'light'
+    """light: each frame set is decoded and followed, nothing moved, so that the ROS side has the
+    most to do, as on a fast machine; default: the engine as it is."""
+    json: bool = False
+    """Print the figures as JSON instead of the table."""
+
+    def main(self) -> int:
+        """Run the benchmark; raises `InputError` where the node does not come to work."""
+        from igs_ros.node.environment import require_ros
+        require_ros(own_rmw=True)
+        from igs_ros.core.files import workbench
+        from igs_ros.node import bench  # imports rclpy
+        plan = bench.NodePlan(self.recording or workbench(), self.cameras, self.seconds,
+                              rate_hz=self.rate, gaussians=self.gaussians,
+                              engine=self.engine)
+        _report(bench.run(plan, lambda text: print(text, file=sys.stderr)), bench.print_table,
+                self.json)
+        return 0
+
+
+@dataclass(frozen=True)
 class BenchMotion:
     """Time one candidate of every motion model that is there, by part, on a made-up world."""
 
@@ -376,6 +414,7 @@ class Bench:
         | Annotated[BenchAssemble, tyro.conf.subcommand('assemble', prefix_name=False)]
         | Annotated[BenchNeighbors, tyro.conf.subcommand('neighbors', prefix_name=False)]
         | Annotated[BenchViews, tyro.conf.subcommand('views', prefix_name=False)]
+        | Annotated[BenchNode, tyro.conf.subcommand('node', prefix_name=False)]
         | Annotated[BenchLive, tyro.conf.subcommand('live', prefix_name=False)]]
 
     def main(self) -> int:

@@ -168,6 +168,8 @@ def update_arrays(key_scene: GaussianScene, scene: GaussianScene, moved_rows: Ro
     changed = _differ(key, new, [n for n in VALUES if n not in MOVING], kept[at], at)
     only_moved, changed = at[moved & ~changed], at[changed]
     added = np.arange(len(kept), len(scene))
+    removed = np.ones(total, bool)
+    removed[kept] = False
 
     def taken(prefix: str, rows: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         values = {f'{prefix}_{name}': new[name][rows] for name in names}
@@ -180,7 +182,7 @@ def update_arrays(key_scene: GaussianScene, scene: GaussianScene, moved_rows: Ro
         moved_rows=kept[only_moved].astype(np.uint32), **taken('moved', only_moved, MOVING),
         changed_rows=kept[changed].astype(np.uint32), **taken('changed', changed, VALUES),
         **taken('added', added, VALUES),
-        removed_rows=np.setdiff1d(np.arange(total), kept).astype(np.uint32))
+        removed_rows=np.flatnonzero(removed).astype(np.uint32))
 
 
 # --- arrays -> scene -----------------------------------------------------------------------
