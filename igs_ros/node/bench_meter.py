@@ -87,7 +87,7 @@ class MeasuredNode(ReconstructNode):
     """A node that times its callbacks."""
 
     def __init__(self, callbacks: Callbacks):
-        self._callbacks = callbacks
+        self._timed = callbacks
         super().__init__()
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Callable, *arguments: Any,
@@ -95,7 +95,7 @@ class MeasuredNode(ReconstructNode):
         """As rclpy's."""
         name = f'{topic.rsplit("/", 1)[-1]} ({msg_type.__name__})'
         return super().create_subscription(
-            msg_type, topic, lambda message: self._callbacks.call(name, callback, message),
+            msg_type, topic, lambda message: self._timed.call(name, callback, message),
             *arguments, **options)
 
     def create_timer(self, timer_period_sec: float, callback: Callable, *arguments: Any,
@@ -103,7 +103,7 @@ class MeasuredNode(ReconstructNode):
         """As rclpy's."""
         name = f'timer {getattr(callback, "__name__", callback)}'
         return super().create_timer(
-            timer_period_sec, lambda: self._callbacks.call(name, callback), *arguments, **options)
+            timer_period_sec, lambda: self._timed.call(name, callback), *arguments, **options)
 
     def processed(self) -> int:
         """Frame sets that the scene has followed so far."""
