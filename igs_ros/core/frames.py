@@ -150,9 +150,12 @@ class RawFrameSet:
 
 
 def elsewhere(then: Camera | None, now: Camera | None, tolerance: float = ROUNDING) -> bool:
-    """Whether a camera moved, by more than `tolerance` (m, rad).
+    """Whether a camera moved, by more than `tolerance`.
 
-    None: it is where the rig's calibration has it.
+    Args:
+        then: where it was; None: where the rig's calibration has it.
+        now: where it is; None likewise.
+        tolerance: m and rad; by default what rounding does to a pose.
     """
     if then is None or now is None:
         return then is not now

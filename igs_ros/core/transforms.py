@@ -52,7 +52,19 @@ class TransformSource(Protocol):
         ...
 
     def lookup(self, target: str, source: str, stamp_ns: int | None = None) -> np.ndarray:
-        """As `TransformBuffer.lookup`."""
+        """As `TransformBuffer.lookup`.
+
+        Args:
+            target: frame of the result.
+            source: frame of the points that it is for.
+            stamp_ns: the time; None = the newest at which all of the way is known.
+
+        Returns:
+            [4, 4] float64 target_from_source.
+
+        Raises:
+            TransformError: there is no such transform, or not at that time.
+        """
         ...
 
     def clear_timed(self) -> None:

@@ -59,7 +59,8 @@ def camera_from_info(message: Any, topic: str, name: str, camera_from_world: np.
 def as_sent(camera: Camera, message: Any) -> Camera:
     """A camera of full pictures, cut and binned as `message` says; one of others as it is.
 
-    Raises `InputError` for a region of interest that is not inside the full picture.
+    Raises:
+        InputError: a region of interest that is not inside the full picture.
     """
     roi = message.roi
     full = (message.width, message.height)
@@ -72,7 +73,13 @@ def as_sent(camera: Camera, message: Any) -> Camera:
 
 
 def rectified_line(message: Any, topic: str, image_topic: str) -> str:
-    """What a person should know of rectified pictures, as one line."""
+    """What a person should know of rectified pictures, as one line.
+
+    Args:
+        message: the CameraInfo; its R [3, 3] is read, all zeros = none.
+        topic: of the message.
+        image_topic: of the pictures, which are rectified by its name.
+    """
     turn = np.array(message.r, np.float64).reshape(3, 3)
     cosine = np.clip((np.trace(turn) - 1) / 2, -1, 1)
     angle = float(np.degrees(np.arccos(cosine))) if turn.any() else 0.0

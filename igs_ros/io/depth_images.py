@@ -52,11 +52,19 @@ class QuantizedDepth:
     b: float
 
     def size(self) -> tuple[int, int]:
-        """Width and height in px by the header; raises `InputError`."""
+        """Width and height in px by the header.
+
+        Raises:
+            InputError: a header that cannot be read, or a picture that is too large.
+        """
         return picture_size(self.data, self.topic)
 
     def decode(self) -> np.ndarray:
-        """float32 [H, W] m, NaN = not known; raises `InputError` for damaged bytes."""
+        """The depth, float32 [H, W] m, NaN = not known.
+
+        Raises:
+            InputError: damaged bytes.
+        """
         values = decode_stored(self.data, self.topic).astype(np.float32)
         with np.errstate(divide='ignore'):
             depth = np.float32(self.a) / (values - np.float32(self.b))

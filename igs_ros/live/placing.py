@@ -32,10 +32,14 @@ class _Placed:
 class Placing:
     """Gives cameras and pictures their poses. One thread uses it; `waiting` is for all.
 
-    source: of the transforms; world: the frame that poses are about; names: of the cameras;
-    wait_s: how long a picture waits for its transform; queue: pictures of each camera that may
-    wait; on_lost: told of each picture that goes no further, with camera and reason; now: s,
-    monotonic.
+    Args:
+        source: of the transforms.
+        world: the frame that poses are about.
+        names: of the cameras.
+        wait_s: how long a picture waits for its transform, s.
+        queue: pictures of each camera that may wait.
+        on_lost: told of each picture that goes no further, with camera and reason.
+        now: s, monotonic.
     """
 
     def __init__(self, source: TransformSource, world: str, names: Iterable[str], wait_s: float,
@@ -83,7 +87,8 @@ class Placing:
     def place(self, cameras: Mapping[str, Camera]) -> dict[str, Camera]:
         """The cameras where they stand, or where those that move stood last.
 
-        Raises `TransformError` for one that is `lacking`.
+        Raises:
+            TransformError: for one that is `lacking`.
         """
         placed = {}
         for name, camera in cameras.items():

@@ -164,7 +164,8 @@ class PlannerScene:
 def check(config: PlanningConfig) -> np.ndarray | None:
     """The ground [2, 2] m (least and largest x and y) that `region` names, None for ''.
 
-    Raises `InputError` for a region, heights and voxels that make no grid.
+    Raises:
+        InputError: a region, heights and voxels that make no grid.
     """
     if not config.min_height < config.max_height:
         raise InputError(f'parameter planning.min_height is {config.min_height} and '

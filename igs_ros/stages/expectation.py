@@ -38,7 +38,14 @@ class Expectation:
     @classmethod
     def of(cls, scene: GaussianScene, frame_set: FrameSet, rig: Mapping[str, Camera],
            rasterizer: Rasterizer) -> Expectation:
-        """Of the images in `frame_set` (prepared), which `scene` shows, of the cameras `rig`."""
+        """Of the images in `frame_set`, from where their cameras stood.
+
+        Args:
+            scene: that shows the frame set.
+            frame_set: prepared.
+            rig: the working cameras, by name.
+            rasterizer: renders the scene.
+        """
         return cls(scene, frame_set.images, frame_set.in_place(rig), rasterizer)
 
     def moved(self, camera: Camera) -> bool:
@@ -73,6 +80,15 @@ class Expectation:
 
 def glance(scene: GaussianScene, camera: Camera, rasterizer: Rasterizer
            ) -> tuple[np.ndarray, np.ndarray]:
-    """What `scene` shows to `camera`, small: uint8 RGB [h, w, 3], and its alpha [h, w], 0..1."""
+    """What a camera sees of the scene, small.
+
+    Args:
+        scene: that is looked at.
+        camera: that looks; its picture is made smaller, never larger.
+        rasterizer: renders the scene.
+
+    Returns:
+        uint8 RGB [h, w, 3], and its alpha [h, w], 0..1.
+    """
     view = render_view(rasterizer, scene, camera.resized(min(_GLANCE, camera.width)))
     return (view.rgb * 255).round().astype(np.uint8), view.alpha

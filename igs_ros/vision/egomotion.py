@@ -46,9 +46,13 @@ class Expected:
 
 
 def seen_from(camera: Camera, depth: np.ndarray, image: np.ndarray, before: Camera) -> Expected:
-    """The picture `image`, uint8 [H, W, 3], that `before` took, as seen from `camera`.
+    """A picture as seen from where the camera is now.
 
-    depth: [H, W] m of what `camera` sees, when `image` was taken; NaN = nothing there.
+    Args:
+        camera: where it is now.
+        depth: [H, W] m of what `camera` sees, when `image` was taken; NaN = nothing there.
+        image: uint8 [H, W, 3], the picture that `before` took.
+        before: the camera where it was.
     """
     x, y, far = _elsewhere(camera, depth, before)
     height, width = image.shape[:2]
@@ -60,10 +64,16 @@ def seen_from(camera: Camera, depth: np.ndarray, image: np.ndarray, before: Came
 
 def carried(pixels: np.ndarray, points: np.ndarray, before: Camera, camera: Camera
             ) -> tuple[np.ndarray, np.ndarray]:
-    """Where `camera` sees what `before` saw at `pixels`, and what of it is in its picture.
+    """Where `camera` sees what `before` saw, and what of it is in its picture.
 
-    pixels: [N, 2] px; points: [N, 3] m, about where those things are: their depths count. Returns
-    [N, 2] float32 px and [N] bool.
+    Args:
+        pixels: [N, 2] px, where `before` saw it.
+        points: [N, 3] m, about where those things are: their depths count.
+        before: the camera where it was.
+        camera: where it is now.
+
+    Returns:
+        [N, 2] float32 px (unchanged where not in the picture) and [N] bool, what is in it.
     """
     depth = before.to_camera(points)[:, 2]
     moved, far = camera.project(before.unproject(pixels, depth))

@@ -81,10 +81,14 @@ def dense_flow(earlier: np.ndarray, later: np.ndarray, scale: float = 1.0) -> Fl
 
 
 def own_flow(expected: Expected, later: np.ndarray, scale: float = 1.0) -> Flow:
-    """Flow of what moved by itself, in the picture `later` of a camera that moved, too.
+    """Flow of what moved by itself, in a picture of a camera that moved, too.
 
-    expected: what that should show, had nothing else moved; later, scale: see `dense_flow`. What
-    is not known is not trusted.
+    What is not known is not trusted.
+
+    Args:
+        expected: what `later` should show, had nothing else moved.
+        later: [H, W, 3] uint8 RGB.
+        scale: as in `dense_flow`.
     """
     flow = _flow(expected.completed(later), later, expected.reference(later), scale)
     known = expected.known.astype(np.uint8)

@@ -33,7 +33,13 @@ class PlannerPoints:
 
 
 def decimated(scene: GaussianScene, chosen: np.ndarray, size: float) -> PlannerPoints:
-    """One point per voxel of `size` m: means of the Gaussians `chosen` [N] bool, by opacity."""
+    """One point per voxel: means of Gaussians, by opacity.
+
+    Args:
+        scene: of which some are taken.
+        chosen: [N] bool, which Gaussians.
+        size: side of a voxel, m.
+    """
     positions, rgb, velocities, weights = _arrays(scene, chosen)
     voxels = Voxels.of(positions, weights, size)
     return PlannerPoints(voxels.mean(positions), voxels.mean(rgb), voxels.mean(velocities))

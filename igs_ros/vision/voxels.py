@@ -18,7 +18,13 @@ class Voxels:
 
     @classmethod
     def of(cls, points: np.ndarray, weights: np.ndarray, size: float) -> Voxels:
-        """Of points [P, 3] m with weights [P] > 0, in voxels of `size` m."""
+        """Of points, in voxels of a grid through the origin.
+
+        Args:
+            points: [P, 3] m.
+            weights: [P], above 0.
+            size: side of a voxel, m.
+        """
         _, group = np.unique(np.floor(points / size).astype(np.int64), axis=0,
                              return_inverse=True)
         group = group.reshape(-1)  # numpy 2.0 alone keeps a second axis

@@ -52,8 +52,10 @@ class SceneReceiver:
     def take_key(self, key: KeyArrays, stamp_ns: int) -> bool:
         """Whether the key is new; it is shown unless it shows an older instant than `shown`.
 
-        An update that came before it is then applied. Raises `InputError` when that is malformed;
-        the key is held all the same.
+        An update that came before it is then applied.
+
+        Raises:
+            InputError: that update is malformed; the key is held all the same.
         """
         scene_id, sequence = self._held
         anew = self._key is None or key.scene_id != scene_id
@@ -77,7 +79,8 @@ class SceneReceiver:
 
         One whose key is not there waits for it, until the next one comes.
 
-        Raises `InputError` when it is malformed; what is held stays.
+        Raises:
+            InputError: it is malformed; what is held stays.
         """
         key = self._key
         if key is not None and update.scene_id == key.scene_id \

@@ -38,11 +38,19 @@ class Unusable:
     error: InputError
 
     def size(self) -> tuple[int, int]:
-        """Raises `InputError`."""
+        """Never known.
+
+        Raises:
+            InputError: always.
+        """
         raise self.error
 
     def decode(self) -> np.ndarray:
-        """Raises `InputError`."""
+        """Never possible.
+
+        Raises:
+            InputError: always.
+        """
         raise self.error
 
 
@@ -62,9 +70,15 @@ class BagSource:
         return len(self.places)
 
     def pictures(self, first: int, last: int, step: int) -> Generator[Picture | None]:
-        """The pictures of these frames, read but not decoded; None where there is none.
+        """The pictures of some frames, read but not decoded; None where there is none.
 
-        Raises `InputError` where the bag cannot be read any further.
+        Args:
+            first: number of the first one, 0-based.
+            last: where to end, itself left out.
+            step: from one to the next.
+
+        Raises:
+            InputError: the bag cannot be read any further.
         """
         asked = self.places[first:last:step]
         wanted = {place for place in asked if place is not None}
@@ -110,7 +124,8 @@ class Contents:
 def contents(path: Path, options: BagOptions) -> Contents:
     """Look through the bag at `path`.
 
-    Raises `InputError` where it cannot be read, or a topic asked for is no camera.
+    Raises:
+        InputError: it cannot be read, or a topic asked for is no camera.
     """
     max_spread_ns = options.max_spread_ns
     bag = BagFile(path)
@@ -173,7 +188,11 @@ def usable(found: Contents) -> list[dict[str, int]]:
 
 
 def read(path: Path, options: BagOptions | None = None) -> Recording:
-    """The recording in the bag at `path`, a folder or one of its files; raises `InputError`."""
+    """The recording in the bag at `path`, a folder or one of its files.
+
+    Raises:
+        InputError: it cannot be read, or no frame set of cameras is in it.
+    """
     options = options or BagOptions()
     found = contents(path, options)
     if not found.choice.cameras:

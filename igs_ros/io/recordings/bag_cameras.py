@@ -50,7 +50,16 @@ class Choice:
 
 
 def picture_of(bag: BagFile, topic: str, data: bytes) -> Picture:
-    """The picture in a message, not yet decoded; raises `InputError` naming the topic."""
+    """The picture in a message, not yet decoded.
+
+    Args:
+        bag: that the message is from.
+        topic: of the message, an Image or a CompressedImage.
+        data: its CDR bytes.
+
+    Raises:
+        InputError: it is no picture that can be read; names the topic.
+    """
     message = bag.decoded(topic, data)
     who = f'{bag.path}: {topic}'
     if bag.topics[topic].type == COMPRESSED:

@@ -46,7 +46,8 @@ class Topic:
 class BagFile:
     """A bag: a folder with metadata.yaml, or one of its files. Open as long as it is in use.
 
-    Raises `InputError` naming it, where it cannot be read or holds no messages.
+    Raises:
+        InputError: it cannot be read or holds no messages; names it.
     """
 
     def __init__(self, path: Path):
@@ -101,13 +102,21 @@ class BagFile:
                 reader.close()
 
     def first(self, topic: str) -> tuple[int, bytes] | None:
-        """Time of recording in ns and bytes of the first message; raises as `messages` does."""
+        """Time of recording in ns and bytes of the first message; None where there is none.
+
+        Raises:
+            InputError: the bag cannot be read.
+        """
         with closing(self.messages((topic,))) as messages:
             found = next(messages, None)
         return None if found is None else found[1:]
 
     def decoded(self, topic: str, data: bytes) -> Any:  # of rosbags' own classes
-        """The message in `data`, fields as ROS has them; raises `InputError` naming the topic."""
+        """The message in `data`, fields as ROS has them.
+
+        Raises:
+            InputError: other bytes than those of such a message; names the topic.
+        """
         try:
             return typestore().deserialize_cdr(data, self.topics[topic].type)
         except Exception as error:  # whatever its generated code comes upon
@@ -138,8 +147,10 @@ def bag_at(path: Path) -> Path | None:
     """What `BagFile` takes at `path`; None where there is no bag.
 
     A folder without metadata.yaml, which a recorder that was killed leaves, counts as its one
-    file. Raises `InputError` for a ROS 1 bag, and for a folder that holds several files but no
-    metadata.yaml.
+    file.
+
+    Raises:
+        InputError: a ROS 1 bag, or a folder that holds several files but no metadata.yaml.
     """
     if path.is_file():
         if path.suffix in SUFFIXES or path.name == METADATA:
@@ -172,7 +183,7 @@ def _open(path: Path) -> Reader:
 
 
 def _parts(reader: Reader) -> Sequence[Any]:
-    """rosbags' readers of the files."""
+    """The readers that rosbags has of the files."""
     return getattr(reader.storage, 'storages', [reader.storage])
 
 

@@ -25,7 +25,11 @@ class BagOptions:
 
     @property
     def max_spread_ns(self) -> int:
-        """In ns; raises `InputError` for what is no time."""
+        """In ns.
+
+        Raises:
+            InputError: it is no time from 0 to 3600 s.
+        """
         if not 0 <= self.max_spread_s <= 3600:
             raise InputError(f'--max-spread-s {self.max_spread_s}: expected 0 to 3600 s, about '
                              f'one frame period.')

@@ -48,8 +48,12 @@ class BagPoses:
     def camera_from_world(self, frame_id: str, topic: str) -> np.ndarray:
         """[4, 4] float64; of a camera that moves, at the end of the bag.
 
-        frame_id: its optical frame. Raises `InputError` naming `topic`, where the transforms do
-        not say it.
+        Args:
+            frame_id: its optical frame.
+            topic: that the camera is named by in the error.
+
+        Raises:
+            InputError: the transforms do not say it.
         """
         if not self.topics:
             raise InputError(f"{topic}: no transforms for frame '{frame_id}'; expected them on "
@@ -62,7 +66,17 @@ class BagPoses:
 
 
 def take(bag: BagFile, buffer: TransformBuffer, topic: str, data: bytes) -> dict[str, str]:
-    """Put the transforms of one message into `buffer`; parents by child. Bad ones are logged."""
+    """Put the transforms of one message into `buffer`. Bad ones are logged.
+
+    Args:
+        bag: that the message is from.
+        buffer: gets the transforms.
+        topic: of the message; one that ends with tf_static holds at all times.
+        data: its CDR bytes.
+
+    Returns:
+        Parents of frames, by child.
+    """
     parents = {}
     try:
         transforms = bag.decoded(topic, data).transforms

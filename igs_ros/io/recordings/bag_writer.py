@@ -30,7 +30,12 @@ _VERSION = 9  # of metadata.yaml
 class BagWriter:
     """A bag in the making.
 
-    folder: must not be there yet; max_bytes: of messages that wait. Raises `OutputError`.
+    Args:
+        folder: must not be there yet.
+        max_bytes: of messages that wait.
+
+    Raises:
+        OutputError: the folder is there, or cannot be written.
     """
 
     def __init__(self, folder: Path, max_bytes: int = MAX_BYTES):
@@ -84,7 +89,11 @@ class BagWriter:
             self._changed.notify()
 
     def close(self) -> None:
-        """Write what waits, and the index; raises `OutputError`."""
+        """Write what waits, and the index.
+
+        Raises:
+            OutputError: something could not be written, now or before.
+        """
         with self._changed:
             self._ending = True
             self._changed.notify()

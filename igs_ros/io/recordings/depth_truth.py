@@ -35,7 +35,11 @@ def depth_files(recording: str | Path) -> dict[int, tuple[Path, ...]]:
 
 
 def read_depth(path: str | Path) -> DepthTruth:
-    """One of `depth_files`; raises `InputError` when it does not hold what it should."""
+    """One of `depth_files`.
+
+    Raises:
+        InputError: it does not hold what it should.
+    """
     path = Path(path)
     match = _NAME.fullmatch(path.name)
     if match is None:

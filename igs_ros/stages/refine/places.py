@@ -16,9 +16,12 @@ _MOST = 32  # places; the oldest go
 
 def remembered(places: tuple[Camera, ...], cameras: Iterable[Camera], points: np.ndarray,
                ) -> tuple[Camera, ...]:
-    """`places` and those of `cameras` that see something else.
+    """The places, and those of the cameras that see something else; the newest of them.
 
-    points: [N, 3] m, of the scene; cameras that see none of them are no places.
+    Args:
+        places: remembered so far, oldest first.
+        cameras: that may become places.
+        points: [N, 3] m, of the scene; cameras that see none of them are no places.
     """
     for camera in cameras:
         pixels, depth = camera.project(points)
