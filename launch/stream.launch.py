@@ -57,6 +57,7 @@ def node(context):
     actions = [Node(
         package='igs_ros', executable='reconstruct', name='igs',
         namespace=LaunchConfiguration('namespace'), output='screen', emulate_tty=True,
+        sigterm_timeout='20',  # it calls off the work in hand, which may take more than 5 s
         parameters=[LaunchConfiguration('params'), *preset, *overlay, overrides],
         additional_env=discovery(context.launch_configurations['discovery_range']),
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level'), *enclave])]

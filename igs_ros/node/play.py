@@ -96,6 +96,11 @@ class Player(Node):
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
+    def destroy_node(self) -> None:
+        """As of any node; its executor ends with it, or rclpy complains at exit."""
+        self._executor.shutdown()
+        super().destroy_node()
+
     def _on_status(self, message: SceneStatus) -> None:
         failed = message.state == SceneStatus.FAILED
         if failed and (self.status is None or self.status.state != SceneStatus.FAILED):

@@ -56,6 +56,11 @@ class Recorder(Node):
         self._own_executor = SingleThreadedExecutor()
         self._own_executor.add_node(self)
 
+    def destroy_node(self) -> None:
+        """As of any node; its executor ends with it, or rclpy complains at exit."""
+        self._own_executor.shutdown()
+        super().destroy_node()
+
     def spin(self, seconds: float) -> None:
         """Take what comes for at most so long."""
         self._own_executor.spin_once(timeout_sec=seconds)
