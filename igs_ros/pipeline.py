@@ -146,8 +146,7 @@ class Pipeline:
         return Update(checked, moved, due or self._key_owed, jumped, spent())
 
     def _references(self, frame_set: FrameSet) -> dict[str, np.ndarray]:
-        """What the images of `frame_set` are to be compared with, of cameras that may have moved.
-        """
+        """What images of cameras that may have moved are to be compared with, by camera."""
         newest, rig = self.timeline.newest, self.stages.cameras
         shown = Expectation.of(self.timeline.snapshot.scene, newest, rig, self.stages.rasterizer)
         return shown.references(frame_set.images, frame_set.in_place(rig))

@@ -66,8 +66,10 @@ def height_slice(states: np.ndarray) -> np.ndarray:
 
 
 def _in_camera(box: Box, sight: Sight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Center of the first voxel [3] and the steps [3, 3] to the next ones, in the optical frame,
-    scaled to pixels; and the principal point [2].
+    """The voxels of a box in the optical frame, scaled to pixels.
+
+    Center of the first voxel [3] and the steps [3, 3] to the next ones; and the principal point
+    [2].
     """
     camera = sight.camera
     scale = np.array([camera.K[0, 0], camera.K[1, 1], 1.0])

@@ -141,7 +141,11 @@ class _Bench:
 
 
 def run(plan: PlannerPlan) -> dict:
-    """All figures; raises `InputError` for a recording without true depths."""
+    """All figures.
+
+    Raises:
+        InputError: a recording without true depths, or with some that do not fit its cameras.
+    """
     bench = _Bench(plan)
     updates = list(bench.updates())
     assert bench.box is not None

@@ -20,7 +20,8 @@ from igs_ros.io.recordings.recording import Recording
 def check_rig(path: Path, options: BagOptions) -> int:
     """Print what is in the recording at `path`; 1 where no camera of a bag can be read.
 
-    Raises `InputError` for what is no recording, and for one that cannot be read at all.
+    Raises:
+        InputError: what is no recording, or cannot be read at all.
     """
     console = Console()
     if path.is_file() or (path / METADATA).is_file():
@@ -64,8 +65,10 @@ def _topics(found: bag.Contents) -> Table:
 
 
 def _cameras(found: bag.Contents) -> Table:
-    """Times in ms: jitter is how far intervals are from their median (95 %), offset that of the
-    stamps to the median of their frame sets, delay from stamp to recording (medians).
+    """The cameras of a bag and how their stamps lie, in ms.
+
+    Jitter is how far intervals are from their median (95 %), offset that of the stamps to the
+    median of their frame sets, delay from stamp to recording (medians).
     """
     table = Table('camera', 'px', 'Hz', 'jitter', 'longest gap', 'offset', 'delay', 'missing in',
                   'pose', caption='ms')

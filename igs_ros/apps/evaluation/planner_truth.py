@@ -81,7 +81,14 @@ class SpaceError:
 
 def space_error(states: np.ndarray, columns: np.ndarray, free: np.ndarray, occupied: np.ndarray
                 ) -> SpaceError:
-    """How wrong states [X, Y, Z] and columns [X, Y] are, by truth [X, Y, Z] bool."""
+    """How wrong the states of voxels and of columns are, beside the truth.
+
+    Args:
+        states: [X, Y, Z], as `vision.occupancy` has them.
+        columns: [X, Y], the same of the grid of the ground.
+        free: [X, Y, Z] bool, what is truly free.
+        occupied: [X, Y, Z] bool, what is truly occupied.
+    """
     said = states == OCCUPIED
     open_, blocked = np.all(free, axis=2), np.any(occupied, axis=2)
     return SpaceError(_share(said, free), _share(states == FREE, free),
@@ -106,7 +113,13 @@ class Event:
 
 def events(frames: Mapping[int, TrueFrame], box: Box, changes: Mapping[int, np.ndarray]
            ) -> list[Event]:
-    """What came and went; changes: by frame, the mean change of each thing's pixels [256]."""
+    """What came and went.
+
+    Args:
+        frames: true surfaces, by frame.
+        box: whose voxels are looked at.
+        changes: by frame, the mean change of each thing's pixels [256] since the frame before.
+    """
     found = []
     order = sorted(frames)
     for before, after in zip(order, order[1:], strict=False):

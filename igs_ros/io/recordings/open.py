@@ -41,8 +41,10 @@ def open_recording(path: str | Path, options: BagOptions | None = None) -> Recor
 
 
 def read_cameras(path: str | Path) -> dict[str, Camera]:
-    """The calibrated cameras in `path`, by name: a rig.json, a camchain of Kalibr (YAML), or the
-    folder of a recording. Pictures are looked for only where there is no calibration without them.
+    """The calibrated cameras in `path`, by name.
+
+    It is a rig.json, a camchain of Kalibr (YAML), or the folder of a recording. Pictures are
+    looked for only where there is no calibration without them.
 
     Raises:
         InputError: there is no such thing, or it cannot be used.
