@@ -74,7 +74,11 @@ _LIGHT = {'motion': 'static', 'key_interval': 0, 'motion_model.adjust_iterations
 
 
 def run(plan: NodePlan, say: Callable[[str], object] = lambda text: None) -> dict[str, Any]:
-    """Measure one node after the other; raises `InputError` where one does not come to work."""
+    """Measure one node after the other.
+
+    Raises:
+        InputError: a recording without points, or a node that does not come to work.
+    """
     recording = open_recording(plan.recording)
     points = recording.points()
     if points is None:

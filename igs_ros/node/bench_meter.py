@@ -92,7 +92,15 @@ class MeasuredNode(ReconstructNode):
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Callable, *arguments: Any,
                             **options: Any) -> Subscription:
-        """As rclpy's."""
+        """As rclpy's.
+
+        Args:
+            msg_type: class of the messages.
+            topic: their topic; its last part and the class name the callback.
+            callback: gets the messages, and is timed.
+            *arguments: further ones of rclpy's.
+            **options: further ones of rclpy's.
+        """
         name = f'{topic.rsplit("/", 1)[-1]} ({msg_type.__name__})'
         return super().create_subscription(
             msg_type, topic, lambda message: self._timed.call(name, callback, message),
@@ -100,7 +108,14 @@ class MeasuredNode(ReconstructNode):
 
     def create_timer(self, timer_period_sec: float, callback: Callable, *arguments: Any,
                      **options: Any) -> Timer:
-        """As rclpy's."""
+        """As rclpy's.
+
+        Args:
+            timer_period_sec: s.
+            callback: called without arguments, and timed by its name.
+            *arguments: further ones of rclpy's.
+            **options: further ones of rclpy's.
+        """
         name = f'timer {getattr(callback, "__name__", callback)}'
         return super().create_timer(
             timer_period_sec, lambda: self._timed.call(name, callback), *arguments, **options)
@@ -120,7 +135,13 @@ class Parts:
         self._open: dict[int, tuple[str, float]] = {}  # by thread: part, CPU time at its begin
 
     def measure(self, part: str, owner: type, name: str) -> None:
-        """Count the CPU time of the method `name` of `owner` as `part` from now on."""
+        """Count the CPU time of a method from now on.
+
+        Args:
+            part: name that it is counted under.
+            owner: class of the method, which is replaced there.
+            name: of the method.
+        """
         method = getattr(owner, name)
 
         @functools.wraps(method)
@@ -178,7 +199,10 @@ def shares(threads_s: Mapping[str, float], parts_s: Mapping[str, float], wall_s:
            ) -> dict[str, Any]:
     """Percent of one core: `but_engine` in all and by part, and the engine's.
 
-    threads_s, parts_s: CPU time by thread, and of 'decoding', 'drawing' and 'planning', s.
+    Args:
+        threads_s: CPU time by thread, s.
+        parts_s: CPU time of 'decoding', 'drawing' and 'planning', s.
+        wall_s: the time that it was spent in, s.
     """
     threads, part = ({name: 100 * spent / wall_s for name, spent in times.items()}
                      for times in (threads_s, parts_s))

@@ -66,7 +66,11 @@ class BridgedImage:
         return self.message.width, self.message.height
 
     def decode(self) -> np.ndarray:
-        """uint8 RGB [H, W, 3]; raises `InputError` where cv_bridge fails."""
+        """uint8 RGB [H, W, 3].
+
+        Raises:
+            InputError: cv_bridge fails.
+        """
         try:
             return _converted(self.message)
         except Exception as error:
@@ -79,7 +83,8 @@ class BridgedImage:
 def bridged_image(message: Image, topic: str) -> BridgedImage:
     """The picture of an encoding that cv_bridge `converts`.
 
-    Raises `InputError` naming `topic` for a header that does not fit its bytes.
+    Raises:
+        InputError: a header that does not fit its bytes; names `topic`.
     """
     layout = Layout(message.encoding, message.width, message.height, message.step,
                     bool(message.is_bigendian), message.data)

@@ -82,7 +82,16 @@ def picture_from_image(message: Image, topic: str, bits: int = MAX_BITS) -> Pict
 
 def picture_from_compressed(message: CompressedImage, topic: str, bits: int = MAX_BITS
                             ) -> Picture:
-    """The picture of a CompressedImage, not yet decoded; as `transport_image` makes it."""
+    """The picture of a CompressedImage, not yet decoded; as `transport_image` makes it.
+
+    Args:
+        message: whose format says how it is compressed.
+        topic: for messages.
+        bits: in use of 16-bit samples.
+
+    Raises:
+        InputError: another codec than JPEG and PNG.
+    """
     return transport_image(message.format, message.data.tobytes(), topic, bits)
 
 
@@ -103,16 +112,25 @@ def depth_message(depth: np.ndarray, head: Header) -> Image:
 
 
 def jpeg_bytes(rgb: np.ndarray, quality: int, full_color: bool = False) -> bytes:
-    """uint8 pixels [H, W, 3] as a JPEG file of quality 1..100.
+    """A JPEG file.
 
-    full_color keeps the color at full resolution (4:4:4 instead of 4:2:0): a third larger, and
-    7 dB closer to sharp, colorful pictures at quality 95.
+    Args:
+        rgb: uint8 pixels [H, W, 3].
+        quality: 1..100.
+        full_color: keeps the color at full resolution (4:4:4 instead of 4:2:0): a third larger,
+            and 7 dB closer to sharp, colorful pictures at quality 95.
     """
     return jpeg_array(rgb, quality, full_color).tobytes()
 
 
 def jpeg_array(rgb: np.ndarray, quality: int, full_color: bool = False) -> np.ndarray:
-    """As `jpeg_bytes`, uint8 [B], without another copy."""
+    """As `jpeg_bytes`, uint8 [B], without another copy.
+
+    Args:
+        rgb: uint8 pixels [H, W, 3].
+        quality: 1..100.
+        full_color: keeps the color at full resolution.
+    """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     if full_color and not hasattr(cv2, 'IMWRITE_JPEG_SAMPLING_FACTOR'):
         return np.frombuffer(_full_color_jpeg(rgb, quality), np.uint8)
@@ -141,10 +159,18 @@ def jpeg_message(data: bytes | memoryview, head: Header) -> CompressedImage:
 
 
 def held_against(camera: Camera, rig_camera: Camera, topic: str) -> str:
-    """What is doubtful about `camera`, calibrated by `topic`, beside that of the rig file.
+    """What is doubtful about a camera, beside that of the rig file.
 
-    '' where nothing is; one line where focal lengths differ by more than a tenth. Raises
-    `InputError` naming `topic` for pictures of another size.
+    Args:
+        camera: calibrated by a topic.
+        rig_camera: the same of the rig file.
+        topic: of the calibration, for messages.
+
+    Returns:
+        '' where nothing is; one line where focal lengths differ by more than a tenth.
+
+    Raises:
+        InputError: pictures of another size; names `topic`.
     """
     came, expected = ((c.width, c.height) for c in (camera, rig_camera))
     if came != expected:
@@ -180,8 +206,14 @@ def info_message(camera: Camera, head: Header, baseline: float = 0.0) -> CameraI
 def camera_from_world_of(message: PoseStamped, world_frame: str, topic: str) -> np.ndarray:
     """camera_from_world [4, 4] of the pose of an optical frame in the world frame.
 
-    Raises `InputError` naming `topic` for a pose in another frame (nothing is transformed here)
-    or without a rotation.
+    Args:
+        message: the pose, in m; its frame '' stands for the world.
+        world_frame: the frame that poses are expected in.
+        topic: of the message.
+
+    Raises:
+        InputError: a pose in another frame (nothing is transformed here) or without a rotation;
+            names `topic`.
     """
     if message.header.frame_id not in ('', world_frame):
         raise InputError(f'{topic}: a pose in frame {shown(message.header.frame_id)}; expected '
@@ -196,7 +228,8 @@ def camera_from_world_of(message: PoseStamped, world_frame: str, topic: str) -> 
 def camera_from_world(position: ArrayLike, quaternion: ArrayLike) -> np.ndarray:
     """[4, 4] inverse of a pose: position [3] m and quaternion [4] xyzw of any length but zero.
 
-    Raises `InputError` for values that are no pose.
+    Raises:
+        InputError: values that are no pose.
     """
     position, quaternion = np.asarray(position, float), np.asarray(quaternion, float)
     length = np.linalg.norm(quaternion)

@@ -38,17 +38,28 @@ def planner_points_message(points: PlannerPoints, head: Header) -> PointCloud2:
 
 
 def voxels_message(centers: np.ndarray, size: float, head: Header) -> PointCloud2:
-    """Centers [V, 3] m of occupied voxels, each with the side of its cube, m."""
+    """Occupied voxels, each with the side of its cube.
+
+    Args:
+        centers: [V, 3] m, in the world frame.
+        size: side of a voxel, m.
+        head: stamp of what is shown, world frame.
+    """
     packed = np.full((len(centers), len(VOXEL_FIELDS)), size, np.float32)
     packed[:, :3] = centers
     return cloud_message(packed, VOXEL_FIELDS, head)
 
 
 def grid_message(columns: np.ndarray, box: Box, head: Header) -> OccupancyGrid:
-    """Columns [X, Y] int8 of a box: -1 unknown, 0 free, 100 occupied.
+    """Columns of a box as a grid.
 
     The origin is the least corner of the box in the world frame; its orientation stands the grid
     upright where z of the world is not up.
+
+    Args:
+        columns: [X, Y] int8: -1 unknown, 0 free, 100 occupied.
+        box: that the columns stand in.
+        head: stamp of what is shown, world frame.
     """
     world_from_grid = box.grid_from_world.T
     x, y, z, w = Rotation.from_matrix(world_from_grid).as_quat()

@@ -30,10 +30,15 @@ _CAMERA_STATES = {
 
 
 def points_message(scene: GaussianScene, head: Header, min_opacity: float) -> PointCloud2:
-    """The centers of the Gaussians of at least `min_opacity`, with color and velocity.
+    """The centers of Gaussians, with color and velocity.
 
     float32 x y z in m; rgb, a float32 with the bits 0x00RRGGBB (as RViz and PCL read it) of the
     direction-independent color; vx vy vz in m/s, NaN where unknown.
+
+    Args:
+        scene: the Gaussians, in the world frame.
+        head: stamp of what is shown, world frame.
+        min_opacity: 0..1; Gaussians of less are left out.
     """
     chosen = scene.opacities >= min_opacity
     rgb = (scene.sh[chosen, 0] * SH_C0 + 0.5).clamp(0, 1).cpu().numpy()
@@ -47,9 +52,13 @@ def points_message(scene: GaussianScene, head: Header, min_opacity: float) -> Po
 
 def cloud_message(points: np.ndarray, names: tuple[str, ...], head: Header, is_dense: bool = True
                   ) -> PointCloud2:
-    """A cloud of points [P, F] float32 whose F fields are called `names`.
+    """A cloud of points.
 
-    is_dense: no value is NaN; head: stamp of what is shown, world frame.
+    Args:
+        points: [P, F] float32.
+        names: of the F fields.
+        head: stamp of what is shown, world frame.
+        is_dense: no value is NaN.
     """
     message = PointCloud2(header=head, height=1, width=len(points), is_dense=is_dense)
     message.fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
@@ -81,9 +90,13 @@ def _filled(message, arrays: KeyArrays | UpdateArrays):
 
 def status_message(status: Status, drops: Mapping[str, int], cameras: Mapping[str, CameraReport],
                    head: Header) -> SceneStatus:
-    """The state of the pipeline; head: time of the report (0 = not known), world frame.
+    """The state of the pipeline.
 
-    drops: counts by cause of everything in front of the pipeline.
+    Args:
+        status: as the pipeline reports it.
+        drops: counts by cause of everything in front of the pipeline.
+        cameras: what is known of each camera, by name.
+        head: time of the report (0 = not known), world frame.
     """
     message = SceneStatus(header=head, state=_STATES[status.state], message=status.message)
     message.cameras = [_camera_message(report) for report in cameras.values()]

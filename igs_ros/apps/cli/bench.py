@@ -282,7 +282,11 @@ class BenchNode:
     """Print the figures as JSON instead of the table."""
 
     def main(self) -> int:
-        """Run the benchmark; raises `InputError` where the node does not come to work."""
+        """Run the benchmark.
+
+        Raises:
+            InputError: the node does not come to work.
+        """
         from igs_ros.node.environment import require_ros
         require_ros(own_rmw=True)
         from igs_ros.core.files import workbench
