@@ -17,7 +17,16 @@ _QUALITY = 95  # of the JPEG files
 
 
 class EncodedFrames:
-    """The frames 'A:B' of some cameras; raises `InputError` when these cannot be read."""
+    """Some frames of some cameras.
+
+    Args:
+        recording: that they are from.
+        cameras: names.
+        frames: 'A:B', as `frame_range` has it.
+
+    Raises:
+        InputError: these cannot be read.
+    """
 
     def __init__(self, recording: Recording, cameras: tuple[str, ...], frames: str):
         self._recording = recording

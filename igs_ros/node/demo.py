@@ -35,7 +35,11 @@ SETTLE_S = 1.5  # for views still on their way when the player has ended
 
 
 def run(demo: DemoOptions) -> int:
-    """Run the demo as `demo` says; the exit code. Raises `InputError` when it cannot start."""
+    """Run the demo as `demo` says; the exit code.
+
+    Raises:
+        InputError: it cannot start.
+    """
     recording = open_recording(demo.data or workbench())
     test = test_view(recording)
     if test is None:

@@ -44,7 +44,13 @@ class DemoRun:
 def report(run: DemoRun, demo: DemoOptions, files: RunFiles) -> float:
     """Write the files, print the table; the share of the frames after the first that scored.
 
-    Raises `OutputError` when something cannot be written, after the table.
+    Args:
+        run: what came of the demo.
+        demo: its options.
+        files: takes what is written.
+
+    Raises:
+        OutputError: something cannot be written, after the table.
     """
     table = json.loads(run.table.read_text())['frames']
     stamps = {row['index']: row['stamp_ns'] for row in table if not row['repeated']}

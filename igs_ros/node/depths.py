@@ -32,29 +32,27 @@ _COMPRESSED = '/compressedDepth'  # ends the names of compressed_depth_image_tra
 
 
 class Depths:
-    """Adds depth to frame sets on their way to `hand_over`.
+    """Adds depth to frame sets on their way to `hand_over`; subscribes on `start`.
 
     While a first scene is wanted, frame sets wait for the depth of cameras that send some: at
     first for `calibration_wait_s`, then for `max_wait_s`; the newest `queue_size` of them are
     kept. Afterwards they pass at once, without depth.
+
+    Args:
+        node: that subscribes.
+        settings: `depth_topic` is not empty.
+        cameras: that may have depth.
+        hand_over: takes frame sets; called in the executor's thread, must not block.
+        wanted: whether a first scene is still to be made.
+        now: s, monotonic.
+
+    Raises:
+        InputError: a pattern that makes no topics.
     """
 
     def __init__(self, node: Node, settings: NodeConfig, cameras: Iterable[str],
                  hand_over: Callable[[RawFrameSet], None], wanted: Callable[[], bool], *,
                  now: Callable[[], float] = time.monotonic):
-        """Subscribe to nothing yet.
-
-        Args:
-            node: that subscribes.
-            settings: `depth_topic` is not empty.
-            cameras: that may have depth.
-            hand_over: takes frame sets; called in the executor's thread, must not block.
-            wanted: whether a first scene is still to be made.
-            now: s, monotonic.
-
-        Raises:
-            InputError: a pattern that makes no topics.
-        """
         self._node = node
         self._settings = settings
         self._hand_over = hand_over

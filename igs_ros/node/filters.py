@@ -23,8 +23,18 @@ class FilteredAssembler:
     """The interface of `FrameSetAssembler` on top of message_filters.
 
     Frame sets come in time order: one that is completed after a newer one is dropped and counted.
-    `drops` may be called from any thread. kind: 'approximate' or 'exact'. Raises `InputError`
-    where message_filters is not installed.
+    `drops` may be called from any thread.
+
+    Args:
+        kind: 'approximate' or 'exact'.
+        cameras: names of the rig's cameras.
+        max_spread_s: greatest difference of the stamps in one set, s; of 'approximate' only.
+        queue: waiting frames per camera.
+        jump_s: a stamp further behind its camera's newest one means that the clock was set
+            back, s.
+
+    Raises:
+        InputError: message_filters is not installed.
     """
 
     def __init__(self, kind: str, cameras: Iterable[str], max_spread_s: float, queue: int,
@@ -82,8 +92,10 @@ class FilteredAssembler:
         return {}
 
     def drops(self) -> dict[str, int]:
-        """Pictures that were not joined (or still wait) as 'unmatched:camera', and those joined
-        too late as 'late:camera'.
+        """Pictures that were not used, by cause and camera.
+
+        Those not joined (or that still wait) are 'unmatched:camera', those joined too late
+        'late:camera'.
         """
         with self._lock:
             unused, late = self._fed - self._used - self._late, Counter(self._late)

@@ -57,8 +57,13 @@ def steady_clock() -> Clock:
 def topic_of(pattern: str, camera: str, setting: str) -> str:
     """A topic pattern with the name of a camera put in.
 
-    setting: where the pattern comes from, for messages. Raises `InputError` for a pattern without
-    {camera}, and where the result is no name of a ROS topic.
+    Args:
+        pattern: with {camera} in it.
+        camera: its name.
+        setting: where the pattern comes from, for messages.
+
+    Raises:
+        InputError: a pattern without {camera}, or a result that is no name of a ROS topic.
     """
     if '{camera}' not in pattern:
         raise InputError(f"{setting}: topic '{pattern}': expected {{camera}} in it, in place of "
@@ -96,9 +101,15 @@ class _Input:
 class Inputs:
     """The cameras that feed the scene.
 
-    rig: those cameras, as the rig file has them, None where there is none; on_frame_set: called
-    in the executor's thread, must not block; transforms: where their poses come from, None = the
-    rig. Raises `InputError` for settings that cannot work.
+    Args:
+        node: that subscribes.
+        settings: those of the node.
+        rig: the cameras, as the rig file has them, None where there is none; by name.
+        on_frame_set: called in the executor's thread, must not block.
+        transforms: where their poses come from, None = the rig.
+
+    Raises:
+        InputError: settings that cannot work.
     """
 
     def __init__(self, node: Node, settings: NodeConfig, rig: Mapping[str, Camera | None],

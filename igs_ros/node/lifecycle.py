@@ -68,7 +68,11 @@ class ManagedNode(LifecycleNode, Generic[WorkType]):
 
     @abstractmethod
     def make_work(self) -> WorkType:
-        """Check the settings and make what they ask for; raises `InputError`."""
+        """Check the settings and make what they ask for.
+
+        Raises:
+            InputError: the settings cannot work.
+        """
 
     def create_publisher(self, *arguments: Any, **options: Any) -> Publisher[Any]:
         """As rclpy has it, with QoS that may be overridden."""
@@ -87,7 +91,12 @@ class ManagedNode(LifecycleNode, Generic[WorkType]):
     # -- by the program -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Configure and activate; raises what goes wrong, `InputError` for what the user gave."""
+        """Configure and activate.
+
+        Raises:
+            InputError: what the user gave cannot work.
+            Exception: whatever else goes wrong.
+        """
         self._by_program, self._failure = True, None
         try:
             for transition in self.trigger_configure, self.trigger_activate:

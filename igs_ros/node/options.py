@@ -83,7 +83,11 @@ class PlayOptions:
     """Go on when a frame is not shown after so many s."""
 
     def rate_hz(self) -> float | None:
-        """Frames per second, None for auto; raises `InputError`."""
+        """Frames per second, None for auto.
+
+        Raises:
+            InputError: it is neither auto nor a rate above 0 and up to 1000.
+        """
         if self.rate == 'auto':
             return None
         try:

@@ -35,7 +35,10 @@ def newest(durability: DurabilityPolicy = DurabilityPolicy.VOLATILE) -> QoSProfi
 class StateOutput:
     """~/gaussians, ~/gaussians/updates, ~/points and ~/status.
 
-    make_status: the SceneStatus of this moment.
+    Args:
+        node: that publishes.
+        settings: those of the node.
+        make_status: the SceneStatus of this moment.
     """
 
     def __init__(self, node: Node, settings: NodeConfig,

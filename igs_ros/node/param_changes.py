@@ -20,7 +20,7 @@ def watch_changes(node: Node, check: Callable[[NodeConfig, Config, Views], None]
 
     Args:
         node: whose parameters are declared.
-        check: raises `InputError` for settings that cannot be; its text is the reason given.
+        check: refuses settings that cannot be, by an `InputError`; its text is the reason given.
         apply: called with settings that were checked, once they are set.
     """
     names = [one.name for one in _all_parameters(node)]

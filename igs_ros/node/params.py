@@ -184,7 +184,8 @@ def field_docs(cls: type) -> dict[str, str]:
 def configs_from(values: Mapping[str, object]) -> tuple[NodeConfig, Config]:
     """The settings with `values` (by parameter name) in place of the defaults.
 
-    Raises `InputError` naming the parameter for a wrong type or a value that cannot work.
+    Raises:
+        InputError: a wrong type or a value that cannot work; names the parameter.
     """
     checked = _all_checked(parameters(), values)
     return _replaced(NodeConfig(), checked), _replaced(Config(), checked)

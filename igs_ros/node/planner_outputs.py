@@ -51,7 +51,13 @@ class _Topic:
 class PlannerOutput:
     """~/moving_points, ~/occupancy, ~/voxels, and ~/points where they are decimated.
 
-    Raises `InputError` for parameters that make no grid.
+    Args:
+        node: that publishes.
+        settings: those of the node.
+        config: those of the pipeline.
+
+    Raises:
+        InputError: parameters that make no grid.
     """
 
     def __init__(self, node: Node, settings: NodeConfig, config: Config):

@@ -72,7 +72,14 @@ class Interrupted(Exception):
 class Player(Node):
     """Publishes encoded frames and follows the status of the reconstruction.
 
-    stop: true when the player is to end; waiting then raises `Interrupted`.
+    Args:
+        options: as the user gave them.
+        recording: whose frames are played.
+        cameras: names of those that are played.
+        stop: true when the player is to end; `Interrupted` then ends any waiting.
+
+    Raises:
+        InputError: a pattern that makes no topics.
     """
 
     def __init__(self, options: PlayOptions, recording: Recording, cameras: tuple[str, ...],
@@ -231,8 +238,9 @@ def _play(player: Player, options: PlayOptions, frames: EncodedFrames, recording
 def play(options: PlayOptions, ros_arguments: list[str] | None = None) -> int:
     """Play as `options` say, in a ROS context of its own; the exit code.
 
-    Raises `InputError` for a recording, options or a reconstruction that cannot be used, and
-    `OutputError` for the table.
+    Raises:
+        InputError: a recording, options or a reconstruction that cannot be used.
+        OutputError: the table cannot be written.
     """
     options.rate_hz()
     if options.table is not None:

@@ -36,7 +36,11 @@ PARAMETERS = {
 
 
 class RigBroadcaster(Node):
-    """Sends the transforms once, latched; raises `InputError` for parameters that cannot work."""
+    """Sends the transforms once, latched.
+
+    Raises:
+        InputError: parameters that cannot work, or tf2_msgs is not installed.
+    """
 
     def __init__(self, **node_options: Any):  # of rclpy's Node
         super().__init__('rig_tf', **node_options)

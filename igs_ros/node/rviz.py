@@ -47,7 +47,13 @@ def _topics(content: Any) -> Iterator[dict[str, Any]]:
 
 
 def rviz_file(template: Path, namespace: str = '', world_frame: str = '') -> str:
-    """`rviz_text` in a temporary file, gone when this process ends; its path."""
+    """`rviz_text` in a temporary file, gone when this process ends; its path.
+
+    Args:
+        template: path of config/rviz/igs.rviz.
+        namespace: that the node `igs` runs in, with or without slashes; '' = none.
+        world_frame: the fixed frame; '' = that of the template.
+    """
     text = rviz_text(template.read_text(), namespace, world_frame)
     handle, path = tempfile.mkstemp(prefix='igs-', suffix='.rviz', text=True)
     atexit.register(Path(path).unlink, missing_ok=True)

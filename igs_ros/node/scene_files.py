@@ -28,7 +28,7 @@ class SceneFiles:
 
     Args:
         node: that offers them.
-        running: the pipeline; raises `InputError` where there is none, with what to do.
+        running: the pipeline; where there is none, an `InputError` with what to do.
         settings: those of now.
     """
 
@@ -85,9 +85,14 @@ class SceneFiles:
 
 
 def checked_path(folder: str, name: str) -> Path:
-    """Where a scene is kept; raises `InputError` for what is not below `folder`, links followed.
+    """Where a scene is kept.
 
-    folder: '' = nowhere; name: of a PLY file, relative to it.
+    Args:
+        folder: '' = nowhere.
+        name: of a PLY file, relative to it.
+
+    Raises:
+        InputError: what is not below `folder`, links followed.
     """
     if not folder:
         raise InputError('parameter scene_folder is empty; expected the folder that scenes are '

@@ -17,7 +17,7 @@ class Services:
 
     Args:
         node: that offers them.
-        running: the pipeline; raises `InputError` where there is none, with what to do.
+        running: the pipeline; where there is none, an `InputError` with what to do.
     """
 
     def __init__(self, node: Node, running: Callable[[], LivePipeline]):

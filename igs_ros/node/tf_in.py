@@ -51,7 +51,8 @@ def tf_qos(static: bool, depth: int = _DEPTH) -> QoSProfile:
 def transform_source(node: Node, warnings: ThrottledWarnings) -> TransformSource:
     """Subscribe to the transforms; `node` says which buffer holds them.
 
-    Raises `InputError` where their messages are not installed.
+    Raises:
+        InputError: their messages are not installed.
     """
     try:
         library = importlib.import_module('tf2_ros')
@@ -70,7 +71,11 @@ def transform_source(node: Node, warnings: ThrottledWarnings) -> TransformSource
 
 
 def transform_of(message: TransformStamped) -> Transform:
-    """The transform in a message; raises `InputError` for what is none."""
+    """The transform in a message.
+
+    Raises:
+        InputError: it is none.
+    """
     at, turn = message.transform.translation, message.transform.rotation
     return Transform(message.header.frame_id, message.child_frame_id,
                      nanoseconds(message.header.stamp), np.array((at.x, at.y, at.z)),
@@ -78,7 +83,13 @@ def transform_of(message: TransformStamped) -> Transform:
 
 
 class TopicTransforms(TransformBuffer):
-    """Our buffer, fed from the topics; kind: TFMessage."""
+    """Our buffer, fed from the topics.
+
+    Args:
+        node: that subscribes.
+        kind: TFMessage.
+        warnings: takes what is wrong with transforms that came.
+    """
 
     def __init__(self, node: Node, kind: type, warnings: ThrottledWarnings):
         super().__init__()
@@ -124,7 +135,21 @@ class Tf2Transforms:
         return newest.nanoseconds == 0
 
     def lookup(self, target: str, source: str, stamp_ns: int | None = None) -> np.ndarray:
-        """As `TransformBuffer.lookup`."""
+        """As `TransformBuffer.lookup`.
+
+        Args:
+            target: frame of the result.
+            source: frame of the points that it is for.
+            stamp_ns: the time; None = the newest at which all of the way is known.
+
+        Returns:
+            [4, 4] float64 target_from_source.
+
+        Raises:
+            FutureTransform: the time is later than what was heard of.
+            PastTransform: it is earlier than what is remembered.
+            TransformError: there is no way between the two.
+        """
         found = self._asked(self._buffer.lookup_transform_core, target, source,
                             Time(nanoseconds=stamp_ns or 0))
         found.header.frame_id, found.child_frame_id = 'target', 'source'  # may be one frame

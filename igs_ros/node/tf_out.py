@@ -102,8 +102,11 @@ def frustum_markers(cameras: Mapping[str, Camera], frames: Mapping[str, str]) ->
 class TransformOutput:
     """/tf_static, /tf and ~/cameras.
 
-    rig: the cameras of the rig file that the poses come from, empty where they come from TF:
-    what others broadcast is never broadcast again.
+    Args:
+        node: that publishes.
+        settings: those of the node.
+        rig: the cameras of the rig file that the poses come from, by name; empty where they come
+            from TF: what others broadcast is never broadcast again.
     """
 
     def __init__(self, node: Node, settings: NodeConfig, rig: Mapping[str, Camera]):

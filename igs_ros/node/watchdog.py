@@ -20,8 +20,11 @@ _AWAY = (CameraState.NEVER_SEEN, CameraState.SILENT)
 class Watchdog:
     """What the inputs lack. Call `look` about once a second, from one thread.
 
-    log: with `info` and `warning`; simulated_ns: the node's clock in ns while it follows /clock,
-    None while it does not; now: a steady clock, s.
+    Args:
+        log: with `info` and `warning`.
+        stall_after_s: how long pictures may stay away, s.
+        simulated_ns: the node's clock in ns while it follows /clock, None while it does not.
+        now: a steady clock, s.
     """
 
     def __init__(self, log: RosLogger, stall_after_s: float,
