@@ -3,8 +3,7 @@
 
 `ReconstructNode` is a lifecycle node; what it does while it is configured is `Reconstruction`.
 Three kinds of threads: the executor's (callbacks, which only queue), the pipeline's two (motion,
-refinement), and those of the outputs (views, state, diagnostics). docs/topics.md lists topics and
-QoS.
+refinement), and those of the outputs (views, state, diagnostics). Topics, QoS: docs/topics.md.
 """
 from __future__ import annotations
 
@@ -67,9 +66,15 @@ _INACTIVE = 'inactive: no pictures are taken until the node is activated'
 
 
 class Reconstruction:
-    """Reconstructs the scene in front of a rig; raises `InputError` for unusable parameters.
+    """Reconstructs the scene in front of a rig: `start` begins, `stop` rests, `close` ends.
 
-    `start` begins, `stop` rests, `close` ends; in between somebody spins the node.
+    Args:
+        node: that it works for; somebody spins it in between.
+        settings: those of the node.
+        config: those of the pipeline.
+
+    Raises:
+        InputError: unusable parameters.
     """
 
     def __init__(self, node: Node, settings: NodeConfig, config: Config):
@@ -88,8 +93,7 @@ class Reconstruction:
         self._early: RawFrameSet | None = None  # the newest one from before the pipeline
         self._drops = Drops()
         self._warnings = ThrottledWarnings(self._log.warning, self._drops)
-        self._watchdog = Watchdog(self._log, self.settings.stall_after_s,
-                                  self._simulated_ns)
+        self._watchdog = Watchdog(self._log, self.settings.stall_after_s, self._simulated_ns)
         self._depths = Depths(node, self.settings, names, self._on_frame_set,
                               self._first_scene_wanted) if self.settings.depth_topic else None
         views = params.declared_views(node, self.settings)
@@ -111,9 +115,8 @@ class Reconstruction:
         self._sets = SetWatch()
         self._diagnostics = Diagnostics(node, self.settings, self._known)
         self._splats = splat_output(node, self.settings)
-        self._outputs = [output for output in (
-            self._views, self._states, self._planner, self._diagnostics, self._splats)
-            if output is not None]
+        self._outputs = [output for output in (self._views, self._states, self._planner,
+                         self._diagnostics, self._splats) if output is not None]
         self._handler.attach()
         self._starter = node.create_timer(_LOOK_S, self._start_when_calibrated,
                                           clock=steady_clock())
@@ -129,9 +132,8 @@ class Reconstruction:
         self._inputs.start()
         for output in self._outputs:
             output.thread.start()
-        self._log.info(
-            f'waiting for {self._expected} cameras on {self._inputs.topics()} '
-            f'({self.settings.transport}, {self.settings.input_reliability})')
+        self._log.info(f'waiting for {self._expected} cameras on {self._inputs.topics()} '
+                       f'({self.settings.transport}, {self.settings.input_reliability})')
 
     def stop(self) -> None:
         """Stop inputs and outputs; the scene stays, and what is being made is finished."""
@@ -153,7 +155,11 @@ class Reconstruction:
         self._handler.detach()
 
     def change(self, settings: NodeConfig, config: Config, views: Views) -> None:
-        """Go on with other settings, of those that may change; raises `InputError`."""
+        """Go on with other settings, of those that may change.
+
+        Args:
+            settings, config, views: that `check` has passed.
+        """
         self.settings, self.config = settings, config
         self._views.change(settings, config, views, {**self._rig, **self._cameras})
         for output in self._states, self._planner, self._diagnostics:
@@ -162,7 +168,14 @@ class Reconstruction:
             self.pipeline.change(config)
 
     def check(self, settings: NodeConfig, config: Config, views: Views) -> None:
-        """Raise `InputError` for settings of views that cannot work here."""
+        """Check the settings of views against the cameras that are here.
+
+        Args:
+            settings, config, views: of the node, of the pipeline, and of the views by name.
+
+        Raises:
+            InputError: a view cannot be as they have it.
+        """
         for name, view in views.items():
             camera_of(name, view, settings, config, {**self._rig, **self._cameras})
 
@@ -277,8 +290,7 @@ class Reconstruction:
             if self.pipeline is None else self.pipeline.facts()
         if not self._active:
             facts = replace(facts, paused=_INACTIVE)
-        dead = {one.thread.name: one.thread.died_of for one in self._outputs
-                if one.thread.died_of}
+        dead = {one.thread.name: one.thread.died_of for one in self._outputs if one.thread.died_of}
         return replace(facts, dead={**facts.dead, **dead}, missing=self._watchdog.missing,
                        clock=self._watchdog.clock)
 
@@ -297,10 +309,12 @@ class Reconstruction:
 
 
 class ReconstructNode(ManagedNode[Reconstruction]):
-    """The node `igs`; raises `InputError` for parameters of another type or out of range.
+    """The node `igs`; any number of them may share a process.
 
-    `start` configures and activates it, `close` ends it; in between somebody spins it. Any number
-    of them may share a process.
+    `start` configures and activates it, `close` ends it; in between somebody spins it.
+
+    Raises:
+        InputError: parameters of another type or out of range.
     """
 
     def __init__(self, **node_options: Any):  # of rclpy's Node
@@ -350,9 +364,8 @@ def nominal(name: str) -> Camera:
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 1 when its parameters cannot work.
 
-    With the parameter autostart it is active at once; else it waits to be configured.
-
-    The work in hand is called off, which takes an optimization step or so; a second signal, a
+    With the parameter autostart it is active at once; else it waits to be configured. At the end,
+    the work in hand is called off, which takes an optimization step or so; a second signal, a
     second later, ends the process at once.
     """
     tune_process()
