@@ -2,19 +2,16 @@
 """`igs bench`: measurements, printed as a table and written as JSON."""
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_type_hints
 
 import tyro
 
+from igs_ros.apps.cli.bench_live import BenchLive, BenchNode, BenchViews, report
 from igs_ros.apps.cli.options import SceneOptions
-from igs_ros.core.config import checked, with_settings
+from igs_ros.core.config import checked
 from igs_ros.core.errors import InputError
-from igs_ros.core.files import checked_file
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class BenchRaster:
     def main(self) -> int:
         """Run the benchmark."""
         from igs_ros.apps.bench import raster  # compiles kernels: only when asked for
-        _report(raster.run(), raster.print_table, self.json)
+        report(raster.run(), raster.print_table, self.json)
         return 0
 
 
@@ -63,7 +60,7 @@ class BenchQuality:
         first, last = frame_range(self.frames)
         plan = quality.QualityPlan(self.recordings, self.arms, self.seeds, self.scene.config(),
                                    first, last, self.keep)
-        _report(quality.measure(plan), quality_table.print_means, self.json)
+        report(quality.measure(plan), quality_table.print_means, self.json)
         return 0
 
 
@@ -96,98 +93,7 @@ class BenchBootstrap:
             raise InputError('igs bench bootstrap: no recording given; expected their folders.')
         plan = bootstrap.BootstrapPlan(self.recordings, self.seeds, self.seconds,
                                        self.scene.config(), self.frame)
-        _report(bootstrap.measure(plan), bootstrap.print_table, self.json)
-        return 0
-
-
-@dataclass(frozen=True)
-class BenchLive:
-    """Loop a recording into the live pipeline, with its stamp jump: do memory and latency hold?"""
-
-    recording: Annotated[Path, tyro.conf.Positional]
-    """Folder of the recording."""
-    scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
-    """Settings of the reconstruction; budget.* are the deadlines."""
-    minutes: float = 10.0
-    """How long to play."""
-    update_hz: float = 10.0
-    """Scene updates per second to hold, where the settings say nothing (budget.update_hz)."""
-    rate: float = 0.0
-    """Frame sets per second, 0 = as recorded."""
-    frames: str = '0:'
-    """Frames A:B, 0-based, half-open; frame A is the first scene. All are held in memory."""
-    json: bool = False
-    """Print the figures as JSON instead of the table."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar='FILE.jsonl')] = None
-    """Write every row when it is known: a kill loses none of them."""
-    plot: Annotated[Path | None, tyro.conf.arg(metavar='FILE.png|svg')] = None
-    """Draw memory, latency, pace and quality over time."""
-
-    def main(self) -> int:
-        """Run the benchmark; interrupted, it reports what there is and ends with 130.
-
-        Raises:
-            InputError: there is nothing to play, or the plan cannot be run.
-            OutputError: `out` or `plot` cannot be written.
-        """
-        from igs_ros.apps.bench import (  # heavy imports: not for --help
-            live,
-            live_figures,
-            live_plot,
-        )
-        from igs_ros.io.recordings.recording import frame_range
-        first, last = frame_range(self.frames)
-        if not self.minutes > 0:
-            raise InputError(f'--minutes {self.minutes}: expected more than 0.')
-        config = self.scene.config()
-        if not config.budget.update_hz:
-            config = with_settings(config, {'budget.update_hz': self.update_hz})
-        if self.plot:
-            checked_file(self.plot)
-        keep = live_figures.RowFile(self.out).keep if self.out else lambda piece: None
-        plan = live.LivePlan(self.recording, checked(config), self.minutes, first=first, last=last,
-                             rate_hz=self.rate)
-        results = live.run(plan, lambda text: print(text, file=sys.stderr), keep)
-        _report(results, live_figures.print_table, self.json)
-        if self.plot:
-            live_plot.plot(results, self.plot)
-        return 130 if results['interrupted'] else 0
-
-
-@dataclass(frozen=True)
-class BenchViews:
-    """From head poses to pictures of them, with several views beside a live scene."""
-
-    recording: Annotated[Path, tyro.conf.Positional]
-    """Folder of the recording."""
-    scene: Annotated[SceneOptions, tyro.conf.arg(name='')]
-    """Settings of the reconstruction."""
-    views: tuple[int, ...] = (1, 2, 4)
-    """Numbers of views."""
-    poses_hz: float = 100.0
-    """Poses per second to each view."""
-    seconds: float = 10.0
-    """For how long to measure each number of views."""
-    frames: str = '0:'
-    """Frames A:B, 0-based, half-open; played forth and back."""
-    json: bool = False
-    """Print the figures as JSON instead of the table."""
-
-    def main(self) -> int:
-        """Run the benchmark.
-
-        Raises:
-            InputError: a number that is not above 0, or no scene can be made.
-        """
-        from igs_ros.apps.bench import views  # heavy imports: not for --help
-        from igs_ros.io.recordings.recording import frame_range
-        if not (min(self.views, default=0) > 0 and self.poses_hz > 0 and self.seconds > 0):
-            raise InputError('igs bench views: expected views, poses per second and seconds above '
-                             '0.')
-        plan = views.ViewsPlan(self.recording, self.scene.config(), self.views, self.poses_hz,
-                               self.seconds, *frame_range(self.frames))
-        _report(views.run(plan, lambda text: print(text, file=sys.stderr)), views.print_table,
-                self.json)
+        report(bootstrap.measure(plan), bootstrap.print_table, self.json)
         return 0
 
 
@@ -225,7 +131,7 @@ class BenchFaults:
         first, last = frame_range(self.frames)
         plan = faults.FaultPlan(self.recordings, self.scene.config(), self.faults, self.other,
                                 self.test_view, first, last, self.keep)
-        _report(faults.measure(plan), faults.print_table, self.json)
+        report(faults.measure(plan), faults.print_table, self.json)
         return 0
 
 
@@ -253,49 +159,7 @@ class BenchPlanners:
         planning = checked(PlanningConfig(voxel_m=self.voxel, min_height=low, max_height=high),
                            'option')
         plan = planners.PlannerPlan(self.recording, self.scene.config(), planning)
-        _report(planners.run(plan), planners.print_table, self.json)
-        return 0
-
-
-@dataclass(frozen=True)
-class BenchNode:
-    """CPU time of the node beside its engine, and its callbacks: cameras over topics, all outputs.
-
-    The node, and this process as its cameras and subscriber, over Fast DDS in a ROS domain of
-    their own; CPU time by thread.
-    """
-
-    recording: Annotated[Path | None, tyro.conf.Positional] = None
-    """Recording with points; default: the workbench that ships. Larger rigs repeat its cameras."""
-    cameras: tuple[int, ...] = (1, 3, 12, 21)
-    """Sizes of the rigs."""
-    seconds: float = 20.0
-    """Length of each measurement."""
-    rate: float = 30.0
-    """Pictures per second of each camera."""
-    gaussians: int = 20000
-    """Size of the scene."""
-    engine: Literal['light', 'default'] = 'light'
-    """light: each frame set is decoded and followed, nothing moved, so that the ROS side has the
-    most to do, as on a fast machine; default: the engine as it is."""
-    json: bool = False
-    """Print the figures as JSON instead of the table."""
-
-    def main(self) -> int:
-        """Run the benchmark.
-
-        Raises:
-            InputError: the node does not come to work.
-        """
-        from igs_ros.node.environment import require_ros
-        require_ros(own_rmw=True)
-        from igs_ros.core.files import workbench
-        from igs_ros.node import bench  # imports rclpy
-        plan = bench.NodePlan(self.recording or workbench(), self.cameras, self.seconds,
-                              rate_hz=self.rate, gaussians=self.gaussians,
-                              engine=self.engine)
-        _report(bench.run(plan, lambda text: print(text, file=sys.stderr)), bench.print_table,
-                self.json)
+        report(planners.run(plan), planners.print_table, self.json)
         return 0
 
 
@@ -328,7 +192,7 @@ class BenchMotion:
         """Run the benchmark."""
         from igs_ros.apps.bench import motion  # compiles kernels: only when asked for
         given = {name: value for name, value in vars(self).items() if name != 'json'}
-        _report(motion.run(motion.MotionPlan(**given)), motion.print_table, self.json)
+        report(motion.run(motion.MotionPlan(**given)), motion.print_table, self.json)
         return 0
 
 
@@ -357,7 +221,7 @@ class BenchRefine:
         """Run the benchmark."""
         from igs_ros.apps.bench import refine  # compiles kernels: only when asked for
         given = {name: value for name, value in vars(self).items() if name != 'json'}
-        _report(refine.run(refine.RefinePlan(**given)), refine.print_table, self.json)
+        report(refine.run(refine.RefinePlan(**given)), refine.print_table, self.json)
         return 0
 
 
@@ -373,7 +237,7 @@ class BenchNeighbors:
     def main(self) -> int:
         """Run the benchmark."""
         from igs_ros.apps.bench import neighbors  # compiles kernels: only when asked for
-        _report(neighbors.run(self.device), neighbors.print_table, self.json)
+        report(neighbors.run(self.device), neighbors.print_table, self.json)
         return 0
 
 
@@ -399,7 +263,7 @@ class BenchAssemble:
         from igs_ros.apps.bench import assemble
         plan = assemble.AssemblePlan(self.cameras, self.loss, self.dead,
                                      min_cameras=self.min_cameras, max_wait_s=self.max_wait_s)
-        _report(assemble.run(plan), assemble.print_table, self.json)
+        report(assemble.run(plan), assemble.print_table, self.json)
         return 0
 
 
@@ -430,10 +294,3 @@ def bench_names() -> tuple[str, ...]:
     """Of all benchmarks, as the command line has them."""
     choices, *_ = get_args(get_type_hints(Bench, include_extras=True)['what'])
     return tuple(subcommand.name for _, subcommand in map(get_args, get_args(choices)))
-
-
-def _report(results: dict, print_table: Callable[[dict], None], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(results, indent=1))
-    else:
-        print_table(results)
