@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording, looped for minutes into the live pipeline: do memory and latency hold?
 
-As a bag that loops into the node: JPEG pictures at the recording's rate, and stamps that jump
-back at every loop. A short recording is played forth and back until a loop is long enough. Beside
+JPEG pictures at the recording's rate, forth and back, so that neither pictures nor stamps jump;
+with `loop_s` as a bag that loops into the node, whose stamps jump back at every loop. Beside
 it, views are drawn at their rate, and once a minute some scenes are compared with what the
 held-out camera saw. What happened is sampled every few seconds. Latency is the age of a scene in
 the moment that it is shown: what has passed since its frame set was due.
@@ -34,6 +34,7 @@ from igs_ros.live.pipeline import LivePipeline
 from igs_ros.live.threads import PeriodicThread
 
 _JPEG_QUALITY = 95
+_KNOWN = 1000  # stamps: a scene is shown long before so many more came
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class LivePlan:
     first: int = 0
     last: int | None = None  # half-open
     rate_hz: float = 0.0  # frame sets per second, 0 = as recorded
-    loop_s: float = 20.0  # least length of a loop
+    loop_s: float = 0.0  # least length of a loop, at whose end the stamps jump; 0 = as all of it
 
 
 class Loops:
@@ -67,7 +68,7 @@ class Loops:
         self._period_s = period_s
         self._next = 0
         self._due_next_s = 0.0
-        self._due_s: dict[int, float] = {}  # by stamp: of the newest loop
+        self._due_s: dict[int, float] = {}  # by stamp: of the newest ones
 
     def play(self, seconds: float) -> int:
         """Offer for so long; how many there were. Those missed are not made up for."""
@@ -77,7 +78,10 @@ class Loops:
             time.sleep(max(0.0, due_s - time.monotonic()))
             frame_set = self._sets[self._next]
             self._next = (self._next + 1) % len(self._sets)
+            self._due_s.pop(frame_set.stamp_ns, None)
             self._due_s[frame_set.stamp_ns] = due_s
+            if len(self._due_s) > _KNOWN:
+                del self._due_s[next(iter(self._due_s))]
             self.clock.reached(frame_set.stamp_ns)
             self._offer(frame_set)
             count += 1
@@ -163,10 +167,11 @@ def run(plan: LivePlan, say: Callable[[str], None] = lambda text: None,
     if frames < 2:
         raise InputError(f'{plan.recording}: {frames} frame to loop; expected at least 2.')
     period_s = 1 / (plan.rate_hz or recording.rate_hz)
-    sets = forth_and_back(sets, period_s, plan.loop_s)
+    loop_s = plan.loop_s or 60 * plan.minutes + plan.every_s
+    sets = forth_and_back(sets, period_s, loop_s)
     window = Window()
     unseen = None if test is None else UnseenView(
-        recording, test, plan.config, plan.first, dict(loop_order(frames, period_s, plan.loop_s)))
+        recording, test, plan.config, plan.first, dict(loop_order(frames, period_s, loop_s)))
 
     def on_snapshot(snapshot: Snapshot) -> None:
         window.age(loops.age_s(snapshot.stamp_ns))
