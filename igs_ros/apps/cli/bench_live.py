@@ -104,7 +104,7 @@ class BenchViews:
         plan = views.ViewsPlan(self.recording, self.scene.config(), self.views, self.poses_hz,
                                self.seconds, *frame_range(self.frames))
         report(views.run(plan, lambda text: print(text, file=sys.stderr)), views.print_table,
-                self.json)
+               self.json)
         return 0
 
 
