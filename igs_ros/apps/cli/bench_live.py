@@ -151,7 +151,13 @@ class BenchNode:
 
 
 def report(results: dict, print_table: Callable[[dict], None], as_json: bool) -> None:
-    """Print the results of a benchmark, as JSON or by its `print_table`."""
+    """Print the results of a benchmark.
+
+    Args:
+        results: all figures; JSON can hold them.
+        print_table: prints them for people.
+        as_json: print them as JSON instead.
+    """
     if as_json:
         print(json.dumps(results, indent=1))
     else:
