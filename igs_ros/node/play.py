@@ -85,6 +85,9 @@ class Player(Node):
     def __init__(self, options: PlayOptions, recording: Recording, cameras: tuple[str, ...],
                  stop: ShutdownFlag):
         super().__init__('igs_player')
+        # first: rclpy destroys half a player, too
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
         self._stop = stop
         reliable = QoSProfile(depth=4, history=HistoryPolicy.KEEP_LAST,
                               reliability=ReliabilityPolicy.RELIABLE)
@@ -100,8 +103,6 @@ class Player(Node):
                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.status: SceneStatus | None = None
         self.create_subscription(SceneStatus, options.status_topic, self._on_status, latched)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self)
 
     def destroy_node(self) -> None:
         """As of any node; its executor ends with it, or rclpy complains at exit."""
