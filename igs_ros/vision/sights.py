@@ -47,8 +47,10 @@ def supported(scene: GaussianScene, sights: Mapping[str, Sight]) -> np.ndarray:
     """[N] bool: Gaussians that some view sees, and that the pictures do not contradict.
 
     Where the views that see a Gaussian show something else (it went away, or motion lost it), it
-    is not supported; nor is what all views have behind a surface.
+    is not supported; nor is what all views have behind a surface. Without a view, nothing is.
     """
+    if not sights:
+        return np.zeros(len(scene), bool)
     visible = {name: Visibility.of(scene, one.camera, one.drawn) for name, one in sights.items()}
     hits, votes = count_votes({name: one.wrong for name, one in sights.items()}, visible)
     return (votes > 0) & ~majority(hits, votes, _WRONG_SHARE)

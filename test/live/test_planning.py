@@ -71,6 +71,13 @@ def test_what_came_is_there_before_a_key_says_so(world, rasterizer):
     assert (found.states[box] == FREE).mean() < 0.1
 
 
+def test_without_a_picture_that_can_be_used_nothing_is_known(world, rasterizer):
+    planning = Planning(FLAT, cameras(), rasterizer, 0.3)
+    found = planning.look(first_snapshot(world['with'][0], 10), world['with'][1].only(()), 0.1)
+    assert not found.sights
+    assert found.chosen.shape == (len(found.snapshot.scene),) and not found.chosen.any()
+
+
 def test_a_single_camera_that_sees_it_makes_it_unknown(world, rasterizer):
     scene, pictures = world['without']
     mixed = replace(pictures, images={**pictures.images, 'b': world['with'][1].images['b']})
