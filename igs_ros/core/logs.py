@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -49,15 +50,21 @@ class Throttle:
             return self._held_back.pop(key, 0)
 
 
+_CHOSEN = re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*'|(?<!\w)"(?:[^"\\]|\\.)*"|[-+.\d]+""")
+
+
 class ThrottledWarnings:
     """Says once what is wrong with a topic, and again every `every_s` while it stays so.
+
+    Another fault of the same topic is said at once: lines are the same if they differ in nothing
+    but numbers and quoted text, which whoever sends them chooses.
 
     Each complaint is counted in `drops` as 'cause:camera'.
 
     Args:
         warn: takes one line, such as the warning of a node's logger.
         drops: which counts, also what is not said.
-        every_s: between two lines about one cause and camera, s.
+        every_s: between two lines about one fault of one camera, s.
         now: the clock, s; it must not jump.
     """
 
@@ -76,6 +83,6 @@ class ThrottledWarnings:
             message: the line to log.
         """
         self._drops.add(f'{cause}:{camera}')
-        more = self._throttle.take((cause, camera))
+        more = self._throttle.take((cause, camera, _CHOSEN.sub('', message)))
         if more is not None:
             self._warn(message + (f' ({more} more like this since)' if more else ''))

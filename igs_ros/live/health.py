@@ -14,6 +14,8 @@ from igs_ros.core.status import State
 STALL_AFTER_S = 5.0
 FIRST_SCENE_S = 60.0
 """How long the making of the first scene may show no progress: some of its steps are long."""
+REFINEMENT_S = 60.0
+"""How long one refinement may take: it holds nothing up, but without it no key comes."""
 _MAX_CAUSES = 4  # named in one message
 
 
@@ -36,6 +38,8 @@ class Facts:
     paused: str = ''  # why no frame set is taken, '' = they are
     missing: str = ''  # why no frame sets come, '' = they do
     clock: str = ''  # what is wrong with the clock of the node
+    refining: str = ''  # where the refine thread is, as a path; '' = it waits for work
+    refining_s: float = 0.0  # for how long it has been at this piece of work
 
 
 def judge(facts: Facts, stall_after_s: float = STALL_AFTER_S) -> tuple[State, str]:
@@ -46,7 +50,7 @@ def judge(facts: Facts, stall_after_s: float = STALL_AFTER_S) -> tuple[State, st
         stall_after_s: how long a scene may not follow the cameras, and a stage may take, s.
     """
     state, message = _judged(facts, stall_after_s)
-    return state, '; '.join(filter(None, (message, facts.clock)))
+    return state, '; '.join(filter(None, (message, _no_key(facts), facts.clock)))
 
 
 def _judged(facts: Facts, limit_s: float) -> tuple[State, str]:
@@ -73,6 +77,14 @@ def _judged(facts: Facts, limit_s: float) -> tuple[State, str]:
         where = f'; motion is at {facts.stage}' if facts.stage else ''
         return stalled, f'no scene update for {facts.owed_s:.0f} s{where}'
     return facts.state, facts.message
+
+
+def _no_key(facts: Facts) -> str:
+    if facts.dead or facts.refining_s <= REFINEMENT_S:
+        return ''
+    return (f'no key for {facts.refining_s:.0f} s: the refine thread is still at '
+            f'{facts.refining}; what is new is not reconstructed. Fewer Gaussians or a smaller '
+            f'picture refine faster; if it never ends, restart the node')
 
 
 def _first_scene(facts: Facts, limit_s: float) -> tuple[State, str]:

@@ -94,7 +94,7 @@ class LivePipeline:
         rounds = {'motion': self._motion_worker.run_once, 'refine': self._refine_worker.run_once}
         self._threads = [WatchedThread(name, partial(self._run, name, run_once, streams[name]))
                          for name, run_once in rounds.items()]
-        self._motion_recorder: Recorder | None = None
+        self._recorders: dict[str, Recorder] = {}  # of the threads, by name
         self._shown: Shown | None = None
         self._heartbeat = Heartbeat(self.status)
 
@@ -236,10 +236,13 @@ class LivePipeline:
 
     def facts(self) -> Facts:
         """What is known of its progress, for `igs_ros.live.health.judge`."""
-        stage, stage_s = self._motion_recorder.inside() if self._motion_recorder else ('', 0.0)
+        inside = {name: recorder.inside() for name, recorder in self._recorders.copy().items()}
+        stage, stage_s = inside.get('motion', ('', 0.0))
+        refining, refining_s = inside.get('refine', ('', 0.0))
         died = {worker.name: worker.died_of for worker in (*self._threads, self._heartbeat.thread)
                 if worker.died_of}
-        return replace(self._exchange.facts(), stage=stage, stage_s=stage_s, dead=died)
+        return replace(self._exchange.facts(), stage=stage, stage_s=stage_s, refining=refining,
+                       refining_s=refining_s, dead=died)
 
     def status(self, facts: Facts | None = None) -> Status:
         """How things stand now.
@@ -277,8 +280,7 @@ class LivePipeline:
         if name == 'refine':
             yield_to_others()
         with spans_to(*self._sinks) as recorder, stream.current():
-            if name == 'motion':
-                self._motion_recorder = recorder
+            self._recorders[name] = recorder
             while True:
                 try:
                     if not run_once():

@@ -155,9 +155,8 @@ class ViewOutputs:
         self._placed: set[str] = set()  # views that somebody has moved
         self._topics: list[_Topics] = []
         self._cameras = {name: self._virtual_camera(node, name, rig, drops) for name in views}
-        log = node.get_logger()
-        self._loop = ViewLoop(tuple(self._cameras.values()), lambda error: log.error(
-            with_traceback('view not rendered', error)))
+        self._loop = ViewLoop(tuple(self._cameras.values()), lambda error: warnings.add(
+            'view_error', 'view', with_traceback('view not rendered', error)))
         self.thread = self._loop.thread
 
     @property

@@ -50,3 +50,14 @@ def test_a_complaint_is_repeated_only_after_a_while():
     assert lines == ['message 0', 'message 10 (9 more like this since)', 'another camera',
                      'another cause']
     assert drops.snapshot() == {'bad:cam00': 15, 'bad:cam01': 1, 'worse:cam00': 1}
+
+
+def test_another_fault_of_the_same_topic_is_said_at_once_and_numbers_make_no_other():
+    lines, drops = [], Drops()
+    warnings = ThrottledWarnings(lines.append, drops, every_s=10, now=lambda: 0.0)
+    for message in ("/a: 11 bytes; the camera's are 12", "/a: 9 bytes; the camera's are 12",
+                    "/a: 'it\\'s 7' is no encoding", "/a: 'other' is no encoding",
+                    '/a: "don\'t" is no encoding'):
+        warnings.add('bad_message', 'a', message)
+    assert lines == ["/a: 11 bytes; the camera's are 12", "/a: 'it\\'s 7' is no encoding"]
+    assert drops.snapshot() == {'bad_message:a': 5}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from igs_ros.core.status import State
-from igs_ros.live.health import FIRST_SCENE_S, Facts, judge
+from igs_ros.live.health import FIRST_SCENE_S, REFINEMENT_S, Facts, judge
 
 STREAMING = Facts(State.STREAMING, owed=1, owed_s=0.1)
 
@@ -47,6 +47,15 @@ def test_a_stage_that_hangs_is_named():
     # a long piece of work that nobody waits for is none
     assert judge(replace(STREAMING, owed=0, owed_s=0, stage='swap', stage_s=9.0))[0] \
         == State.STREAMING
+
+
+@pytest.mark.parametrize('seconds, told', [(REFINEMENT_S, False), (REFINEMENT_S + 1, True)])
+def test_a_refinement_that_hangs_is_named_while_the_scene_follows(seconds, told):
+    facts = replace(STREAMING, refining='refine/residuals', refining_s=seconds)
+    state, message = judge(facts)
+    assert state == State.STREAMING
+    assert ('no key for 61 s: the refine thread is still at refine/residuals' in message) == told
+    assert 'no key' not in judge(replace(facts, dead={'refine': 'SystemExit(1)'}))[1]
 
 
 def test_a_slow_stage_that_always_ends_is_told_by_its_scene():
@@ -106,7 +115,8 @@ texts = st.sampled_from(['', 'x'])
 @given(st.builds(Facts, st.sampled_from(State), texts, st.floats(0, 1), st.floats(0, 1e4),
                  st.integers(0, 9), st.floats(0, 1e4),
                  st.dictionaries(texts, st.integers(1, 9)), texts, texts, st.floats(0, 1e4),
-                 texts, st.dictionaries(texts, texts), texts, texts),
+                 texts, st.dictionaries(texts, texts), texts, texts, texts, texts,
+                 st.floats(0, 1e4)),
        st.floats(0.1, 1e3))
 def test_whatever_is_not_well_has_a_reason(facts, limit_s):
     state, message = judge(facts, limit_s)

@@ -104,7 +104,8 @@ def test_an_error_while_rendering_does_not_end_the_views(show, listener, monkeyp
     with monkeypatch.context() as broken:
         broken.setattr(shown.held, 'view', lambda *_: 1 / 0)
         shown.held.advance(20)
-        time.sleep(0.3)
+        assert listener.until(lambda: shown.drops.snapshot().get('view_error:view'))
+    assert any('ZeroDivisionError' in line for line in shown.said)
     assert listener.until(lambda: stamp(images[-1]) == 20)
 
 

@@ -14,7 +14,7 @@ import torch
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import Cancelled
-from igs_ros.core.scene import GaussianScene
+from igs_ros.core.scene import MAX_POSITION, GaussianScene
 from igs_ros.render.loss import Target
 from igs_ros.render.optimize import Densify, LearningRates, Optimizer
 from igs_ros.render.rasterizer import Context, Rasterizer
@@ -110,6 +110,8 @@ def optimize(scene: GaussianScene, tasks: Mapping[str, ViewTask], rasterizer: Ra
     refined = optimizer.scene()
     if not bool(refined.finite().all()):
         raise FloatingPointError('the refined scene holds NaN or infinite values')
+    if bool((refined.means.abs() > MAX_POSITION).any()):
+        raise FloatingPointError(f'Gaussians lie more than {MAX_POSITION:g} m from the origin')
     values = torch.stack(losses).cpu().numpy()
     first, last = values[:len(tasks)].mean(), values[-len(tasks):].mean()
     if last > _LOSS_GROWTH * first + _LOSS_NOISE:

@@ -211,6 +211,17 @@ def test_cancelling_stops_at_once():
     assert len(rasterizer.drawn) == 6
 
 
+@pytest.mark.parametrize('x, far', [(0.999e6, False), (1.001e6, True)])
+def test_a_gaussian_that_no_receiver_would_take_is_an_error(x, far):
+    start = scene()
+    start.means[0, 0] = x
+    if far:
+        with pytest.raises(FloatingPointError, match='1e.06 m from the origin'):
+            refine(start)
+    else:
+        refine(start)
+
+
 def test_a_scene_of_nan_is_an_error():
     start = scene()
     start.sh[0] = float('nan')
