@@ -16,7 +16,7 @@ four are called. What comes out are `Snapshot`s.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,68 +25,18 @@ from igs_ros.core.config import Config, check_change
 from igs_ros.core.frames import FrameSet, RawFrameSet
 from igs_ros.core.points import Points
 from igs_ros.core.scene import GaussianScene
-from igs_ros.core.snapshot import Moved, Snapshot
-from igs_ros.core.timing import Spent, span, spending
+from igs_ros.core.snapshot import Snapshot
+from igs_ros.core.timing import span, spending
 from igs_ros.io.recordings.recording import Recording, train_views
 from igs_ros.stages.bootstrap.first_scene import FirstScene, takes_points
 from igs_ros.stages.expectation import Expectation, glance
-from igs_ros.stages.motion.models import Follower, MotionEffort, MotionModel
-from igs_ros.stages.plausibility import Change, Checked, PlausibilityCheck
-from igs_ros.stages.refine.reference import ReferenceImages
+from igs_ros.stages.motion.models import MotionEffort, MotionModel
+from igs_ros.stages.plausibility import Change, PlausibilityCheck
 from igs_ros.stages.refine.refiner import Refined, RefineEffort
 from igs_ros.stages.schedule import KeySchedule
 from igs_ros.stages.stages import Stages
+from igs_ros.stages.steps import NOTHING_SPENT, Key, KeyJob, Step, Update
 from igs_ros.stages.timeline import Timeline
-
-_NOTHING_SPENT = Spent(0.0, 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Update:
-    """What one frame set did to the scene."""
-
-    checked: Checked  # the frame set without what is implausible, and why
-    moved: Moved | None = None  # None: the scene is held as it was
-    key_wanted: bool = False  # due by the schedule, or owed since something sudden
-    jumped: bool = False  # the stamps went back
-    spent: Spent = _NOTHING_SPENT  # by motion
-
-
-@dataclass(frozen=True, eq=False)
-class KeyJob:
-    """A moved scene that is to become a key."""
-
-    number: int  # of the key; with the seed it fixes everything random
-    epoch: int  # of the scene; keys from before a reset or a jump in time are of no use
-    scene: GaussianScene
-    moved: np.ndarray  # [M] uint32: rows that motion moved since the key
-    reference: ReferenceImages  # what the key was fitted to
-    frame_set: FrameSet  # what `scene` shows
-    follow: Callable[[GaussianScene, FrameSet], Follower]  # makes what will move the key
-    catch_up: bool = False  # the first after frame sets that were held
-
-
-@dataclass(frozen=True, eq=False)
-class Key:
-    """A refined scene, ready to be taken."""
-
-    job: KeyJob
-    refined: Refined
-    follower: Follower  # of the refined scene
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What one frame set did in lockstep."""
-
-    kind: str  # 'first' (scene), 'key' or 'candidate'
-    snapshot: Snapshot
-    motion: Spent
-    refinement: Spent  # zeros but for keys
-    refined: Refined | None  # None but for keys
-    problems: tuple[str, ...]  # pictures that could not be used, and refinements that diverged
-    implausible: Mapping[str, str] = field(default_factory=dict)  # why, by camera left out
-    held: str = ''  # why nothing was made of the frame set and the scene stays; '' = it moved
 
 
 class Pipeline:
@@ -314,7 +264,7 @@ class Pipeline:
                 continue
             prepared = self.prepare(frame_set)
             self.begin(prepared, points, progress)
-            yield Step('first', self.timeline.snapshot, _NOTHING_SPENT, _NOTHING_SPENT, None,
+            yield Step('first', self.timeline.snapshot, NOTHING_SPENT, NOTHING_SPENT, None,
                        tuple(problem.text for problem in prepared.problems))
 
     def start(self, frame_set: RawFrameSet, points: Points | None = None,
@@ -343,7 +293,7 @@ class Pipeline:
             if update.key_wanted:
                 refined = self._refine_now(self.new_job(update), problems)
         return Step('key' if update.key_wanted else 'candidate', self.timeline.snapshot,
-                    update.spent, refinement() if update.key_wanted else _NOTHING_SPENT, refined,
+                    update.spent, refinement() if update.key_wanted else NOTHING_SPENT, refined,
                     tuple(problems), checked.implausible, checked.held)
 
     def _refine_now(self, job: KeyJob, problems: list[str]) -> Refined | None:

@@ -68,6 +68,9 @@ TESTS = {
     'stages/plausibility.py': ['stages/test_plausibility_bounds.py',
                                'stages/test_plausibility_moving.py',
                                'stages/test_plausibility.py'],
+    'stages/small_pictures.py': ['stages/test_plausibility_bounds.py',
+                                 'stages/test_plausibility_moving.py',
+                                 'stages/test_plausibility.py'],
     'io/codec/state.py': ['io/codec/test_state.py'],
 }
 """What decides quality, below igs_ros/, and the tests that hold it, below test/."""

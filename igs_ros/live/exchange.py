@@ -18,7 +18,7 @@ from igs_ros.core.snapshot import Snapshot
 from igs_ros.core.status import Decoding, State, Status
 from igs_ros.core.timing import Drops, Timings
 from igs_ros.live.health import Facts
-from igs_ros.pipeline import Key, KeyJob
+from igs_ros.stages.steps import Key, KeyJob
 
 log = logging.getLogger(__name__)
 _WARN_EVERY_S = 10.0

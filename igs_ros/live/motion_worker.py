@@ -16,9 +16,10 @@ from igs_ros.core.timing import span
 from igs_ros.live.budget import Budget
 from igs_ros.live.exchange import Exchange, Finished
 from igs_ros.live.streams import Stream
-from igs_ros.pipeline import Pipeline, Update
+from igs_ros.pipeline import Pipeline
 from igs_ros.stages.bootstrap.first_scene import BootstrapReport
 from igs_ros.stages.plausibility import Change, Checked
+from igs_ros.stages.steps import Update
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from igs_ros.core.errors import Cancelled
 from igs_ros.live.budget import Budget
 from igs_ros.live.exchange import Exchange, Finished, Refinement
 from igs_ros.live.streams import Stream
-from igs_ros.pipeline import Key, Pipeline
+from igs_ros.pipeline import Pipeline
+from igs_ros.stages.steps import Key
 
 log = logging.getLogger(__name__)
 

@@ -35,33 +35,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-import cv2
 import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.frames import FrameSet, elsewhere
+from igs_ros.stages.small_pictures import MANY, SmallPicture, match_of
 
-_WIDTH = 120  # px of the small pictures
-_BLOCK = 10  # px, side of a block of a small picture
-_CONTRAST = 4.0  # of 255: standard deviation from which a block can be recognized
-_ALIKE = 0.7  # least correlation of blocks that agree
-_LOST = 0.4  # share of its contrast below which a block that does not agree has become flat
 # Shares of the blocks. Measured: sets up to 0.5 s apart agree in 0.63 (a person before a webcam)
 # and more; other scenes, other cameras of a rig, mirrored pictures in 0.15 at most.
 _KNOWN = 0.5
 _KNOWN_SHOWN = 0.2  # scenes are blurred, and poses are not exact
-_MANY = 0.2  # of all blocks: fewer say nothing, and fewer may be lost without a doubt
 _DOUBTED = 0.8  # below it, other cameras' pictures are compared
 _BETTER = 0.25  # more of the blocks must agree with another camera's picture
-_NOTHING = 0.85  # are flat: the picture shows nothing
 _COVERED = 0.3  # are flat: something lies before the lens
-_DARK = 0.15  # gain at which a picture without contrast to go by shows nothing
 _LIGHT = (0.62, 1.6)  # gain to the last believed picture that exposure and clouds may have at once
 _SHORT = 0.1  # of the patience, for what may well be real
-_MOTION = 8.0  # of 255: difference in a small picture that is motion
-_MOVING = 0.002  # share of a small picture that motion takes at least
 _LATELY_NS = 1_000_000_000
-_COVER = 0.8  # least mean alpha at which a scene covers a block
 _SHIFT = 1e-3  # m, rad: a camera that moved by more does not see the same bits again
 _FRESH = 3  # pictures in a row that were new, before one that is not is a fault
 
@@ -97,103 +86,18 @@ class Checked:
     notes: tuple[str, ...]  # for the log: what began and what ended
 
 
-@dataclass(frozen=True, eq=False)
-class _Small:
-    """A picture, small and gray, in B blocks."""
-
-    picture: np.ndarray  # [B, pixels] float32 of 255, without the blocks' means
-    mean: np.ndarray  # [B] of 255
-    contrast: np.ndarray  # [B] standard deviation
-
-    @classmethod
-    def of(cls, image: np.ndarray) -> _Small:
-        """Of `image`, uint8 RGB [H, W, 3]."""
-        rows = max(1, round(image.shape[0] * _WIDTH / image.shape[1] / _BLOCK))
-        return cls._in(rows, image)
-
-    @classmethod
-    def _in(cls, rows: int, image: np.ndarray) -> _Small:
-        gray = cv2.cvtColor(_resized(image, rows), cv2.COLOR_RGB2GRAY)
-        blocks = _blocks(gray.astype(np.float32))
-        mean = blocks.mean(1)
-        blocks = blocks - mean[:, None]
-        return cls(blocks, mean, blocks.std(1))
-
-    def expected(self, shown: np.ndarray, alpha: np.ndarray) -> _Small:
-        """What a scene shows there [h, w, 3]; the blocks that it does not cover tell nothing."""
-        rows = len(self.mean) * _BLOCK // _WIDTH
-        scene = self._in(rows, shown)
-        whole = _blocks(_resized(alpha, rows)).mean(1) > _COVER
-        return _Small(np.where(whole[:, None], scene.picture, self.picture),
-                      np.where(whole, scene.mean, self.mean),
-                      np.where(whole, scene.contrast, np.float32(0)))
-
-    @property
-    def telling(self) -> np.ndarray:
-        """[B] bool: the blocks that can be recognized; none where they are too few."""
-        telling = self.contrast > _CONTRAST
-        return telling if telling.mean() >= _MANY else np.zeros_like(telling)
-
-    def moved_since(self, before: _Small) -> bool:
-        """Whether something moved since the picture `before` of the same camera."""
-        apart = np.abs(self.picture + self.mean[:, None] - before.picture - before.mean[:, None])
-        return bool((apart > _MOTION).mean() >= _MOVING)
-
-
-def _resized(image: np.ndarray, rows: int) -> np.ndarray:
-    return cv2.resize(image, (_WIDTH, _BLOCK * rows), interpolation=cv2.INTER_AREA)
-
-
-def _blocks(picture: np.ndarray) -> np.ndarray:
-    """[B, pixels] of a small picture."""
-    grid = picture.reshape(-1, _BLOCK, _WIDTH // _BLOCK, _BLOCK)
-    return grid.swapaxes(1, 2).reshape(-1, _BLOCK * _BLOCK)
-
-
-@dataclass(frozen=True)
-class _Match:
-    """How a picture agrees with a reference."""
-
-    known: float  # share of the reference's blocks with contrast that agree
-    flat: float  # share of them that have lost their contrast
-    gain: float  # of the mean brightness, median over the blocks that agree; 1 without any
-    lost: float  # share of all blocks that have contrast in the reference and do not agree
-
-    @property
-    def nothing(self) -> bool:
-        """Whether nothing is left of what the reference shows."""
-        return self.flat >= _NOTHING and self.lost >= _MANY
-
-
-def _match(small: _Small, reference: _Small) -> _Match | None:
-    """None for pictures of different shapes. Without contrast, brightness is all there is."""
-    if small.picture.shape != reference.picture.shape:
-        return None
-    gains = (small.mean + 1) / (reference.mean + 1)
-    telling = reference.telling
-    if not telling.any():
-        gain = float(np.median(gains))
-        return _Match(1.0, 0.0, gain, 0.0) if gain > _DARK else _Match(0.0, 1.0, gain, 1.0)
-    product = (small.picture * reference.picture).mean(1)
-    agrees = telling & (product > _ALIKE * small.contrast * reference.contrast)
-    flat = telling & ~agrees & (small.contrast < _LOST * reference.contrast)
-    return _Match(float(agrees.sum() / telling.sum()), float(flat.sum() / telling.sum()),
-                  float(np.median(gains[agrees])) if agrees.any() else 1.0,
-                  float((telling & ~agrees).mean()))
-
-
 @dataclass(eq=False)
 class _Memory:
     """What is remembered of one camera."""
 
-    believed: _Small
+    believed: SmallPicture
     image: np.ndarray  # the last picture that came, believed or not
-    lately: _Small  # believed one to two `_LATELY_NS` ago, or the first
-    newer: _Small  # the one that will take its place
+    lately: SmallPicture  # believed one to two `_LATELY_NS` ago, or the first
+    newer: SmallPicture  # the one that will take its place
     newer_ns: int
     fresh: int = 0  # pictures in a row that were not the one before
     doubt: Doubt | None = None
-    doubted: _Small | None = None  # the last picture that was not believed
+    doubted: SmallPicture | None = None  # the last picture that was not believed
     begun_ns: int = 0  # of the first picture that was not believed
     steady_ns: int = 0  # since when those agree with each other
     camera: Camera | None = None  # whence `believed` is seen; None: whence calibrated
@@ -209,7 +113,7 @@ class PlausibilityCheck:
 
     hold_s: float
     _cameras: dict[str, _Memory] = field(default_factory=dict)
-    _before: dict[str, _Small] = field(default_factory=dict)  # believed before the last change
+    _before: dict[str, SmallPicture] = field(default_factory=dict)  # before the last change
     _moved: Mapping[str, bool] = field(default_factory=dict)  # cameras; whether far
     _held: bool = False
     _stamp_ns: int | None = None
@@ -230,7 +134,7 @@ class PlausibilityCheck:
             for memory in self._cameras.values():  # a looping bag: waiting starts anew
                 memory.begun_ns = memory.steady_ns = memory.newer_ns = stamp_ns
         self._stamp_ns = stamp_ns
-        small = {name: _Small.of(image) for name, image in images.items()}
+        small = {name: SmallPicture.of(image) for name, image in images.items()}
         again = {name for name, image in images.items() if name in self._cameras
                  and _equal(image, self._cameras[name].image)}
         moved = self._moved = self._follow_cameras(frame_set, small, look)
@@ -261,7 +165,7 @@ class PlausibilityCheck:
         self._held = bool(held)
         return Checked(_without(frame_set, implausible), implausible, held, change, tuple(notes))
 
-    def _follow_cameras(self, frame_set: FrameSet, small: Mapping[str, _Small], look
+    def _follow_cameras(self, frame_set: FrameSet, small: Mapping[str, SmallPicture], look
                         ) -> dict[str, bool]:
         """Believe, of cameras that moved, what they should see now; by name, whether far."""
         moved = {}
@@ -274,12 +178,12 @@ class PlausibilityCheck:
                 self._before = {}
         return moved
 
-    def _believe(self, references: Mapping[str, _Small]) -> None:
+    def _believe(self, references: Mapping[str, SmallPicture]) -> None:
         for name, reference in references.items():
             self._cameras[name].believed = reference
 
-    def _doubts(self, small: Mapping[str, _Small], again: set[str], moved: Mapping[str, bool],
-                ) -> dict[str, Doubt | None]:
+    def _doubts(self, small: Mapping[str, SmallPicture], again: set[str],
+                moved: Mapping[str, bool]) -> dict[str, Doubt | None]:
         doubts = {name: self._doubt(name, one) for name, one in small.items()}
         sound = [name for name in small if doubts[name] is None]
         standing = [name for name in sound if name not in moved]
@@ -288,7 +192,7 @@ class PlausibilityCheck:
             name: Doubt('frozen: the same picture again while the camera moves', math.inf)
             for name in again if moved.get(name) and self._cameras[name].fresh >= _FRESH}
 
-    def _frozen(self, small: Mapping[str, _Small], again: set[str], sound: Sequence[str]
+    def _frozen(self, small: Mapping[str, SmallPicture], again: set[str], sound: Sequence[str]
                 ) -> dict[str, Doubt]:
         """Cameras that repeat a picture (`again`) while half of the other `sound` ones move."""
         moving = {name for name in sound if name in self._cameras
@@ -298,7 +202,7 @@ class PlausibilityCheck:
                 for name in again if self._cameras[name].fresh >= _FRESH and others[name]
                 and 2 * len(moving - {name}) >= others[name]}
 
-    def _doubt(self, name: str, small: _Small) -> Doubt | None:
+    def _doubt(self, name: str, small: SmallPicture) -> Doubt | None:
         """What the believed pictures say about one that `name` sent."""
         if name not in self._cameras:
             return None
@@ -306,11 +210,12 @@ class PlausibilityCheck:
         doubt = self._doubt_against(memory.believed, name, small)
         if doubt is not None:
             return doubt if self._doubt_against(memory.lately, name, small) else None
-        match = _match(small, memory.lately)
+        match = match_of(small, memory.lately)
         return _SHOWS_NOTHING if match is not None and match.nothing else None
 
-    def _doubt_against(self, reference: _Small, name: str, small: _Small) -> Doubt | None:
-        match = _match(small, reference)
+    def _doubt_against(self, reference: SmallPicture, name: str,
+                       small: SmallPicture) -> Doubt | None:
+        match = match_of(small, reference)
         if match is None:
             return None
         if match.known < _DOUBTED and (seen := self._whose(name, small, match.known)):
@@ -320,22 +225,22 @@ class PlausibilityCheck:
             return _SHOWS_NOTHING
         if some and not _LIGHT[0] <= match.gain <= _LIGHT[1]:
             return Doubt(f'{match.gain:.2g} times as bright at once', _SHORT)
-        if match.flat >= _COVERED and match.lost >= _MANY:
+        if match.flat >= _COVERED and match.lost >= MANY:
             return Doubt('partly covered', 1.0)
         least = _KNOWN_SHOWN if name in self._moved else _KNOWN
-        if match.known < least and match.lost >= _MANY:
+        if match.known < least and match.lost >= MANY:
             return Doubt('unlike what it saw before', _SHORT if some else 1.0)
         return None
 
-    def _whose(self, name: str, small: _Small, known: float) -> str:
+    def _whose(self, name: str, small: SmallPicture, known: float) -> str:
         """The camera whose believed picture `small` is, by far more than that of `name`; or ''."""
         found = {other: match.known for other, memory in self._cameras.items()
                  if other != name and memory.believed.telling.any()
-                 and (match := _match(small, memory.believed)) is not None}
+                 and (match := match_of(small, memory.believed)) is not None}
         best = max(found, key=lambda other: found[other], default='')
         return best if best and found[best] >= max(_KNOWN, known + _BETTER) else ''
 
-    def _remember(self, name: str, doubt: Doubt | None, small: _Small, image: np.ndarray,
+    def _remember(self, name: str, doubt: Doubt | None, small: SmallPicture, image: np.ndarray,
                   again: bool, now: int, moved: bool = False) -> str:
         """Note what came of a picture of `now`, ns; what is to be said about it, or ''."""
         if name not in self._cameras:
@@ -351,7 +256,7 @@ class PlausibilityCheck:
         lasted = ''
         if doubt is not None and memory.doubted is not None:
             # seen from elsewhere, they cannot agree
-            match = None if moved else _match(small, memory.doubted)
+            match = None if moved else match_of(small, memory.doubted)
             if match is not None and not (match.known >= _KNOWN
                                           and _LIGHT[0] <= match.gain <= _LIGHT[1]):
                 memory.steady_ns = now

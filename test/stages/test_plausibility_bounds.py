@@ -8,7 +8,8 @@ import pytest
 
 from igs_ros.core.frames import FrameSet
 from igs_ros.stages import plausibility
-from igs_ros.stages.plausibility import Change, Doubt, PlausibilityCheck, _Match, _Memory, _Small
+from igs_ros.stages.plausibility import Change, Doubt, PlausibilityCheck, _Memory
+from igs_ros.stages.small_pictures import Match, SmallPicture, match_of
 
 S = 1_000_000_000
 
@@ -19,7 +20,7 @@ def small(contrast, mean=100.0, likeness=1.0, other=False):
     one = np.tile([1.0, -1.0], 50)
     across = np.tile([1.0, 1.0, -1.0, -1.0], 25)
     pattern = likeness * one + math.sqrt(1 - likeness ** 2) * across
-    return _Small(np.float32(contrast[:, None] * (across if other else pattern)),
+    return SmallPicture(np.float32(contrast[:, None] * (across if other else pattern)),
                   np.full(len(contrast), mean, np.float32), np.float32(contrast))
 
 
@@ -30,12 +31,12 @@ def test_a_picture_is_a_hundred_and_twenty_pixels_wide_in_blocks_of_ten():
     image = np.zeros((180, 240, 3), np.uint8)
     image[:, 120:] = 200
     image[0:20, 0:10] = 100  # half of the first block
-    made = _Small.of(image)
+    made = SmallPicture.of(image)
     assert made.picture.shape == (9 * 12, 100) and made.picture.dtype == np.float32
     assert made.mean[:13].tolist() == [50] + [0] * 5 + [200] * 6 + [0]
     np.testing.assert_allclose(made.contrast[[0, 1, 6]], [50, 0, 0])
     np.testing.assert_allclose(made.picture[0].reshape(10, 10)[:, [0, 9]], [[50, -50]] * 10)
-    assert _Small.of(np.zeros((5, 240, 3), np.uint8)).picture.shape == (12, 100)
+    assert SmallPicture.of(np.zeros((5, 240, 3), np.uint8)).picture.shape == (12, 100)
 
 
 @pytest.mark.parametrize('contrast, telling', [(4.1, True), (4.0, False), (3.9, False)])
@@ -66,16 +67,16 @@ def test_motion_is_eight_levels_in_two_of_a_thousand_pixels(step, pixels, moved)
 @pytest.mark.parametrize('likeness, gain, known', [
     (0.71, 1, 1.0), (0.69, 1, 0.0), (0.71, 0.5, 1.0), (0.69, 2, 0.0), (-1.0, 1, 0.0)])
 def test_blocks_agree_from_a_correlation_of_seven_tenths_on(likeness, gain, known):
-    match = plausibility._match(small([20.0 * gain] * 10, likeness=likeness), small([20.0] * 10))
+    match = match_of(small([20.0 * gain] * 10, likeness=likeness), small([20.0] * 10))
     assert match.known == known and match.lost == 1 - known and match.flat == 0
     assert match.gain == 1
 
 
 @pytest.mark.parametrize('share, flat', [(0.39, 1.0), (0.41, 0.0)])
 def test_a_block_is_flat_below_two_fifths_of_its_contrast(share, flat):
-    match = plausibility._match(small([20.0 * share] * 10, other=True), small([20.0] * 10))
+    match = match_of(small([20.0 * share] * 10, other=True), small([20.0] * 10))
     assert (match.known, match.flat, match.lost) == (0, flat, 1)
-    match = plausibility._match(small([20.0 * share] * 10), small([20.0] * 10))
+    match = match_of(small([20.0 * share] * 10), small([20.0] * 10))
     assert (match.known, match.flat) == (1, 0)  # one that agrees is not flat
 
 
@@ -86,21 +87,21 @@ def test_shares_are_of_the_blocks_that_tell_but_for_what_is_lost():
     picture[3] = small([20.0], other=True).picture[0]
     mean = now.mean.copy()
     mean[:3] = [201, 140, 60]  # 202, 141 and 61 of 101: the middle one counts
-    match = plausibility._match(replace(now, picture=picture, mean=mean), reference)
+    match = match_of(replace(now, picture=picture, mean=mean), reference)
     assert match.known == 0.75 and match.lost == pytest.approx(0.1) and match.flat == 0
     assert match.gain == pytest.approx(141 / 101)
 
 
 def test_without_agreement_there_is_no_gain_and_without_a_shape_no_match():
-    match = plausibility._match(small([20.0] * 10, 50, other=True), small([20.0] * 10))
+    match = match_of(small([20.0] * 10, 50, other=True), small([20.0] * 10))
     assert match.gain == 1
-    assert plausibility._match(small([20.0] * 9), small([20.0] * 10)) is None
+    assert match_of(small([20.0] * 9), small([20.0] * 10)) is None
 
 
 @pytest.mark.parametrize('mean, nothing', [(14, True), (15, False), (300, False)])
 def test_without_contrast_a_picture_is_nothing_at_three_twentieths_of_the_light(mean, nothing):
     """15 and 16 of 101 lie around 0.15."""
-    match = plausibility._match(small([0.0] * 10, mean), small([0.0] * 10))
+    match = match_of(small([0.0] * 10, mean), small([0.0] * 10))
     assert match.nothing == nothing and match.known == (not nothing)
     assert match.gain == pytest.approx((mean + 1) / 101)
 
@@ -108,17 +109,17 @@ def test_without_contrast_a_picture_is_nothing_at_three_twentieths_of_the_light(
 @pytest.mark.parametrize('flat, lost, nothing', [
     (0.85, 0.2, True), (0.84, 0.9, False), (0.9, 0.19, False), (1.0, 1.0, True)])
 def test_nothing_is_left_when_most_is_flat_and_that_is_enough_to_tell(flat, lost, nothing):
-    assert _Match(0.0, flat, 1.0, lost).nothing == nothing
+    assert Match(0.0, flat, 1.0, lost).nothing == nothing
 
 
 # --- doubts -----------------------------------------------------------------------------------
 
-SOUND = _Match(1.0, 0.0, 1.0, 0.0)
+SOUND = Match(1.0, 0.0, 1.0, 0.0)
 
 
 def doubt_of(monkeypatch, match, other=''):
     """What is said of a match with the reference; other: whose picture it is taken for."""
-    monkeypatch.setattr(plausibility, '_match', lambda *_: match)
+    monkeypatch.setattr(plausibility, 'match_of', lambda *_: match)
     check = PlausibilityCheck(20.0)
     check._whose = lambda *_: other
     doubt = check._doubt_against(None, 'a', None)
@@ -140,7 +141,7 @@ def doubt_of(monkeypatch, match, other=''):
     ((0.24, 0.0, 0.5, 0.1), ''), ((0.4, 0.5, 0.5, 0.5), '0.5 0.1'),
     ((0.1, 0.85, 0.5, 0.2), 'shows inf'), ((0.5, 0.85, 0.5, 0.2), 'shows inf')])
 def test_doubts_and_how_long_they_last(monkeypatch, match, expected):
-    assert doubt_of(monkeypatch, _Match(*match)) == expected
+    assert doubt_of(monkeypatch, Match(*match)) == expected
 
 
 @pytest.mark.parametrize('known, expected', [(0.79, 'shows inf'), (0.8, '')])
@@ -159,7 +160,7 @@ def test_a_picture_is_another_cameras_if_a_quarter_more_agrees_with_it(monkeypat
                                                                       expected):
     references = {name: small([20.0] * 4, mean=number) for number, name in enumerate(others)}
     known = {number: share for number, share in enumerate(others.values())}
-    monkeypatch.setattr(plausibility, '_match', lambda _, reference: None if known[
+    monkeypatch.setattr(plausibility, 'match_of', lambda _, reference: None if known[
         int(reference.mean[0])] is None else replace(SOUND, known=known[int(reference.mean[0])]))
     check = PlausibilityCheck(20.0)
     check._cameras = {name: _Memory(one, None, one, one, 0) for name, one in references.items()}
@@ -174,14 +175,14 @@ def test_a_picture_must_be_unlike_what_was_seen_lately_as_well(monkeypatch):
     last, lately, now = (small([20.0] * 10) for _ in range(3))
     check = PlausibilityCheck(20.0)
     check._cameras['a'] = _Memory(last, None, lately, lately, 0)
-    unlike, nothing = _Match(0.0, 0.0, 1.0, 1.0), _Match(0.0, 1.0, 1.0, 1.0)
+    unlike, nothing = Match(0.0, 0.0, 1.0, 1.0), Match(0.0, 1.0, 1.0, 1.0)
     for of_last, of_lately, expected in ((SOUND, SOUND, ''), (unlike, SOUND, ''),
                                          (unlike, unlike, 'unlike'), (SOUND, unlike, ''),
                                          (SOUND, nothing, 'shows'), (nothing, unlike, 'shows'),
                                          (SOUND, None, ''), (unlike, None, '')):
         def match(_, reference, of_last=of_last, of_lately=of_lately):
             return of_last if reference is last else of_lately
-        monkeypatch.setattr(plausibility, '_match', match)
+        monkeypatch.setattr(plausibility, 'match_of', match)
         doubt = check._doubt('a', now)
         assert ('' if doubt is None else doubt.text.split()[0]) == expected
     assert check._doubt('new', now) is None
