@@ -71,7 +71,8 @@ class BootstrapConfig:
     iterations: Annotated[int, Bound(0)] = 1200
     """Optimization steps; with the same input and seed, the same steps give the same bytes."""
     seconds: Annotated[float, Bound(0)] = 0.0
-    """Wall-clock cap of the optimization in s, 0 = none; results say which limit stopped it."""
+    """Wall-clock cap of the first scene in s, finding depth included, 0 = none; results say which
+    limit stopped it."""
     exposure: bool = True
     """Learn a gain and an offset per camera and channel, for cameras that differ in exposure."""
 
@@ -164,7 +165,8 @@ class Config:
     sh_degree: Annotated[int, Bound(0, 3)] = 1
     """Degree of the spherical harmonics."""
     width: Annotated[int, Bound(0)] = 0
-    """Width of the working images in px, 0 = as recorded."""
+    """Width of the working images in px, 0 = as recorded; upright ones beside wide ones get no
+    more pixels than those."""
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Where to compute."""
     threads: Annotated[int, Bound(1, 1024)] = 2

@@ -191,13 +191,13 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
         draft.write_bytes(data.tobytes())
 
 
-def quality_plot(frames: Sequence[dict], path: str | Path, title: str) -> None:
-    """Plot scores with the keys marked, step times below.
+def quality_plot(results: dict, path: str | Path, title: str) -> None:
+    """Plot the scores, the first scene's and the keys' marked, with the step times below.
 
     Also for runs without scores (None): then only the times are drawn.
 
     Args:
-        frames: those of results.json.
+        results: results.json; its `bootstrap` and `frames` count.
         path: of the picture.
         title: above the plot.
 
@@ -206,15 +206,22 @@ def quality_plot(frames: Sequence[dict], path: str | Path, title: str) -> None:
     """
     figure = Figure(figsize=(9, 6), layout='constrained')
     scores, times = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    frames, first = results['frames'], _first_frame(results)
     indices = [frame['index'] for frame in frames]
     keys = [frame for frame in frames if frame['kind'] == 'key']
-    for name, label in (('psnr', 'whole picture'), ('psnr_moving', 'moving pixels')):
-        values = _plottable(frames, name)
+    for name, label in (('psnr', 'whole picture'), ('psnr_fitted', 'whole picture, fitted'),
+                        ('psnr_moving', 'moving pixels')):
+        values = _plottable([first, *frames], name)
         if np.isfinite(values).any():
-            scores.plot(indices, values, marker='.', label=label)
-    if np.isfinite(_plottable(keys, 'psnr')).any():
-        scores.plot([key['index'] for key in keys], _plottable(keys, 'psnr'), 'o', label='key',
-                    markerfacecolor='none', color=KEY_COLOR)
+            scores.plot([first['index'], *indices], values, marker='.', label=label)
+    for view, value in first['views'].items():
+        scores.plot(first['index'], value, 'x', color='tab:gray')
+        scores.annotate(f'{view} {value:.1f}', (first['index'], value), (6, -3),
+                        textcoords='offset points', fontsize=8, parse_math=False)
+    for some, label, marker in (([first], 'first scene', 'D'), (keys, 'key', 'o')):
+        if np.isfinite(_plottable(some, 'psnr')).any():
+            scores.plot([one['index'] for one in some], _plottable(some, 'psnr'), marker,
+                        label=label, markerfacecolor='none', color=KEY_COLOR)
     if scores.lines:
         scores.legend()
     else:
@@ -231,8 +238,17 @@ def quality_plot(frames: Sequence[dict], path: str | Path, title: str) -> None:
         figure.savefig(draft, dpi=110)
 
 
+def _first_frame(results: dict) -> dict:
+    """The scores of the first scene, as those of a frame."""
+    first = results['bootstrap']
+    views = {view: score['psnr'] for view, score in first.get('views', {}).items()
+             if score['psnr'] is not None and np.isfinite(score['psnr'])}
+    return {'index': first.get('index', 0), 'psnr': first['psnr_test'], 'psnr_moving': None,
+            'psnr_fitted': first.get('psnr_test_fitted'), 'views': views if len(views) > 1 else {}}
+
+
 def _plottable(frames, name) -> np.ndarray:
-    values = [np.nan if frame[name] is None else frame[name] for frame in frames]
+    values = [np.nan if frame.get(name) is None else frame[name] for frame in frames]
     return np.array(values, dtype=float)
 
 

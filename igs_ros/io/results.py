@@ -30,6 +30,17 @@ class _Part(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A JSON object with these fields and no others."""
 
 
+class View(_Part):
+    """The scores of one test view of one frame."""
+
+    psnr: Score
+    ssim: Score
+    psnr_moving: Score
+    psnr_fitted: Score
+    ssim_fitted: Score
+    psnr_moving_fitted: Score
+
+
 class Bootstrap(_Part):
     """The first scene."""
 
@@ -41,6 +52,10 @@ class Bootstrap(_Part):
     gaussians: int
     psnr_train: Score
     psnr_test: Score
+    index: int | UnsetType = UNSET  # its frame
+    psnr_train_fitted: Score | UnsetType = UNSET
+    psnr_test_fitted: Score | UnsetType = UNSET
+    views: dict[str, View] | UnsetType = UNSET  # each test view
 
 
 class Frame(_Part):
@@ -61,6 +76,10 @@ class Frame(_Part):
     gaussians: int
     moved: InsideCount
     state_bytes: InsideCount
+    psnr_fitted: Score | UnsetType = UNSET
+    ssim_fitted: Score | UnsetType = UNSET
+    psnr_moving_fitted: Score | UnsetType = UNSET
+    views: dict[str, View] | UnsetType = UNSET  # each test view
 
 
 class StepTimes(_Part):
@@ -90,6 +109,9 @@ class Summary(_Part):
     state_bytes_mean: Score
     peak_rss_mb: Number
     wall_s: Number
+    psnr_fitted: Score | UnsetType = UNSET
+    ssim_fitted: Score | UnsetType = UNSET
+    psnr_moving_fitted: Score | UnsetType = UNSET
 
 
 class Results(_Part):
@@ -107,6 +129,7 @@ class Results(_Part):
     bootstrap: Bootstrap
     frames: list[Frame]
     summary: Summary
+    test_views: list[str] | UnsetType = UNSET  # all that are scored, `test_view` first
     motion: str | UnsetType = UNSET  # the motion model, also where the settings say auto
     live: dict[str, Any] | UnsetType = UNSET  # of live runs and the demo: latencies, drops, ...
     detail: dict[str, Any] | UnsetType = UNSET  # of runs in lockstep, see evaluation/detail.py

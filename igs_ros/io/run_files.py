@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,19 +113,19 @@ class RunFiles:
         self._added += 1
         self._last = row
 
-    def pictures(self, frames: Sequence[dict], title: str) -> None:
+    def pictures(self, results: dict, title: str) -> None:
         """Close the video; write the sheet at four times spread over the run, and the plot.
 
         Without a single picture there is no sheet, which is logged. What cannot be written is kept
         for `finish`.
 
         Args:
-            frames: those of results.json.
+            results: those of results.json.
             title: of the plot.
         """
         if self._video is not None:
             self._try(self._video.close)
-        self._try(quality_plot, frames, self._folder / 'quality.png', title)
+        self._try(quality_plot, results, self._folder / 'quality.png', title)
         if self._last is None:
             log.warning('%s: no picture was rendered, so there is no video.mp4 and no '
                         'contact.png', self._folder)
@@ -152,7 +152,7 @@ class RunFiles:
             self._try(write_results, self._folder / RESULTS, results)
             if scene is not None:
                 self._try(save_ply, scene, self._folder / 'final.ply')
-            self.pictures(results['frames'], title)
+            self.pictures(results, title)
         finally:
             self._discard_video()
         if self._problem:

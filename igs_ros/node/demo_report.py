@@ -141,7 +141,8 @@ def _row(index: int, score: metrics.Score, known: Processed) -> dict:
             'refine_s': known.refine_s, 'refine_cpu_s': None, 'render_s': known.render_s,
             # refinement runs beside the steps and holds none of them up
             'step_s': known.motion_s, 'step_cpu_s': None, 'gaussians': known.gaussians,
-            'moved': None, 'state_bytes': None}
+            'moved': None, 'state_bytes': None,
+            **{name: getattr(score, name) for name in metrics.FITTED}}
 
 
 def _rate_hz(stamps_ns: Iterable[int]) -> float | None:
@@ -171,7 +172,8 @@ def _results(run: DemoRun, demo: DemoOptions, joined: _Joined) -> dict:
             'iterations': config.bootstrap.iterations,
             'stopped_by': 'iterations',  # the demo sets no cap of seconds
             'gaussians': min(observer.processed.items())[1].gaussians,
-            'psnr_train': None, 'psnr_test': joined.first.psnr},
+            'psnr_train': None, 'psnr_test': joined.first.psnr, 'index': 0,
+            'psnr_test_fitted': joined.first.psnr_fitted},
         'frames': joined.rows,
         'summary': metrics.summary(joined.rows, joined.scorer, peak_rss_mb, run.wall_s),
         'live': {

@@ -11,10 +11,13 @@ all cameras belongs to the scene: gains have mean 1 and offsets mean 0 over the 
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+
+from igs_ros.core.snapshot import View
 
 _STRIDE = 3  # px between the pixels that are compared
 _KEPT = 0.7  # share of what is known of a camera that outlives its next picture
@@ -127,6 +130,12 @@ class ExposureLearner:
         gain = gain / gain.mean(0)
         self._gain = gain.float()
         self._offset = (offset - gain * offset.mean(0)).float()
+
+
+def recorded(view: View, gain: Sequence[float], offset: Sequence[float]) -> View:
+    """A view as a camera with that gain and offset per channel would record it."""
+    rgb = view.rgb * np.array(gain, np.float32) + np.array(offset, np.float32)
+    return replace(view, rgb=rgb.clip(0, 1))
 
 
 def estimated(views: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> Exposures:

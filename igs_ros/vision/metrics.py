@@ -26,15 +26,22 @@ STILL_UP_TO = 3 / 255  # change of a still pixel, in the whole run
 GROWN = np.ones((5, 5), np.uint8)  # changed areas are dilated by this
 
 SCORES = ('psnr', 'ssim', 'psnr_moving')
+FITTED = tuple(f'{name}_fitted' for name in SCORES)
 
 
 @dataclass(frozen=True)
 class Score:
-    """One rendered picture against the camera's; None where there is nothing to compare."""
+    """One rendered picture against the camera's; None where there is nothing to compare.
+
+    The fitted ones are those of the rendering in the best exposure (`fitted`).
+    """
 
     psnr: float | None = None  # dB
     ssim: float | None = None
     psnr_moving: float | None = None  # dB, on the pixels that move
+    psnr_fitted: float | None = None  # dB
+    ssim_fitted: float | None = None
+    psnr_moving_fitted: float | None = None  # dB
 
 
 def as_float(picture: np.ndarray) -> np.ndarray:
@@ -67,6 +74,18 @@ def psnr(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray | None = No
         error = error[pixels]
     mean = float(error.mean())
     return math.inf if mean == 0 else -10 * math.log10(mean)
+
+
+def fitted(truth: np.ndarray, rendered: np.ndarray) -> np.ndarray:
+    """`rendered` [H, W, 3] float64 with the gain and offset per channel that fit `truth` best.
+
+    By least squares over all pixels, then clamped to 0..1: what is left is not exposure.
+    """
+    x, y = as_float(rendered), as_float(truth)
+    mean_x, mean_y = x.mean((0, 1)), y.mean((0, 1))
+    varies = (x - mean_x) ** 2
+    gain = ((x - mean_x) * (y - mean_y)).mean((0, 1)) / np.maximum(varies.mean((0, 1)), 1e-12)
+    return np.clip(gain * (x - mean_x) + mean_y, 0, 1)
 
 
 def ssim(truth: np.ndarray, rendered: np.ndarray) -> float:
@@ -153,8 +172,10 @@ class Scorer:
         score = Score()
         if truth is not None and rendered is not None:
             assert truth.shape == rendered.shape, (truth.shape, rendered.shape)
-            score = Score(psnr(truth, rendered), ssim(truth, rendered),
-                          self._psnr_moving(truth, rendered))
+            exposed = fitted(truth, rendered)
+            moving = None if self._truth is None else changed_pixels(self._truth, truth,
+                                                                     MOVING_ABOVE)
+            score = Score(*_scores(truth, rendered, moving), *_scores(truth, exposed, moving))
         self._accumulate(truth, rendered, is_key)
         self._truth = truth
         self._rendered = None if rendered is None else as_float(rendered)
@@ -176,11 +197,6 @@ class Scorer:
             return None
         return self._steps_to_keys.mean(~self._changed)
 
-    def _psnr_moving(self, truth: np.ndarray, rendered: np.ndarray) -> float | None:
-        if self._truth is None:
-            return None
-        return psnr(truth, rendered, changed_pixels(self._truth, truth, MOVING_ABOVE))
-
     def _accumulate(self, truth: np.ndarray | None, rendered: np.ndarray | None,
                     is_key: bool) -> None:
         if truth is None or self._truth is None:
@@ -194,6 +210,42 @@ class Scorer:
                 self._steps_to_keys.add(self._rendered, rendered)
 
 
+def _scores(truth: np.ndarray, rendered: np.ndarray, moving: np.ndarray | None
+            ) -> tuple[float, float, float | None]:
+    """PSNR, SSIM, and PSNR on the moving pixels [H, W] bool, if they are known."""
+    return (psnr(truth, rendered), ssim(truth, rendered),
+            None if moving is None else psnr(truth, rendered, moving))
+
+
+class Scorers:
+    """Scores several test views of one run; what a run says is the mean over them.
+
+    Args:
+        views: names of the cameras.
+    """
+
+    def __init__(self, views: Iterable[str]):
+        self.of = {view: Scorer() for view in views}
+
+    def flicker(self) -> tuple[float | None, float | None]:
+        """As of one scorer, mean over the views."""
+        found = [one.flicker() for one in self.of.values()]
+        return mean(rendered for rendered, _ in found), mean(truth for _, truth in found)
+
+    def flicker_at_keys(self) -> float | None:
+        """As of one scorer, mean over the views."""
+        return mean(one.flicker_at_keys() for one in self.of.values())
+
+
+def mean_score(scores: Sequence[Score]) -> Score:
+    """The mean over the views of one frame; exact pictures count only where all are exact."""
+    def together(name: str) -> float | None:
+        values = [getattr(score, name) for score in scores]
+        found = mean(values)
+        return math.inf if found is None and math.inf in values else found
+    return Score(*(together(name) for name in (*SCORES, *FITTED)))
+
+
 def times_summary(seconds: Sequence[float]) -> dict[str, float | None]:
     """mean, p50, p95, p99 and max of some durations; percentiles interpolate linearly."""
     if not len(seconds):
@@ -203,7 +255,8 @@ def times_summary(seconds: Sequence[float]) -> dict[str, float | None]:
             'p99': float(p99), 'max': float(np.max(seconds))}
 
 
-def summary(frames: Sequence[dict], scorer: Scorer, peak_rss_mb: float, wall_s: float) -> dict:
+def summary(frames: Sequence[dict], scorer: Scorer | Scorers, peak_rss_mb: float, wall_s: float
+            ) -> dict:
     """The `summary` of results.json (docs/metrics.md).
 
     Left out of the means of scores are frames without one (None) and infinite PSNRs (a picture
@@ -232,6 +285,7 @@ def summary(frames: Sequence[dict], scorer: Scorer, peak_rss_mb: float, wall_s: 
         'state_bytes_mean': mean(frame['state_bytes'] for frame in frames),
         'peak_rss_mb': peak_rss_mb,
         'wall_s': wall_s,
+        **{name: mean(frame.get(name) for frame in frames) for name in FITTED},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -65,6 +66,28 @@ def check_size(picture: HasSize, camera: Camera) -> None:
             f'{camera.width}x{camera.height}. Use the calibration of this picture size.')
 
 
+def working_widths(sources: Mapping[str, Camera], width: int | None) -> dict[str, int]:
+    """The widths of the working pictures, px, by camera.
+
+    An upright picture as wide as the wide ones beside it would have several times their pixels,
+    and cost as much more: it gets as many as the largest of them, if there are any.
+
+    Args:
+        sources: calibrated cameras of one rig, by name.
+        width: asked for, None = as recorded.
+    """
+    if width is None:
+        return {name: source.width for name, source in sources.items()}
+    wide = [width * width * source.height / source.width for source in sources.values()
+            if source.width >= source.height]
+    widths = {}
+    for name, source in sources.items():
+        upright = source.width < source.height
+        most = math.sqrt(max(wide) * source.width / source.height) if upright and wide else width
+        widths[name] = max(1, min(width, round(most)))
+    return widths
+
+
 class Preparer:
     """Brings the pictures of a rig to the working cameras: undistorted and resized, once.
 
@@ -72,12 +95,13 @@ class Preparer:
 
     Args:
         sources: calibrated cameras of the raw pictures.
-        width: of the working images in px, None keeps each camera's own.
+        width: of the working images in px, None keeps each camera's own (`working_widths`).
     """
 
     def __init__(self, sources: Mapping[str, Camera], width: int | None = None):
         self.sources = dict(sources)
-        self.cameras = {name: source.undistorted().resized(width or source.width)
+        widths = working_widths(self.sources, width)
+        self.cameras = {name: source.undistorted().resized(widths[name])
                         for name, source in self.sources.items()}
         self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of distorted cameras
 

@@ -128,12 +128,27 @@ def frames(scored):
 @pytest.mark.parametrize('case', [frames(True), frames(False), []],
                          ids=['scored', 'without scores', 'no frames'])
 def test_a_plot_is_drawn(tmp_path, case):
-    report.quality_plot(case, tmp_path / 'q.png', 'title')
+    report.quality_plot({'bootstrap': {'psnr_test': None}, 'frames': case}, tmp_path / 'q.png',
+                        'title')
     picture = cv2.imread(str(tmp_path / 'q.png'))
     assert picture.shape[1] > 800 and picture.std() > 5
 
 
+def test_the_plot_of_one_frame_shows_what_was_scored(tmp_path):
+    """The first scene's score, and each test view's where there are several."""
+    def drawn(first):
+        report.quality_plot({'bootstrap': first, 'frames': []}, tmp_path / 'q.png', 'title')
+        return cv2.imread(str(tmp_path / 'q.png'))[:400].astype(int)
+    nothing = drawn({'psnr_test': None, 'views': {}})
+    one = drawn({'psnr_test': 25.0, 'psnr_test_fitted': 27.0, 'views': {'a': {'psnr': 25.0}}})
+    two = drawn({'psnr_test': 25.0, 'psnr_test_fitted': 27.0,
+                 'views': {'a': {'psnr': 23.0}, 'b': {'psnr': 27.0}}})
+    assert (nothing != one).mean() > 0.005 and (one != two).mean() > 0.001
+
+
 def test_names_of_strangers_are_no_formulas(tmp_path):
     case = [{'index': 0, 'kind': 'key', 'psnr': 30.0, 'psnr_moving': None, 'step_s': 0.1}]
-    report.quality_plot(case, tmp_path / 'q.png', r'$\frac{$ motion')
+    first = {'psnr_test': 30.0, 'views': {r'$\frac{$': {'psnr': 29.0}, 'b': {'psnr': 31.0}}}
+    report.quality_plot({'bootstrap': first, 'frames': case}, tmp_path / 'q.png',
+                        r'$\frac{$ motion')
     assert cv2.imread(str(tmp_path / 'q.png')) is not None

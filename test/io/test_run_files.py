@@ -29,8 +29,9 @@ def view(width=64, height=48, level=0.5):
 
 
 def rows(count):
-    return [{'index': i, 'kind': 'candidate', 'psnr': 20.0, 'psnr_moving': None, 'step_s': 0.1}
-            for i in range(1, count)]
+    frames = [{'index': i, 'kind': 'candidate', 'psnr': 20.0, 'psnr_moving': None, 'step_s': 0.1}
+              for i in range(1, count)]
+    return {'bootstrap': {'psnr_test': None}, 'frames': frames}
 
 
 def content(folder):
@@ -160,6 +161,6 @@ def test_what_is_kept_is_small_whatever_the_cameras_have(tmp_path):
 
 
 def test_a_run_without_a_picture_says_so(tmp_path, caplog):
-    RunFiles(tmp_path, 10.0).pictures([], 'title')
+    RunFiles(tmp_path, 10.0).pictures(rows(0), 'title')
     assert 'no picture was rendered' in caplog.text
     assert not (tmp_path / 'contact.png').exists() and (tmp_path / 'quality.png').exists()

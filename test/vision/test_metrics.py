@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from igs_ros.io.recordings.open import open_recording
@@ -13,8 +15,11 @@ from igs_ros.vision.metrics import (
     STILL_UP_TO,
     Score,
     Scorer,
+    Scorers,
     change,
     changed_pixels,
+    fitted,
+    mean_score,
     psnr,
     ssim,
     summary,
@@ -252,3 +257,49 @@ def test_a_summary_of_no_frames_is_empty():
     result = summary([], Scorer(), peak_rss_mb=1.0, wall_s=1.0)
     assert result['frames_scored'] == 0
     assert result['psnr'] is None and result['psnr_keys'] is None
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 1000))
+def test_the_fitted_score_is_that_of_the_best_gain_and_offset(seed):
+    """Against numpy's least squares, and no other exposure nearby is better."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(40, 200, (12, 16, 3)).astype(np.uint8)
+    rendered = (truth / 255 - 0.1) / rng.uniform(0.7, 1.4, 3) + rng.normal(0, 0.02, truth.shape)
+    best = fitted(truth, rendered)
+    for channel in range(3):
+        columns = np.stack([np.clip(rendered[..., channel].ravel(), 0, 1),
+                            np.ones(truth[..., 0].size)], 1)
+        solved = np.linalg.lstsq(columns, truth[..., channel].ravel() / 255, rcond=None)[0]
+        np.testing.assert_allclose(best[..., channel].ravel(), (columns @ solved).clip(0, 1),
+                                   atol=1e-9)
+    assert psnr(truth, best) > psnr(truth, rendered)
+
+
+def test_exposure_costs_the_plain_score_and_not_the_fitted_one():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(60, 180, SHAPE).astype(np.uint8)
+    score = Scorer().add(truth, truth / 255 * 0.8 + 0.05)
+    assert score.psnr < 30 and score.psnr_fitted > 60
+    assert score.ssim < 0.99 < score.ssim_fitted and score.psnr_moving_fitted is None
+    flat = Scorer().add(truth, np.full(SHAPE, 0.3))
+    assert flat.psnr_fitted == pytest.approx(-10 * np.log10((truth / 255).var((0, 1)).mean()))
+
+
+def test_the_score_of_a_frame_is_the_mean_over_its_views():
+    exact, good, none = Score(np.inf, 1.0), Score(20.0, 0.5, 10.0), Score()
+    assert mean_score([good, Score(30.0, 0.7)]) == Score(25.0, 0.6, 10.0)
+    assert mean_score([exact, good, none]).psnr == 20.0
+    assert mean_score([exact, none]).psnr == np.inf
+    assert mean_score([]) == mean_score([none]) == none
+
+
+def test_flicker_is_the_mean_over_the_views():
+    scorers, rng = Scorers('ab'), np.random.default_rng(1)
+    still = rng.integers(0, 255, SHAPE).astype(np.uint8)
+    for frame_number in range(3):
+        for view, jump in (('a', 0.0), ('b', 0.1)):
+            scorers.of[view].add(still, still / 255 * 0.8 + jump * (frame_number % 2), True)
+    rendered, truth = scorers.flicker()
+    assert rendered == scorers.flicker_at_keys() == pytest.approx(0.05 * 255, rel=1e-6)
+    assert truth == 0

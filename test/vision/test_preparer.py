@@ -194,3 +194,17 @@ def test_a_wide_border_that_no_camera_saw_is_said_once(k1, caplog):
         assert line.startswith("camera 'left': ") and abs(told - 100 * share) < 2
     elif share < 0.01:
         assert not lines
+
+
+def test_width_bounds_the_pixels_of_upright_pictures_beside_wide_ones():
+    def camera(name, width, height):
+        return Camera(name, width, height, np.array([[900.0, 0, 1], [0, 900.0, 1], [0, 0, 1]]),
+                      np.eye(4))
+    wide = {'hd': camera('hd', 1920, 1080), 'vga': camera('vga', 640, 480)}
+    upright = {'phone': camera('phone', 1080, 1920)}
+    sizes = {name: (one.width, one.height)
+             for name, one in Preparer({**wide, **upright}, 480).cameras.items()}
+    assert sizes == {'hd': (480, 270), 'vga': (480, 360), 'phone': (312, 555)}
+    assert Preparer(upright, 480).cameras['phone'].width == 480, 'no wide one to go by'
+    assert Preparer({**wide, **upright}, 200).cameras['phone'].width == 130
+    assert Preparer({**wide, **upright}).cameras['phone'].width == 1080, 'as recorded'

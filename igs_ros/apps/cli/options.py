@@ -30,7 +30,8 @@ class SceneOptions:
     set: Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME=VALUE')] = ()
     """Any settings of config/igs.yaml, such as refine.iterations=50; these win over all."""
     width: Annotated[int | None, _of('width')] = None
-    """Width of the working pictures in px, 0 = as recorded."""
+    """Width of the working pictures in px, 0 = as recorded; upright ones beside wide ones get no
+    more pixels than those."""
     motion: Annotated[MotionName | None, _of('motion')] = None
     """Motion between key frames; agm needs weights, auto takes the best there is."""
     weights: Annotated[str | None, _of('motion_model.weights', metavar='DIR')] = None

@@ -25,8 +25,8 @@ class Run:
     """Settings of the reconstruction."""
     bag: Annotated[BagOptions, tyro.conf.arg(name='')]
     """What a bag does not say itself."""
-    test_view: str | None = None
-    """Camera to score on, kept from training; default: the recording's held-out camera."""
+    test_view: tuple[str, ...] | None = None
+    """Cameras to score on, kept from training; default: all that the recording holds out."""
     train_views: tuple[str, ...] | None = None
     """Cameras to reconstruct from; default: all but the held-out ones."""
     frames: str = '0:'

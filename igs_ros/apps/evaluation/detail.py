@@ -33,8 +33,8 @@ def frame_detail(index: int, psnr_copy: float | None, refined: Refined | None) -
         'refine_cpu_s': dict(refined.seconds)}
 
 
-def detail_summary(rows: Sequence[dict], details: Sequence[dict], scorer: metrics.Scorer,
-                   motion: MotionError) -> dict:
+def detail_summary(rows: Sequence[dict], details: Sequence[dict],
+                   scorer: metrics.Scorer | metrics.Scorers, motion: MotionError) -> dict:
     """`detail.summary` of a whole run.
 
     Args:

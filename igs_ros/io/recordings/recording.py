@@ -170,42 +170,61 @@ def _first_picture(source: PictureSource) -> Picture:
 
 
 def test_view(recording: Recording, asked: str | None = None) -> str | None:
-    """The camera to score on: `asked`, else the first held-out camera, else None.
-
-    With None, every camera trains and test scores are null; one warning says so.
+    """The first of `test_views`, for what compares with one camera.
 
     Raises:
         InputError: there is no camera `asked`.
     """
+    return next(iter(test_views(recording, asked)), None)
+
+
+def test_views(recording: Recording, asked: str | Sequence[str] | None = None,
+               train: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The cameras to score on: those asked for, else all that are held out and do not train.
+
+    Without any, every camera trains and test scores are null; one warning says so.
+
+    Args:
+        recording: whose cameras they are.
+        asked: names of them; None: not said.
+        train: cameras that are to train; None: not said.
+
+    Raises:
+        InputError: a camera that was asked for is not there.
+    """
     if asked is not None:
-        recording._require((asked,))
-        return asked
-    if recording.held_out:
-        return recording.held_out[0]
-    log.warning('%s: no camera is held out and no test view is given: all cameras train, test '
-                'scores are null', recording.path)
-    return None
+        names = (asked,) if isinstance(asked, str) else tuple(dict.fromkeys(asked))
+        recording._require(names)
+        return names
+    held_out = recording.held_out
+    free = tuple(name for name in held_out if name not in set(train or ()))
+    if not held_out:
+        log.warning('%s: no camera is held out and no test view is given: all cameras train, test '
+                    'scores are null', recording.path)
+    return free or held_out[:1]
 
 
-def train_views(recording: Recording, test: str | None,
+def train_views(recording: Recording, test: str | Sequence[str] | None,
                 asked: Iterable[str] | None = None) -> tuple[str, ...]:
     """The cameras to reconstruct from, in the order of the recording.
 
     Args:
         recording: whose cameras they are.
-        test: the camera to score on; None for none.
-        asked: those wanted; None for all but the test view. Where that is a held-out camera, the
-            other held-out ones stay out as well.
+        test: the camera or cameras to score on; None for none.
+        asked: those wanted; None for all but the test views. Where one of those is a held-out
+            camera, the other held-out ones stay out as well.
 
     Raises:
-        InputError: a camera is not there, none is left, or the test view would train.
+        InputError: a camera is not there, none is left, or a test view would train.
     """
-    left_out = {test} | (set(recording.held_out) if test in recording.held_out else set())
+    tests = {test} if isinstance(test, str) else set(test or ())
+    left_out = tests | (set(recording.held_out) if tests & set(recording.held_out) else set())
     wanted = [c for c in recording.cameras if c not in left_out] if asked is None else list(asked)
     recording._require(tuple(wanted))
-    if test in wanted:
-        raise InputError(f"{recording.path}: camera '{test}' is both test view and train view; "
-                         f'expected different ones. Take it out of one of them.')
+    for name in wanted:
+        if name in tests:
+            raise InputError(f"{recording.path}: camera '{name}' is both test view and train "
+                             f'view; expected different ones. Take it out of one of them.')
     return tuple(name for name in recording.cameras if name in set(wanted))
 
 

@@ -26,7 +26,7 @@ from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.bootstrap.depth import depth_maps
 from igs_ros.stages.bootstrap.fitting import FittedScene, Watch, fit
 from igs_ros.stages.bootstrap.seeds import scene_from_points, seed_points
-from igs_ros.vision.metrics import psnr
+from igs_ros.vision.metrics import fitted, psnr
 
 log = logging.getLogger(__name__)
 # Initial standard deviation in distances to the neighbors: at 1 some 30 splats cover a pixel,
@@ -54,6 +54,7 @@ class BootstrapReport:
     psnr_views: Mapping[str, float] = field(default_factory=dict)  # dB by camera, as it exposes
     exposures: Mapping[str, Mapping[str, list[float]]] = field(default_factory=dict)
     # learned gain and offset by camera and channel
+    psnr_train_fitted: float = float('nan')  # dB, each view in the exposure that fits it best
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
         config: all settings.
         progress: called with a readable stage and its share done, 0..1.
         watch: looks at the scene while it is optimized.
-        clock: s, of the cap of time.
+        clock: s, of the cap of time, which begins with this call.
         given: a scene in place of that of a PLY, whatever the method.
 
     Raises:
@@ -100,6 +101,7 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
     if not images and not as_it_is:
         raise InputError(f'no picture of any of the cameras {", ".join(cameras)}: expected at '
                          f'least one to make the first scene. Check the camera topics or files.')
+    begun_s = clock()
     with spending() as spent:
         if chosen == 'ply':
             tell('reading the scene', 0.0)
@@ -111,19 +113,20 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
         if as_it_is:
             log.info('first scene: %d Gaussians from %s, taken as they are (optimize_ply is off)',
                      len(scene), method if given is None else 'what was loaded')
-            fitted = FittedScene(scene, 0, 'iterations', _exposures(scene, images, cameras,
+            made = FittedScene(scene, 0, 'iterations', _exposures(scene, images, cameras,
                                                                     rasterizer, config))
         else:
-            fitted = _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock)
-        views = _psnr_views(fitted, images, cameras, rasterizer)
+            made = _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock,
+                           begun_s)
+        views, best = _psnr_views(made, images, cameras, rasterizer)
     mean = float(np.mean(list(views.values()))) if views else float('nan')
     log.info('first scene: train PSNR in dB: %s',
              ', '.join(f'{name} {score:.1f}' for name, score in views.items()))
     tell('first scene', 1.0)
     report = BootstrapReport(
-        chosen, spent().wall_s, spent().cpu_s, fitted.iterations, fitted.stopped_by,
-        len(fitted.scene), mean, views, _listed(fitted.exposures))
-    return FirstScene(fitted.scene, report, fitted.exposures)
+        chosen, spent().wall_s, spent().cpu_s, made.iterations, made.stopped_by,
+        len(made.scene), mean, views, _listed(made.exposures), best)
+    return FirstScene(made.scene, report, made.exposures)
 
 
 def takes_points(method: str) -> bool:
@@ -160,13 +163,19 @@ def _seeded(chosen, depths, images, cameras, points, config, tell) -> GaussianSc
                              sh_degree=config.sh_degree, size=_SIZE)
 
 
-def _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock) -> FittedScene:
+def _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock, begun_s
+            ) -> FittedScene:
     """The bounded optimization."""
+    cap_s, spent_s = config.bootstrap.seconds, clock() - begun_s
+    if 0 < cap_s <= spent_s:
+        log.warning('first scene: finding depth took %.0f s of the %g s that bootstrap.seconds '
+                    'allows: nothing is optimized. Allow more, or set a smaller width.', spent_s,
+                    cap_s)
     try:
         return fit(scene, images, cameras, rasterizer, config.bootstrap,
                    max_gaussians=config.max_gaussians, seed=config.seed,
                    progress=lambda done: tell('optimizing the first scene', done),
-                   watch=watch, clock=clock)
+                   watch=watch, clock=clock, begun_s=begun_s)
     except FloatingPointError as error:
         raise InputError(f'the first scene diverged: {error}; expected pictures and calibrations '
                          f'that fit together. Check the rig, or take another seed.') from error
@@ -182,15 +191,17 @@ def _exposures(scene, images, cameras, rasterizer, config) -> Exposures:
                Target(image, rasterizer.device).tensor) for name, image in images.items()})
 
 
-def _psnr_views(fitted: FittedScene, images, cameras, rasterizer) -> dict[str, float]:
-    """PSNR in dB of every training view, exposed as its camera does."""
-    scores = {}
+def _psnr_views(fitted_scene: FittedScene, images, cameras, rasterizer
+                ) -> tuple[dict[str, float], float]:
+    """PSNR in dB of every training view, exposed as its camera does; the mean, fitted."""
+    scores, best = {}, []
     for name, image in images.items():
         with torch.no_grad():
-            drawn = rasterizer.render(fitted.scene, cameras[name], depth=False).rgb
-            seen = fitted.exposures.apply(name, drawn).clamp(0, 1).cpu().numpy()
+            drawn = rasterizer.render(fitted_scene.scene, cameras[name], depth=False).rgb
+            seen = fitted_scene.exposures.apply(name, drawn).clamp(0, 1).cpu().numpy()
         scores[name] = psnr(image, seen)
-    return scores
+        best.append(psnr(image, fitted(image, seen)))
+    return scores, float(np.mean(best)) if best else float('nan')
 
 
 def _listed(exposures: Exposures) -> dict[str, dict[str, list[float]]]:

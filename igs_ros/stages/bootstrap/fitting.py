@@ -51,9 +51,9 @@ class FittedScene:
 class _Limits:
     """How far a fit is: of its iterations or of its time, whichever is nearer to its end."""
 
-    def __init__(self, config: BootstrapConfig, clock: Callable[[], float]):
+    def __init__(self, config: BootstrapConfig, clock: Callable[[], float], begun_s: float | None):
         self._iterations, self._seconds = config.iterations, config.seconds
-        self._clock, self._start = clock, clock()
+        self._clock, self._start = clock, clock() if begun_s is None else begun_s
 
     def share(self, iteration: int) -> float:
         """0 at the start, 1 or more at the end; without a cap of time it looks at no clock."""
@@ -66,7 +66,8 @@ class _Limits:
 def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
         rasterizer: Rasterizer, config: BootstrapConfig, *, max_gaussians: int, seed: int,
         progress: Callable[[float], None], watch: Watch | None = None,
-        clock: Callable[[], float] = time.perf_counter) -> FittedScene:
+        clock: Callable[[], float] = time.perf_counter, begun_s: float | None = None
+        ) -> FittedScene:
     """A scene optimized against the pictures; the first iterations run at half size.
 
     Args:
@@ -81,6 +82,7 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
         progress: gets the share that is done, 0..1, now and then.
         watch: see `Watch`.
         clock: s, of the cap of time.
+        begun_s: when that began, by the clock; None = now.
 
     Raises:
         FloatingPointError: it diverges.
@@ -91,7 +93,7 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
     how = Densify(_DENSIFY_THRESHOLD, max_gaussians, _PRUNE_OPACITY)
     size = float(scene.scales.max(1).values.median()) if len(scene) else 0.0
     learner = ExposureLearner(names if config.exposure else (), rasterizer.device)
-    limits = _Limits(config, clock)
+    limits = _Limits(config, clock, begun_s)
     views, waiting, half = {}, [], None
     for iteration in range(config.iterations):
         share = limits.share(iteration)

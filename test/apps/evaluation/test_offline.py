@@ -6,17 +6,25 @@ import shutil
 import signal
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
 from igs_ros.apps.cli.main import main
-from igs_ros.apps.evaluation.offline import Evaluator, Request, run
+from igs_ros.apps.evaluation.evaluator import Evaluator
+from igs_ros.apps.evaluation.offline import Request, run
 from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
 from igs_ros.core.errors import InputError
+from igs_ros.core.snapshot import first_snapshot
 from igs_ros.io.codec.ply import load_ply
+from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.results import validate_results
+from igs_ros.render.cpu.rasterizer import CpuRasterizer
+from igs_ros.render.rasterizer import render_view
+from igs_ros.stages.bootstrap.first_scene import BootstrapReport
+from igs_ros.vision.preparer import Preparer
 
 SMALL = Config(width=96, max_gaussians=2000, motion='static', key_interval=2,
                bootstrap=BootstrapConfig(iterations=30), refine=RefineConfig(iterations=10))
@@ -66,6 +74,44 @@ def test_without_test_view_scores_are_null(workbench, tmp_path, caplog):
     assert results['frames'][0]['psnr'] is None and results['summary']['psnr'] is None
     assert np.isfinite(results['bootstrap']['psnr_train'])
     assert 'test' in caplog.text and 'null' in caplog.text
+
+
+def test_every_held_out_camera_is_scored_plain_and_fitted(workbench, tmp_path):
+    recording = shutil.copytree(workbench, tmp_path / 'rig')
+    rig = json.loads((recording / 'rig.json').read_text())
+    (recording / 'rig.json').write_text(json.dumps(rig | {'held_out': ['cam02', 'cam00']}))
+    results = run(Request(recording, tmp_path / 'out', SMALL, last=2))
+    validate_results(results)
+    assert results['test_view'] == 'cam02' and results['test_views'] == ['cam02', 'cam00']
+    assert results['train_views'] == ['cam01', 'cam03']
+    for part, name in ((results['bootstrap'], 'psnr_test'), (results['frames'][0], 'psnr')):
+        assert list(part['views']) == ['cam02', 'cam00']
+        for fitted in ('', '_fitted'):
+            scores = [view[f'psnr{fitted}'] for view in part['views'].values()]
+            assert part[name + fitted] == pytest.approx(np.mean(scores)) and len({*scores}) == 2
+        assert part[f'{name}_fitted'] > part[name]
+    assert results['summary']['psnr_fitted'] == results['frames'][0]['psnr_fitted']
+
+
+def test_a_camera_that_trains_is_shown_as_it_exposes_and_no_other(finished, workbench):
+    recording = open_recording(workbench)
+    scene = load_ply(finished[0] / 'final.ply')
+    frame_set = next(recording.frame_sets())
+    exposed = {'gain': [0.5, 0.5, 0.5], 'offset': [0.25, 0.0, 0.0]}
+    made = BootstrapReport('ply', 0, 0, 0, 'iterations', len(scene), 30.0,
+                           exposures={'cam00': exposed})
+
+    def shown(camera):
+        kept = SimpleNamespace(add=lambda label, view, truth: views.append(view.rgb))
+        views = []
+        evaluator = Evaluator(Preparer(recording.cameras, 96), [camera], False, CpuRasterizer(1),
+                              kept)
+        evaluator.first(made, first_snapshot(scene, 0), frame_set)
+        return views[0], render_view(CpuRasterizer(1), scene,
+                                     Preparer(recording.cameras, 96).cameras[camera]).rgb
+    own, plain = shown('cam00')
+    np.testing.assert_allclose(own, plain * 0.5 + np.array([0.25, 0, 0]), atol=1e-6)
+    np.testing.assert_array_equal(*shown('cam02'))
 
 
 def test_a_scene_on_disk_is_taken_as_it_is(finished, workbench):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from recording_files import pose, write_recording
 
-from igs_ros.apps.evaluation.offline import Evaluator
+from igs_ros.apps.evaluation.evaluator import Evaluator
 from igs_ros.core.errors import InputError
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import require_still
+from igs_ros.vision.preparer import Preparer
 
 
 def moved(camera: int, frame: int) -> np.ndarray:
@@ -65,8 +66,8 @@ def test_poses_that_cannot_be_used_are_refused_by_file_camera_and_frame(folder, 
 def test_the_watched_camera_is_scored_from_where_it_was(folder):
     write(folder, {'cam01': GOOD})
     recording = open_recording(folder)
-    evaluator = Evaluator(recording.cameras['cam01'], True, 32, None, None)
-    places = [evaluator._place(one) for one in recording.frame_sets()]
+    evaluator = Evaluator(Preparer(recording.cameras, 32), ['cam01'], True, None, None)
+    places = [evaluator._place('cam01', one) for one in recording.frame_sets()]
     for frame, place in enumerate(places):
         np.testing.assert_allclose(place.camera_from_world, moved(1, frame))
         assert (place.width, place.height) == (32, 24)

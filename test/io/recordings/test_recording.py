@@ -138,6 +138,17 @@ def test_the_test_view_is_the_asked_one_else_the_held_out_one(three):
         recording.test_view(rig, 'cam09')
 
 
+def test_all_held_out_cameras_that_do_not_train_are_test_views(tmp_path, caplog):
+    rig = open_recording(write_recording(tmp_path, held_out=['cam02', 'cam00']))
+    assert recording.test_views(rig) == ('cam02', 'cam00')
+    assert train_views(rig, ('cam02', 'cam00')) == ('cam01',)
+    assert recording.test_views(rig, train=['cam02', 'cam01']) == ('cam00',)
+    assert recording.test_views(rig, ['cam01', 'cam00']) == ('cam01', 'cam00')
+    assert not warnings_of(caplog)
+    with pytest.raises(InputError, match="'cam00' is both test view and train view"):
+        train_views(rig, ('cam02', 'cam00'), ['cam00', 'cam01'])
+
+
 def test_without_a_held_out_camera_all_train_and_one_warning_says_so(tmp_path, caplog):
     rig = open_recording(write_recording(tmp_path))
     assert recording.test_view(rig) is None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first scene: every method, its bounds, its report, and equal bytes for equal input."""
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -145,11 +146,20 @@ def test_growth_stops_at_the_limit(bench):
     assert 360 < len(scene) <= 450
 
 
-def test_seconds_cap(bench):
-    config = replace(SMALL, bootstrap=BootstrapConfig(iterations=10 ** 6, seconds=0.3))
-    report = bench.first(config=config).report
-    assert report.stopped_by == 'seconds'
-    assert 0 < report.iterations < 10 ** 4
+@pytest.mark.parametrize('depth_s, iterations', [(4, 5), (8, 1), (20, 0)])
+def test_the_cap_of_seconds_counts_finding_depth(bench, caplog, depth_s, iterations):
+    """A clock that depth takes `depth_s` of, and everything after it a second a look."""
+    ticks = itertools.chain([100], itertools.count(100 + depth_s))
+    config = replace(SMALL, bootstrap=BootstrapConfig(iterations=10 ** 6, seconds=10.0))
+    report = first_scene('auto', bench.frame_set, bench.cameras, bench.points, CpuRasterizer(1),
+                         config, clock=lambda: next(ticks)).report
+    assert (report.iterations, report.stopped_by) == (iterations, 'seconds')
+    said = 'finding depth took 20 s of the 10 s that bootstrap.seconds allows'
+    assert (said in caplog.text) is (iterations == 0)
+
+
+def test_train_views_are_scored_fitted_too(made):
+    assert made.report.psnr_train <= made.report.psnr_train_fitted < made.report.psnr_train + 3
 
 
 def test_progress_rises_to_one(bench):
