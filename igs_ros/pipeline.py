@@ -191,6 +191,10 @@ class Pipeline:
         self._key_owed = False
         self.epoch += 1
 
+    def close(self) -> None:
+        """End the threads that decode; the scene stays, and `prepare` would start them again."""
+        self.stages.preparer.close()
+
     def ask_for_key(self) -> None:
         """The next frame set that moves the scene makes a key, whatever the schedule says."""
         self._key_owed = True

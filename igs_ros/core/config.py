@@ -170,7 +170,7 @@ class Config:
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Where to compute."""
     threads: Annotated[int, Bound(1, 1024)] = 2
-    """Threads of the CPU rasterizer; results do not depend on it."""
+    """Threads of the CPU rasterizer and of decoding large sets; results do not depend on it."""
     seed: Annotated[int, Bound(0, MAX_INT)] = 0
     """Seed of everything random."""
 

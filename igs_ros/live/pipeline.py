@@ -138,6 +138,7 @@ class LivePipeline:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
+        self._pipeline.close()
         self._exchange.clear()
 
     def offer(self, frame_set: RawFrameSet) -> None:

@@ -42,7 +42,8 @@ from igs_ros.live.planning import PlannerScene, Planning
 from igs_ros.node.reconstruct import ReconstructNode
 
 ENGINE = ('motion', 'refine')  # threads of Python that are the engine
-_POOL = 'raster'  # so do those of the rasterizer begin
+# so do the threads of pools begin, by where they are counted; what is decoded is told apart
+_POOLS = {'raster': 'workers', 'prepare': 'motion'}
 _DDS = 'dds'  # so do those of Fast DDS
 # what is drawn or worked out for an output, in that output's thread: the engine's, too
 _DRAWING = ((LivePipeline, 'view'),)
@@ -186,7 +187,8 @@ def cpu_by_thread() -> dict[str, float]:
         except OSError:
             continue  # it has ended
         name = named.get(task) or ('middleware' if comm.startswith(_DDS) else 'workers')
-        spent['workers' if name.startswith(_POOL) else name] += seconds
+        spent[next((where for pool, where in _POOLS.items() if name.startswith(pool)),
+                   name)] += seconds
     return spent
 
 

@@ -36,7 +36,7 @@ class Stages:
         check_motion(config.motion, config.motion_model)  # before a first scene is made
         if not cameras:
             raise InputError('a rig without cameras; expected at least one, by name.')
-        self.preparer = Preparer(cameras, config.width or None)
+        self.preparer = Preparer(cameras, config.width or None, config.threads)
         self.cameras = self.preparer.cameras
         self.rasterizer = make_rasterizer(config.device, config.threads)
         # with threads of its own: live, they yield to those of motion and views

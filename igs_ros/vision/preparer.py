@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -20,10 +21,12 @@ from igs_ros.core.frames import (
     PictureProblem,
     RawFrameSet,
 )
+from igs_ros.core.machine import usable_cores
 
 log = logging.getLogger(__name__)
 
 _TOLD_BORDER = 0.02  # share of a picture
+_WORTH_PX = 1_000_000  # of all pictures of a set; below, threads cost more than they save
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +99,19 @@ class Preparer:
     Args:
         sources: calibrated cameras of the raw pictures.
         width: of the working images in px, None keeps each camera's own (`working_widths`).
+        threads: that decode and undistort large sets, as far as there are cores; images do
+            not depend on it. `close` ends them.
     """
 
-    def __init__(self, sources: Mapping[str, Camera], width: int | None = None):
+    def __init__(self, sources: Mapping[str, Camera], width: int | None = None,
+                 threads: int = 1):
         self.sources = dict(sources)
         widths = working_widths(self.sources, width)
         self.cameras = {name: source.undistorted().resized(widths[name])
                         for name, source in self.sources.items()}
         self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of distorted cameras
+        self._threads = min(threads, usable_cores(), len(self.sources))
+        self._pool: ThreadPoolExecutor | None = None  # from the first frame set on
 
     def prepare(self, frame_set: RawFrameSet) -> FrameSet:
         """The frame set with decoded working images.
@@ -112,22 +120,41 @@ class Preparer:
         damaged, has a pose that is not rigid, or costs any other error is left out, joins
         `missing`, and its message joins `problems`; pictures of unknown cameras are ignored.
         """
+        names = [name for name in frame_set.pictures if name in self.sources]
+        if self._threads > 1 and sum(self.sources[name].width * self.sources[name].height
+                                     for name in names) >= _WORTH_PX:
+            self._pool = self._pool or ThreadPoolExecutor(self._threads, 'prepare')
+            made = list(self._pool.map(lambda name: self._made(name, frame_set), names))
+        else:
+            made = [self._made(name, frame_set) for name in names]
         images, missing, problems, cameras = {}, list(frame_set.missing), [], {}
-        for name, picture in frame_set.pictures.items():
-            if name not in self.sources:
-                continue
-            try:
-                moved = self._moved_camera(name, frame_set)
-                images[name] = self._working_image(name, picture)
-                if moved is not None:
-                    cameras[name] = moved
-            except Exception as error:  # of whatever kind: it costs this picture alone
+        for name, one in zip(names, made, strict=True):
+            if isinstance(one, PictureProblem):
                 missing.append(name)
-                problems.append(PictureProblem.of(name, error))
+                problems.append(one)
+                continue
+            images[name], moved = one
+            if moved is not None:
+                cameras[name] = moved
         depths = {name: WorkingDepth(picture, self.sources[name], self.cameras[name])
                   for name, picture in frame_set.depths.items() if name in self.sources}
         return FrameSet(frame_set.stamp_ns, images, tuple(missing), frame_set.spread_ns,
                         tuple(problems), depths, cameras)
+
+    def close(self) -> None:
+        """End the threads; another frame set starts new ones."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _made(self, name: str, frame_set: RawFrameSet,
+              ) -> tuple[np.ndarray, Camera | None] | PictureProblem:
+        """The working image of a camera, and where that was if it moved; or what was wrong."""
+        try:
+            moved = self._moved_camera(name, frame_set)
+            return self._working_image(name, frame_set.pictures[name]), moved
+        except Exception as error:  # of whatever kind: it costs this picture alone
+            return PictureProblem.of(name, error)
 
     def _moved_camera(self, name: str, frame_set: RawFrameSet) -> Camera | None:
         """The working camera where it was; None if that is where the calibration has it."""

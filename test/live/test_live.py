@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The live pipeline: newest wins, never back in time, nothing kills it."""
 import os
+import threading
 import time
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from igs_ros.io.pictures import EncodedPicture
 from igs_ros.live.budget import Budget
 from igs_ros.live.pipeline import LivePipeline
 from igs_ros.stages.motion.models import MotionEffort
+from igs_ros.vision import preparer
 
 
 def check_accounts(status) -> None:
@@ -193,6 +195,18 @@ def test_a_key_from_before_a_jump_is_void(live, sets):
     assert status.keys_refined == 0 and live.snapshot().stamp_ns == sets[1].stamp_ns
     live.stop()
     check_accounts(live.status())
+
+
+def test_the_threads_that_decode_end_with_the_engine(rig, config, sets, monkeypatch):
+    monkeypatch.setattr(preparer, 'usable_cores', lambda: 4)
+    monkeypatch.setattr(preparer, '_WORTH_PX', 0)
+
+    def decoding() -> bool:
+        return any(thread.name.startswith('prepare_') for thread in threading.enumerate())
+    with LivePipeline(replace(config, threads=2), rig) as live:
+        live.offer(sets[0])
+        until(decoding)
+    assert not decoding()
 
 
 def test_what_waits_at_the_end_is_counted(live, sets):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frame sets: decoding, undistortion and resizing at the border."""
 import struct
+import threading
 import tracemalloc
 
 import cv2
@@ -12,6 +13,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import RawFrameSet, RawPicture
 from igs_ros.io.pictures import EncodedDepth, EncodedPicture
+from igs_ros.vision import preparer as preparing
 from igs_ros.vision.preparer import Preparer
 
 K = np.array([[100.0, 0, 80], [0, 100, 60], [0, 0, 1]])
@@ -82,6 +84,72 @@ def test_any_error_costs_one_picture(error):
     problem, = prepared.problems
     assert problem.cause == 'unusable_picture'
     assert problem.text == f"camera 'left': not decoded: {error!r}"
+
+
+@pytest.mark.parametrize('lens', [(), (-0.2, 0.05, 0, 0, 0)])
+def test_threads_change_nothing(lens, monkeypatch):
+    """Not a bit of an image, and not which pictures are left out, in which order."""
+    monkeypatch.setattr(preparing, 'usable_cores', lambda: 8)
+    monkeypatch.setattr(preparing, '_WORTH_PX', 0)
+    rng = np.random.default_rng(0)
+    changes = {'distortion': np.array(lens)} if lens else {}
+    cameras = {f'cam{i}': Camera(f'cam{i}', 160, 120, K, np.eye(4), **changes) for i in range(9)}
+    for _ in range(3):
+        pictures = {name: EncodedPicture(jpeg(rng.integers(0, 256, (120, 160, 3), np.uint8)), name)
+                    for name in sorted(cameras, key=lambda _: rng.random())}
+        pictures['cam3'] = EncodedPicture(pictures['cam3'].data[:-300], 'cam3')
+        pictures['cam5'] = Raising(ZeroDivisionError('x'))
+        frame_set = RawFrameSet(0, pictures)
+        one = Preparer(cameras, 80).prepare(frame_set)
+        preparer = Preparer(cameras, 80, threads=4)
+        many = preparer.prepare(frame_set)
+        assert preparing_threads()
+        preparer.close()
+        assert list(one.images) == list(many.images) and len(one.images) == 7
+        assert (one.missing, one.problems) == (many.missing, many.problems)
+        for name, image in one.images.items():
+            np.testing.assert_array_equal(image, many.images[name])
+
+
+def preparing_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith('prepare_')]
+
+
+@pytest.mark.parametrize('cores, threads, cameras, started', [
+    (1, 4, 2, 0), (2, 1, 2, 0), (2, 4, 1, 0), (2, 4, 2, 2), (4, 2, 2, 2), (8, 8, 2, 2)])
+def test_threads_are_bounded_by_cores_settings_and_cameras(cores, threads, cameras, started,
+                                                           monkeypatch):
+    monkeypatch.setattr(preparing, 'usable_cores', lambda: cores)
+    monkeypatch.setattr(preparing, '_WORTH_PX', 0)
+    sources = dict(list(rig().items())[:cameras])
+    preparer = Preparer(sources, threads=threads)
+    barrier = threading.Barrier(max(1, started), timeout=10)
+
+    class Meeting(RawPicture):
+        """Decoded once all threads decode."""
+
+        def decode(self):
+            barrier.wait()
+            return super().decode()
+    for _ in range(2):
+        frame_set = RawFrameSet(0, {name: Meeting(ramp()) for name in sources})
+        assert list(preparer.prepare(frame_set).images) == list(sources)
+        assert len(preparing_threads()) == started
+        preparer.close()
+        assert not preparing_threads()
+
+
+@pytest.mark.parametrize('sides, started', [((1000, 499), False), ((1000, 500), True)])
+def test_threads_come_where_a_set_has_a_million_pixels(sides, started, monkeypatch):
+    monkeypatch.setattr(preparing, 'usable_cores', lambda: 2)
+    width, height = sides
+    sources = {name: Camera(name, width, height, np.array(
+        [[900.0, 0, 500], [0, 900, 250], [0, 0, 1]]), np.eye(4)) for name in ('left', 'right')}
+    picture = RawPicture(np.zeros((height, width, 3), np.uint8))
+    preparer = Preparer(sources, threads=2)
+    preparer.prepare(RawFrameSet(0, dict.fromkeys(sources, picture)))
+    assert bool(preparing_threads()) == started
+    preparer.close()
 
 
 def test_damage_has_a_cause_of_its_own():
