@@ -18,11 +18,12 @@ import numpy as np
 from igs_ros.core.errors import InputError
 from igs_ros.core.frames import Picture
 from igs_ros.io.codec.ply import read_points
+from igs_ros.io.recordings import bag_join
 from igs_ros.io.recordings.bag_cameras import BagCamera, Choice, chosen, no_camera, picture_of
 from igs_ros.io.recordings.bag_file import BagFile, stamp_of
-from igs_ros.io.recordings.bag_join import joined
 from igs_ros.io.recordings.bag_options import BagOptions
 from igs_ros.io.recordings.bag_poses import BagPoses, Follower, stands_still
+from igs_ros.io.recordings.clocks import by_camera, seconds
 from igs_ros.io.recordings.recording import Recording
 from igs_ros.io.recordings.rig import MAX_RATE, MIN_RATE, POINTS
 
@@ -145,7 +146,26 @@ def contents(path: Path, options: BagOptions) -> Contents:
             cameras[name] = replace(cameras[name], camera=camera, moves=not stands_still(found))
         if name not in cameras or not cameras[name].moves:
             del moving[name]
-    return Contents(bag, choice, poses, stamps, unstamped, moving, joined(stamps, max_spread_ns))
+    return Contents(bag, choice, poses, stamps, unstamped, moving,
+                    _joined(stamps, _offsets(path, cameras, options), max_spread_ns))
+
+
+def _offsets(path: Path, cameras: dict[str, BagCamera], options: BagOptions) -> dict[str, int]:
+    """What is added to the stamps of cameras while they are joined, ns."""
+    if options.stamps:
+        raise InputError(f'{path}: --stamps {options.stamps[0]}: a bag has the stamps of its '
+                         f'pictures; expected --offset, where they are wrong.')
+    given = by_camera(options.offset, '--offset', cameras)
+    return {name: round(1e9 * seconds(given.get(name, '0'), f'--offset {name}'))
+            for name in cameras}
+
+
+def _joined(stamps: dict[str, dict[int, int]], offsets: dict[str, int], max_spread_ns: int
+            ) -> list[dict[str, int]]:
+    """Frame sets, in each the stamps of the messages."""
+    moved = {name: [stamp + offsets[name] for stamp in own] for name, own in stamps.items()}
+    return [{name: stamp - offsets[name] for name, stamp in one.items()}
+            for one in bag_join.joined(moved, max_spread_ns)]
 
 
 def _no_stamp(bag: BagFile, topic: str, unstamped: int) -> str:
@@ -176,15 +196,8 @@ def _passed(bag: BagFile, cameras: dict[str, BagCamera], poses: BagPoses) -> tup
 
 
 def usable(found: Contents) -> list[dict[str, int]]:
-    """The frame sets that are worth one: from the first complete one on, with half of the cameras.
-
-    Where none is complete, from the first of the fullest on.
-    """
-    count = len(found.choice.cameras)
-    sets = [one for one in found.sets if 2 * len(one) >= count]
-    most = max((len(one) for one in sets), default=0)
-    begin = next((number for number, one in enumerate(sets) if len(one) == most), 0)
-    return sets[begin:]
+    """The frame sets that are worth one."""
+    return bag_join.usable(found.sets, len(found.choice.cameras))
 
 
 def read(path: Path, options: BagOptions | None = None) -> Recording:
@@ -200,8 +213,9 @@ def read(path: Path, options: BagOptions | None = None) -> Recording:
     sets = usable(found)
     if not sets:
         raise InputError(f'{path}: no frame set of at least half of {len(found.choice.cameras)} '
-                         f'cameras within {options.max_spread_s} s; expected pictures that belong '
-                         f'together. See igs check --rig {path}, or raise --max-spread-s.')
+                         f'cameras within {options.max_spread_ns / 1e9:g} s; expected pictures '
+                         f'that belong together. See igs check --rig {path}, or raise '
+                         f'--max-spread-s.')
     _say(found, sets)
     stamps = [statistics.median_low(one.values()) for one in sets]
     rate = _rate(stamps)

@@ -43,3 +43,18 @@ def joined(stamps: Mapping[str, Collection[int]], max_spread_ns: int) -> list[di
         sets.append({name: stamp for stamp, name in pictures[begins[end]:end]})
         end = begins[end]
     return sets[::-1]
+
+
+def usable(sets: list[dict[str, int]], cameras: int) -> list[dict[str, int]]:
+    """The frame sets that are worth one: from the first complete one on, with half of the cameras.
+
+    Where none is complete, from the first of the fullest on.
+
+    Args:
+        sets: in order of time, stamps by camera.
+        cameras: how many there are.
+    """
+    enough = [one for one in sets if 2 * len(one) >= cameras]
+    most = max(map(len, enough), default=0)
+    begin = next((number for number, one in enumerate(enough) if len(one) == most), 0)
+    return enough[begin:]

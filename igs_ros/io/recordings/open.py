@@ -11,6 +11,7 @@ from igs_ros.io.recordings import bag, colmap, kalibr, n3dv, rig
 from igs_ros.io.recordings.bag_file import METADATA, SUFFIXES, bag_at
 from igs_ros.io.recordings.bag_options import BagOptions
 from igs_ros.io.recordings.recording import Recording, checked
+from igs_ros.io.recordings.timing import arranged
 
 
 def open_recording(path: str | Path, options: BagOptions | None = None) -> Recording:
@@ -18,7 +19,7 @@ def open_recording(path: str | Path, options: BagOptions | None = None) -> Recor
 
     Args:
         path: its folder; of a ROS 2 bag also one of its files.
-        options: of a bag: what it does not say itself.
+        options: what it does not say itself, of its times or, a bag, of its cameras.
 
     Raises:
         InputError: no layout fits, the calibration cannot be used, or a camera's file is
@@ -30,10 +31,10 @@ def open_recording(path: str | Path, options: BagOptions | None = None) -> Recor
     if place.is_dir() and not (place / METADATA).is_file():
         for reader in (rig, n3dv, colmap):
             if (place / reader.MARKER).is_file():
-                return checked(reader.read(place))
+                return arranged(checked(reader.read(place)), options)
     found = bag_at(place)
     if found is not None:
-        return checked(bag.read(found, options))
+        return arranged(checked(bag.read(found, options)), options)
     raise InputError(f'{place}: no recording that can be read here; looked for {rig.MARKER}, '
                      f'{n3dv.MARKER} (with camNN.mp4), {colmap.MARKER} (with images/) and '
                      f'{METADATA} or one .mcap or .db3 of a ROS 2 bag. Check the path, or write '

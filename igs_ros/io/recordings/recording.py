@@ -14,6 +14,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import Picture, RawFrameSet
 from igs_ros.core.points import Points
+from igs_ros.io.recordings.clocks import Timing
 from igs_ros.io.recordings.sources import DepthSource, PictureSource, VideoSource
 from igs_ros.vision.preparer import check_size
 
@@ -39,6 +40,7 @@ class Recording:
     stamps_ns: Sequence[int] | None = None  # of the frames; None: they follow from the rate
     poses: Callable[[int], Mapping[str, np.ndarray]] | None = None
     # camera_from_world [4, 4] of those that move, by frame and camera; None: all stand still
+    timing: Timing | None = None  # what it says of it, for `timing.arranged`
     _reported: set[str] = field(default_factory=set)  # cameras whose early end was logged
 
     @property

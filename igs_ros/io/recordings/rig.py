@@ -5,6 +5,7 @@ The fields are described in docs/recordings.md.
 """
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +16,33 @@ from igs_ros.core import lenses
 from igs_ros.core.camera import Camera, require_name, rigid
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.files import read_json
+from igs_ros.core.logs import log_once
 from igs_ros.io.codec.ply import read_points
+from igs_ros.io.recordings.clocks import Clock, Timing, read_stamps, seconds
 from igs_ros.io.recordings.recording import Recording
 from igs_ros.io.recordings.sources import (
     DepthSource,
+    ImageSource,
     PictureSource,
     depth_folder,
     image_folder,
     video_file,
 )
 
+log = logging.getLogger(__name__)
+
 MARKER = 'rig.json'
 POINTS = 'points3d.ply'
 POSES = 'poses.json'
 MAX_SCENE = 200
+_CAMERA_KEYS = frozenset((
+    'name', 'video', 'images', 'width', 'height', 'K', 'dist', 'distortion_model', 'model',
+    'world_to_camera', 'depth', 'fps', 'offset_s', 'stamps', 'held_out', 'comment'))
+_KEYS = frozenset((
+    'scene', 'pixel_center', 'fps', 'held_out', 'cameras', 'depth_scale', 'frame_step',
+    'max_spread_s', 'units',
+    'comment', 'convention', 'frames', 'color', 'image_pattern', 'source'))  # for people
+_METERS = ('m', 'meter', 'meters', 'metre', 'metres')
 MIN_RATE, MAX_RATE = 1e-3, 1e5  # Hz
 
 
@@ -61,6 +75,7 @@ def read(folder: Path) -> Recording:
         load_points=(lambda: read_points(points)) if points.is_file() else None,
         depths=_depths(rig, folder),
         poses=_poses(folder / POSES, sources),
+        timing=_timing(rig, folder),
     )
 
 
@@ -86,6 +101,7 @@ def cameras_of(rig: dict, origin: str | Path) -> dict[str, Camera]:
     if not isinstance(rig.get('cameras'), list) or not rig['cameras']:
         raise InputError(f"{origin}: no list 'cameras'; expected one entry per camera as "
                          f'docs/recordings.md describes.')
+    _say_unknown(rig, origin)
     center = _number(rig.get('pixel_center', 0.5), f'{origin}: pixel_center')
     if center not in (0.0, 0.5):
         raise InputError(f'{origin}: pixel_center {center}; expected 0.5 (the image spans '
@@ -118,9 +134,17 @@ def _camera(entry: dict, who: str, pixel_center: float) -> Camera:
             raise InputError(f"{who} has no '{key}'; expected name, width, height, K and "
                              f'world_to_camera. Calibrate this camera, or take it out of the '
                              f'file.')
+    unknown = sorted(set(entry) - _CAMERA_KEYS)
+    if unknown:
+        raise InputError(f'{who}: unknown {shown(unknown)}; expected none but '
+                         f'{", ".join(sorted(_CAMERA_KEYS))}. Rename it, or put it into comment.')
     K = _array(entry['K'], (3, 3), f'{who}: K')
     pose = _array(entry['world_to_camera'], (4, 4), f'{who}: world_to_camera')
-    model, dist = entry.get('distortion_model', lenses.DEFAULT), entry.get('dist', [])
+    if 'model' in entry and entry['model'] != entry.get('distortion_model', entry['model']):
+        raise InputError(f'{who}: model {shown(entry["model"])}, but distortion_model '
+                         f'{shown(entry["distortion_model"])}; expected one of them.')
+    model = entry.get('distortion_model', entry.get('model', lenses.DEFAULT))
+    dist = entry.get('dist', [])
     lens = lenses.named(model) if isinstance(model, str) else None
     if lens is None:
         raise InputError(f'{who}: distortion_model {shown(model)}; expected '
@@ -146,6 +170,8 @@ def _source(folder: Path, entry: dict) -> PictureSource:
     name = entry['name']
     if 'video' in entry:
         return video_file(_present(folder, entry, 'video'))
+    if isinstance(entry.get('images'), list):
+        return ImageSource(folder, _files(folder, entry, 'images'))
     if 'images' in entry:
         return image_folder(_present(folder, entry, 'images'))
     if (folder / name).is_dir():
@@ -160,8 +186,42 @@ def _depths(rig: dict, folder: Path) -> dict[str, DepthSource]:
         raise InputError(f'{folder / MARKER}: depth_scale {scale}; expected meters per unit of '
                          f'the depth pictures, above 0 and at most 1000, such as 0.001 for '
                          f'millimeters.')
-    return {entry['name']: depth_folder(_present(folder, entry, 'depth'), scale)
+    return {entry['name']: DepthSource(folder, _files(folder, entry, 'depth'), scale)
+            if isinstance(entry['depth'], list)
+            else depth_folder(_present(folder, entry, 'depth'), scale)
             for entry in rig['cameras'] if 'depth' in entry}
+
+
+def _timing(rig: dict, folder: Path) -> Timing:
+    """What the file says of the times of the pictures."""
+    clocks = {}
+    for entry in rig['cameras']:
+        who = f"{folder / MARKER}: camera '{entry['name']}'"
+        rate = _number(entry['fps'], f'{who}: fps') if 'fps' in entry else None
+        if rate is not None and not MIN_RATE <= rate <= MAX_RATE:
+            raise InputError(f'{who}: fps {rate:g}; expected {MIN_RATE:g} to {MAX_RATE:g}.')
+        offset = seconds(str(_number(entry.get('offset_s', 0), f'{who}: offset_s')),
+                         f'{who}: offset_s')
+        stamps = read_stamps(_present(folder, entry, 'stamps')) if 'stamps' in entry else None
+        clocks[entry['name']] = Clock(stamps, rate, offset)
+    step = _pixels(rig.get('frame_step', 1), f'{folder / MARKER}: frame_step', 'frames')
+    if step < 1:
+        raise InputError(f'{folder / MARKER}: frame_step {step}; expected 1 or more.')
+    spread = rig.get('max_spread_s')
+    return Timing(clocks, step, None if spread is None
+                  else _number(spread, f'{folder / MARKER}: max_spread_s'))
+
+
+def _say_unknown(rig: dict, origin: str | Path) -> None:
+    """Name keys of the whole file that nobody reads; refuse units that are not meters."""
+    units = rig.get('units', 'm')
+    if units not in _METERS:
+        raise InputError(f"{origin}: units {shown(units)}; expected 'm': lengths of a rig.json "
+                         f'are meters. Convert the poses.')
+    unknown = sorted(set(rig) - _KEYS)
+    if unknown:
+        log_once(log, logging.WARNING, f'{origin}: unknown {shown(unknown)}; it is not read. '
+                                       f'docs/recordings.md lists what is.')
 
 
 def _poses(path: Path, sources: dict[str, PictureSource]
@@ -191,13 +251,26 @@ def _poses(path: Path, sources: dict[str, PictureSource]
 
 def _present(folder: Path, entry: dict, key: str) -> Path:
     """Where the rig file says that pictures are; it is only ever read from."""
-    place, who = entry[key], f"{folder / MARKER}: camera '{entry['name']}'"
+    return _at(folder, entry[key], key, entry['name'])
+
+
+def _files(folder: Path, entry: dict, key: str) -> list[Path]:
+    """A list of picture files, one per frame."""
+    if not entry[key]:
+        raise InputError(f"{folder / MARKER}: camera '{entry['name']}': {key} is an empty list; "
+                         f'expected a file per frame, or a folder.')
+    return [_at(folder, place, key, entry['name']) for place in entry[key]]
+
+
+def _at(folder: Path, place: object, key: str, name: str) -> Path:
+    who = f"{folder / MARKER}: camera '{name}'"
     if not isinstance(place, str) or not place or not place.isprintable():
         raise InputError(f'{who}: {key} is {shown(place)}; expected a path relative to the '
                          f'folder of {MARKER}.')
     path = folder / place
     if not os.path.exists(path):  # Path.exists raises for names that are too long
-        raise InputError(f"{path}: missing; expected the pictures of camera '{entry['name']}'. "
+        raise InputError(f"{path}: missing; expected the "
+                         f"{'stamps' if key == 'stamps' else 'pictures'} of camera '{name}'. "
                          f'Copy the recording completely, or take the camera out of {MARKER}.')
     return path
 
@@ -222,10 +295,10 @@ def _number(value: object, what: str) -> float:
                          f'that can be meant.') from None
 
 
-def _pixels(value: object, what: str) -> int:
+def _pixels(value: object, what: str, unit: str = 'pixels') -> int:
     number = _number(value, what)
     if not number.is_integer():
-        raise InputError(f'{what} is {shown(value)}; expected a whole number of pixels.')
+        raise InputError(f'{what} is {shown(value)}; expected a whole number of {unit}.')
     return int(number)
 
 

@@ -116,6 +116,24 @@ class VideoSource:
         """Width and height of the frames in px, as the file says."""
         return self.frame_size
 
+    def stamps_ns(self) -> list[int]:
+        """When its frames are to be shown, ns since the first; by the rate where it cannot tell.
+
+        Raises:
+            InputError: it cannot be opened, or tells neither times nor a rate.
+        """
+        with _opened(self.path) as container:
+            try:
+                found = _presented(container, self.length)
+            except FFmpegError:
+                found = []
+        if found:
+            return found
+        if not self.rate_hz:
+            raise InputError(f'{self.path}: a video without times and without a frame rate; '
+                             f'expected one of them. Export it again with a frame rate.')
+        return [round(index * 1e9 / self.rate_hz) for index in range(self.length)]
+
     def pictures(self, first: int, last: int, step: int) -> Generator[Picture]:
         """Decoded frames, uint8 RGB; ends where the file cannot be decoded any further.
 
@@ -145,6 +163,16 @@ class VideoSource:
                     # counts as BT.601 limited range there and here
                     yield RawPicture(frame.to_ndarray(format='rgb24',
                                                       interpolation=Interpolation.BICUBIC))
+
+
+def _presented(container: InputContainer, count: int) -> list[int]:
+    """When the pictures of a video are to be shown, ns since the first; [] where it says not."""
+    stream = container.streams.video[0]
+    found = {packet.pts for packet in container.demux(stream) if packet.size > 0}
+    if len(found) != count or None in found or stream.time_base is None:
+        return []
+    times = sorted(pts for pts in found if pts is not None)
+    return [round((pts - times[0]) * stream.time_base * 1_000_000_000) for pts in times]
 
 
 def depth_folder(path: Path, meters_per_unit: float) -> DepthSource:

@@ -85,7 +85,15 @@ def test_pixel_center_zero_shifts_the_principal_point(tmp_path):
     ({'video': '\0.mp4'}, r"rig.json: camera 'cam01': video is '.x00.mp4'; expected a path"),
     ({'images': 7}, "rig.json: camera 'cam01': images is 7; expected a path"),
     ({'video': 'x' * 5000}, "missing; expected the pictures of camera 'cam01'"),
-    ({'depth': ['d']}, r"rig.json: camera 'cam01': depth is \['d'\]; expected a path"),
+    ({'depth': [7]}, "rig.json: camera 'cam01': depth is 7; expected a path"),
+    ({'images': []}, "rig.json: camera 'cam01': images is an empty list"),
+    ({'distortion': [0.1]}, r"camera 'cam01': unknown \['distortion'\]; expected none but K, "),
+    ({'model': 'fov'}, "camera 'cam01': distortion_model 'fov'; expected plumb_bob"),
+    ({'model': 'fisheye', 'distortion_model': 'none'}, "model 'fisheye', but distortion_model"),
+    ({'model': 'fisheye', 'dist': [0] * 5}, 'dist .*up to 4 equidistant'),
+    ({'fps': 0}, "camera 'cam01': fps 0; expected 0.001 to 100000"),
+    ({'offset_s': 'x'}, "camera 'cam01': offset_s is 'x'; expected a number"),
+    ({'stamps': 'gone.txt'}, "gone.txt: missing; expected the stamps of camera 'cam01'"),
 ])
 def test_calibration_that_cannot_be_used_is_named(tmp_path, changes, message):
     for camera in (0, 1):
@@ -156,4 +164,21 @@ def test_pictures_of_another_size_than_the_calibration_are_refused(tmp_path):
     write_rig(tmp_path, [rig_entry(0, width=128)])
     with pytest.raises(InputError, match="camera 'cam00': a picture of 64x48 px, but its "
                                          'calibration is for 128x48'):
+        open_recording(tmp_path)
+
+
+def test_pictures_may_be_listed(tmp_path):
+    write_images(tmp_path / 'all', 0, 3)
+    write_rig(tmp_path, [rig_entry(0, images=['all/002.png', 'all/000.png'])])
+    shown = [told(one.pictures['cam00'].decode()) for one in open_recording(tmp_path).frame_sets()]
+    assert shown == [(0, 2), (0, 0)]
+
+
+def test_keys_that_nobody_reads_are_named_and_units_are_meters(tmp_path, caplog):
+    write_images(tmp_path / 'cam00', 0, 1)
+    write_rig(tmp_path, [rig_entry(0)], pixel_centre=0, units='metres')
+    open_recording(tmp_path)
+    assert "rig.json: unknown ['pixel_centre']; it is not read" in caplog.text
+    write_rig(tmp_path, [rig_entry(0)], units='mm')
+    with pytest.raises(InputError, match="units 'mm'; expected 'm'"):
         open_recording(tmp_path)
