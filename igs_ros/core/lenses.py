@@ -145,6 +145,27 @@ def from_ros(model: str, coefficients: Sequence[float], topic: str) -> tuple[str
                      f'rectified images with their CameraInfo.')
 
 
+def from_opencv(coefficients: Sequence[float] | np.ndarray, fisheye: bool, who: str
+                ) -> tuple[str, np.ndarray]:
+    """Lens and all its coefficients, [K] float64, of what OpenCV's calibrations return.
+
+    Args:
+        coefficients: k1 k2 p1 p2 k3 and so on, or k1 k2 k3 k4 of a fisheye; none = no distortion.
+        fisheye: whether they are of cv2.fisheye.
+        who: that they came from; the message begins with it.
+
+    Raises:
+        InputError: another number of them.
+    """
+    count = len(coefficients)
+    name = 'equidistant' if fisheye else DEFAULT if count <= 5 else 'rational_polynomial'
+    if count not in ((0, 4) if fisheye else (0, 4, 5, 8, 12, 14)):
+        raise InputError(f'{who}: {count} distortion coefficients; expected '
+                         f'{"4 of a fisheye" if fisheye else "0, 4, 5, 8, 12 or 14"}, as OpenCV '
+                         f'has them. Calibrate again.')
+    return name, padded(name, coefficients)
+
+
 def colmap_parameters(number: int, who: str) -> int:
     """How many parameters COLMAP's camera model `number` has.
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep a live 3D Gaussian scene from calibrated cameras, or reconstruct a recording.
 
+  igs import SOURCE --out DIR make a recording of another tool's calibration and pictures
   igs run DATA --out OUT      reconstruct a recording offline and score it
   igs play DATA               publish a recording on camera topics
   igs record OUT              record the node's inputs and outputs into a bag
@@ -36,6 +37,7 @@ from rich.logging import RichHandler
 from igs_ros import __version__
 from igs_ros.apps.cli.bench import Bench, bench_names
 from igs_ros.apps.cli.check import Check
+from igs_ros.apps.cli.import_rig import Import
 from igs_ros.apps.cli.prepare import Prepare
 from igs_ros.apps.cli.ros import Demo, Play, Record
 from igs_ros.apps.cli.run import Run
@@ -56,8 +58,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f'igs {__version__}')
         sys.exit(0)
     command = tyro.extras.subcommand_cli_from_dict(
-        {'run': Run, 'play': Play, 'record': Record, 'demo': Demo, 'bench': Bench,
-         'prepare': Prepare, 'train': Train, 'check': Check},
+        {'import': Import, 'run': Run, 'play': Play, 'record': Record, 'demo': Demo,
+         'bench': Bench, 'prepare': Prepare, 'train': Train, 'check': Check},
         prog='igs', args=arguments,
         description=(__doc__ or '').replace('BENCHES', _wrapped(bench_names())))
     tune_process()

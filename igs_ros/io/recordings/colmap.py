@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -72,14 +72,14 @@ def read_cameras(folder: Path) -> dict[str, Camera]:
 
 def _cameras(folder: Path) -> Iterator[tuple[Camera, RegisteredImage, str]]:
     """Camera, registered image, and the folder of its own in images/, if it has one."""
-    intrinsics = _read_cameras(folder / MARKER)
-    images = _read_images(folder / MODEL / 'images.bin')
+    intrinsics = read_intrinsics(folder / MARKER)
+    images = read_images(folder / MODEL / 'images.bin')
     for image in images:
         if image.camera_id not in intrinsics:
             raise InputError(f'{folder / MODEL}: image {shown(image.name)} names camera '
                              f'{image.camera_id}, which cameras.bin lacks; export both together.')
     seen = set()
-    for name, image, own in _named(folder / 'images', images):
+    for name, image, own in named(folder / 'images', images):
         if name in seen:
             raise InputError(f"{folder / 'images'}: two cameras would be called '{name}'; "
                              f'expected names that differ without their suffix. Rename one.')
@@ -145,8 +145,12 @@ class _Bytes:
                          f'entry; expected a complete COLMAP binary model. Copy it again.')
 
 
-def _read_cameras(path: Path) -> dict[int, tuple[int, int, np.ndarray, str, np.ndarray]]:
-    """Width, height, K [3, 3], lens and its coefficients by camera id."""
+def read_intrinsics(path: Path) -> dict[int, tuple[int, int, np.ndarray, str, np.ndarray]]:
+    """Width, height, K [3, 3], lens and its coefficients by camera id, of a cameras.bin.
+
+    Raises:
+        InputError: it is truncated, or has a model that is not known.
+    """
     data = _Bytes(path)
     cameras = {}
     for _ in range(data.take('Q')[0]):
@@ -156,24 +160,46 @@ def _read_cameras(path: Path) -> dict[int, tuple[int, int, np.ndarray, str, np.n
     return cameras
 
 
-def _read_images(path: Path) -> list[RegisteredImage]:
-    """The registered images, by name."""
+def read_images(path: Path) -> list[RegisteredImage]:
+    """The registered images of an images.bin, in the order of their names.
+
+    Raises:
+        InputError: it is truncated, has none, or one with a name that is no path below images/.
+    """
     data = _Bytes(path)
     images = []
     for _ in range(data.take('Q')[0]):
         values = data.take('I7di')
         name = data.text()
-        parts = PurePosixPath(name).parts
-        if not parts or '..' in parts or name.startswith('/') or not name.isprintable() \
-                or len(name) > MAX_PATH:
-            raise InputError(f'{path}: image {len(images)} has the name {shown(name)}; expected a '
-                             f'path below images/. Export the model again.')
         data.skip(24 * data.take('Q')[0])  # the features: x, y, number of the 3-D point
-        images.append(RegisteredImage(name, _pose(values[1:5], values[5:8]), values[8]))
+        images.append(registered(name, values[1:5], values[5:8], values[8],
+                                 f'{path}: image {len(images)}'))
     if not images:
         raise InputError(f'{path}: no registered image; expected at least one. Run the mapper '
                          f'again.')
     return sorted(images, key=lambda image: image.name)
+
+
+def registered(name: str, quat: Sequence[float], translation: Sequence[float], camera_id: int,
+               who: str) -> RegisteredImage:
+    """An image as COLMAP writes it.
+
+    Args:
+        name: path below images/.
+        quat: wxyz, world to camera.
+        translation: likewise.
+        camera_id: of its intrinsics.
+        who: for the message, which begins with it.
+
+    Raises:
+        InputError: a name that is no path below images/.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or '..' in parts or name.startswith('/') or not name.isprintable() \
+            or len(name) > MAX_PATH:
+        raise InputError(f'{who} has the name {shown(name)}; expected a path below images/. '
+                         f'Export the model again.')
+    return RegisteredImage(name, _pose(quat, translation), camera_id)
 
 
 def _pose(quat, translation) -> np.ndarray:
@@ -188,9 +214,13 @@ def _pose(quat, translation) -> np.ndarray:
     return pose
 
 
-def _named(folder: Path, images: list[RegisteredImage],
-           ) -> Iterator[tuple[str, RegisteredImage, str]]:
-    """Name of every camera, its registered image, and the folder of its own, '' = none."""
+def named(folder: Path, images: list[RegisteredImage],
+          ) -> Iterator[tuple[str, RegisteredImage, str]]:
+    """Name of every camera, its registered image, and the folder of its own, '' = none.
+
+    Raises:
+        InputError: images of a folder of its own have different poses.
+    """
     by_folder: dict[str, list[RegisteredImage]] = {}
     for image in images:
         by_folder.setdefault(str(PurePosixPath(image.name).parent), []).append(image)
