@@ -69,7 +69,7 @@ def read(path: Path, request: Request, convention: Convention) -> FoundRig:
         cameras.append(FoundCamera(name, K, image.camera_from_world, (width, height), lens,
                                    distortion, tuple(files)))
     points = _text_points(path / 'points3D.txt') if text else _points(path / 'points3D.bin')
-    return FoundRig(path, cameras, request.options.convention(convention), points=points)
+    return FoundRig(path, cameras, convention.overridden(request.options), points=points)
 
 
 def _points(path: Path) -> Points | None:

@@ -13,6 +13,7 @@ from igs_ros.core import lenses
 from igs_ros.core.camera import Camera, rigid
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.points import Points
+from igs_ros.io.imports.options import ImportOptions
 
 AXES = {'opencv': np.diag([1.0, 1, 1, 1]), 'opengl': np.diag([1.0, -1, -1, 1])}
 """OpenCV's camera axes from those of the name, [4, 4]."""
@@ -67,6 +68,25 @@ class Convention:
             found = np.linalg.inv(found)
         found = AXES[self.axes] @ found
         found[:3, 3] *= self.meters
+        return found
+
+    def overridden(self, options: ImportOptions) -> Convention:
+        """This one, with what `options` want taken instead.
+
+        Raises:
+            InputError: a value that is none of those there are.
+        """
+        if options.axes not in ('', *AXES) or options.poses not in ('', *POSES) \
+                or options.pixel_center not in (None, 0, 0.5):
+            raise InputError(f'--axes {options.axes} --poses {options.poses} --pixel-center '
+                             f'{options.pixel_center}: expected {" or ".join(AXES)}, '
+                             f'{" or ".join(POSES)}, 0 or 0.5.')
+        found = replace(
+            self, axes=options.axes or self.axes, poses=options.poses or self.poses,
+            units=options.units or self.units, note='as asked for' if options.units else self.note,
+            pixel_center=self.pixel_center if options.pixel_center is None
+            else options.pixel_center)
+        assert found.meters
         return found
 
     def words(self) -> list[str]:

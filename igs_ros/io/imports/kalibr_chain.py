@@ -44,7 +44,7 @@ def read(path: Path, request: Request, convention: Convention) -> FoundRig:
         name, camera.opencv_K, camera.camera_from_world, (camera.width, camera.height),
         camera.lens, camera.distortion, other_names=_names(entries[name]),
         offset_s=(shifts[name] or 0.0) - first) for name, camera in known.items()]
-    return FoundRig(path, cameras, request.options.convention(convention), said)
+    return FoundRig(path, cameras, convention.overridden(request.options), said)
 
 
 def _shift(entry: Mapping, who: str, request: Request) -> float | None:

@@ -115,7 +115,7 @@ def read(path: Path, request: Request, convention: Convention) -> FoundRig:
     if path.is_dir():
         files = single_files(path)
         cameras = [_single(file, request) for file in files]
-        return FoundRig(path, cameras, request.options.convention(convention))
+        return FoundRig(path, cameras, convention.overridden(request.options))
     content = parsed(path)
     for own, its in (_TWO, _TWO[::-1]):
         other = path.with_name(path.name.replace(own, its, 1))
@@ -128,7 +128,7 @@ def read(path: Path, request: Request, convention: Convention) -> FoundRig:
                          f'(stereo); camera_matrix_0, camera_pose_0, ... (multi-camera); names, '
                          f'K_1, R_1, T_1, ...; or a folder with one file for each camera.')
     cameras = list(layout(content, str(path), request))
-    return FoundRig(path, cameras, request.options.convention(convention))
+    return FoundRig(path, cameras, convention.overridden(request.options))
 
 
 def single_files(folder: Path) -> list[Path]:

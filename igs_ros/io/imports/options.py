@@ -2,11 +2,9 @@
 """Options of `igs import`: what a file does not say, or says wrongly."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from igs_ros.core.errors import InputError
-from igs_ros.io.imports.found import AXES, POSES, Convention
 from igs_ros.io.recordings.bag_options import BagOptions
 
 
@@ -35,24 +33,6 @@ class ImportOptions:
     """Unknown keys of the file that do not matter."""
     copy_pictures: bool = False
     """Copy pictures and videos into DIR; else they stay where they are and are read there."""
-
-    def convention(self, usual: Convention) -> Convention:
-        """`usual`, with what is given instead.
-
-        Raises:
-            InputError: a value that is none of those there are.
-        """
-        if self.axes not in ('', *AXES) or self.poses not in ('', *POSES) \
-                or self.pixel_center not in (None, 0, 0.5):
-            raise InputError(f'--axes {self.axes} --poses {self.poses} --pixel-center '
-                             f'{self.pixel_center}: expected {" or ".join(AXES)}, '
-                             f'{" or ".join(POSES)}, 0 or 0.5.')
-        found = replace(usual, axes=self.axes or usual.axes, poses=self.poses or usual.poses,
-                        units=self.units or usual.units, note='as asked for' if self.units
-                        else usual.note, pixel_center=usual.pixel_center
-                        if self.pixel_center is None else self.pixel_center)
-        assert found.meters
-        return found
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def read_tables(path: Path, request: Request, convention: Convention) -> FoundRi
                          f'the calibration wrote.')
     cameras = [_camera(str(table.get('name', name)), table, path, request)
                for name, table in found.items()]
-    return FoundRig(path, cameras, request.options.convention(convention),
+    return FoundRig(path, cameras, convention.overridden(request.options),
                     pictures_at=_around(path))
 
 
@@ -123,7 +123,7 @@ def read_caliscope(path: Path, request: Request, convention: Convention) -> Foun
                         f'{"is ignored there" if table.get("ignore") is True else "has no pose"}')
             continue
         cameras.append(_camera(name, table, path, request, (f'port_{number}',)))
-    return FoundRig(path, cameras, request.options.convention(convention), said,
+    return FoundRig(path, cameras, convention.overridden(request.options), said,
                     pictures_at=_around(path), stamps_in=caliscope_stamps)
 
 

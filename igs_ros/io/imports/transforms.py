@@ -94,7 +94,7 @@ def read(path: Path, request: Request, convention: Convention) -> FoundRig:
     if any(frame.masked for frame in frames):
         said.append('masks are not read: what they hide is reconstructed, too')
     cameras, held_out = _cameras(frames)
-    return FoundRig(path, cameras, request.options.convention(convention), said, held_out,
+    return FoundRig(path, cameras, convention.overridden(request.options), said, held_out,
                     None if points is None else read_points(points), depth_unit)
 
 
