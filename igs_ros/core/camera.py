@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -37,12 +38,15 @@ class Camera:
     distortion: np.ndarray = field(default_factory=lambda: padded(DEFAULT, ()))  # of the lens
     lens: str = DEFAULT  # one of `core.lenses.LENSES`
     cut_out: bool = False  # of larger pictures: the principal point may lie outside
+    valid: np.ndarray | None = None
+    # [height, width] bool: pixels of a straightened picture that the raw one shows; None = all
 
     def __post_init__(self):
         for name in ('K', 'camera_from_world', 'distortion'):
             value = np.array(getattr(self, name), dtype=np.float64)
             value.setflags(write=False)
             object.__setattr__(self, name, value)
+        assert self.valid is None or self.valid.shape == (self.height, self.width), self.name
         self._check()
 
     def _check(self):
@@ -130,7 +134,12 @@ class Camera:
         """The same camera with images of `width` px, the height in proportion (rounded)."""
         height = max(1, round(self.height * width / self.width))
         scale = np.array([[width / self.width], [height / self.height], [1.0]])
-        return replace(self, width=int(width), height=int(height), K=self.K * scale)
+        valid = self.valid
+        if valid is not None and valid.shape != (height, width):
+            shares = cv2.resize(valid.astype(np.float32), (int(width), height),
+                                interpolation=cv2.INTER_AREA)
+            valid = shares > 1 - 1e-3  # nothing of what was repeated is mixed in
+        return replace(self, width=int(width), height=int(height), K=self.K * scale, valid=valid)
 
     def cut(self, corner: tuple[int, int], size: tuple[int, int],
             binning: tuple[int, int] = (1, 1)) -> Camera:
@@ -144,6 +153,7 @@ class Camera:
         Raises:
             InputError: a part without pixels, or one that is not inside.
         """
+        assert self.valid is None, 'raw pictures are cut, not straightened ones'
         (x, y), (width, height), (across, down) = corner, size, binning
         if min(x, y) < 0 or x + width > self.width or y + height > self.height \
                 or min(width // across, height // down) < 1:
@@ -169,6 +179,14 @@ class Camera:
         By default that is what rounding does: no pixel tells.
         """
         return np.allclose(self.camera_from_world, camera_from_world, rtol=0, atol=tolerance)
+
+    def shows(self, pixels: np.ndarray) -> np.ndarray:
+        """[N] bool: pixels [N, 2] (centers at +0.5) in the picture, where it is valid."""
+        inside = np.asarray(((pixels >= 0) & (pixels < (self.width, self.height))).all(1))
+        if self.valid is not None:
+            columns, rows = pixels[inside].astype(np.int64).T
+            inside[inside] = self.valid[rows, columns]
+        return inside
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points [N, 3] in the optical frame, [N, 3] m."""

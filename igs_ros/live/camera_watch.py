@@ -17,7 +17,7 @@ from igs_ros.live.offsets import OUT_OF_STEP, UNKNOWN, Offset, offsets, period_s
 
 _NEWEST = 32  # pictures that rate and offset are about
 _IN_A_ROW = 3  # bad pictures that make a fault; one alone is counted only
-_OFFSETS_EVERY_S = 0.5  # they cost 0.1 ms a camera
+_OFFSETS_EVERY_S = 0.5  # they, and jitter, cost 0.1 ms a camera; status asks 30 times a second
 _BACK_S = 0.25  # a stamp that far behind the one before: the clock was set back
 
 
@@ -76,6 +76,7 @@ class _Seen:
     lost_in_a_row: int = 0
     came_s: float | None = None
     period_s: float = math.nan
+    jitter_s: float = math.nan
     used: int = 0  # at the last look
     unmatched: int = 0
     used_s: float | None = None  # when that last grew
@@ -154,10 +155,12 @@ class CameraWatch:
         """Offsets of the cameras that send."""
         live = {name: np.array(seen.pictures).T for name, seen in self._seen.items()
                 if seen.pictures and now - seen.pictures[-1][0] <= self._limit_s}
-        self._offsets = offsets({name: (rows[0], rows[1]) for name, rows in live.items()})
+        periods = {name: period_s(rows[1]) for name, rows in live.items()}
+        self._offsets = offsets({name: (rows[0], rows[1]) for name, rows in live.items()}, periods)
         self._offsets_s = now
         for name, rows in live.items():
-            self._seen[name].period_s = period_s(rows[1])
+            self._seen[name].period_s = periods[name]
+            self._seen[name].jitter_s = _jitter_s(rows[0])
 
     def _of(self, name: str, seen: _Seen, offset: Offset, judged: Judged, now: float,
             ) -> CameraReport:
@@ -178,7 +181,7 @@ class CameraWatch:
             math.nan if seen.came_s is None else now - seen.came_s, _rate_hz(seen.pictures),
             offset.seconds, seen.received, used, seen.refused + decoding.bad, unmatched,
             judged.not_believed.get(name, 0), error, now - error_s if error else math.nan,
-            _jitter_s(seen.pictures))
+            seen.jitter_s)
 
     def _state(self, name: str, seen: _Seen, offset: Offset, judged: Judged, now: float,
                ) -> tuple[CameraState, str]:
@@ -226,8 +229,6 @@ def _rate_hz(pictures: deque) -> float:
     return (len(pictures) - 1) / (pictures[-1][0] - pictures[0][0])
 
 
-def _jitter_s(pictures: deque) -> float:
-    """How unevenly `pictures` arrived, as `ros2 topic hz` says it; NaN before the third."""
-    if len(pictures) < 3:
-        return math.nan
-    return float(np.std(np.diff([arrival for arrival, _ in pictures])))
+def _jitter_s(arrivals: np.ndarray) -> float:
+    """How unevenly pictures arrived [N], s, as `ros2 topic hz` says it; NaN before the third."""
+    return math.nan if len(arrivals) < 3 else float(np.std(np.diff(arrivals)))

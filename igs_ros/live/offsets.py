@@ -41,7 +41,8 @@ def period_s(stamps_s: np.ndarray) -> float:
     return float(np.median(steps)) if len(steps) else math.nan
 
 
-def offsets(seen: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Offset]:
+def offsets(seen: Mapping[str, tuple[np.ndarray, np.ndarray]],
+            periods: Mapping[str, float] | None = None) -> dict[str, Offset]:
     """The offset of every camera; right as long as more than half of them agree.
 
     Of two cameras each is compared with the other one.
@@ -49,36 +50,34 @@ def offsets(seen: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Offs
     Args:
         seen: by camera, arrivals and stamps [N] of its newest pictures, in s, each of a clock of
             its own, in order of arrival.
+        periods: `period_s` of the stamps of each; None = not known yet.
     """
     found = dict.fromkeys(seen, UNKNOWN)
-    usable = {name: one for name, one in seen.items()
-              if len(one[0]) >= LEAST and period_s(one[1]) > 0}
+    own = {name: period_s(one[1]) for name, one in seen.items() if len(one[0]) >= LEAST} \
+        if periods is None else periods
+    usable = {name: one for name, one in seen.items() if len(one[0]) >= LEAST and own[name] > 0}
     if len(usable) < 2:
         return found
     names = list(usable)
     if len(names) == 2:
         one, other = names
-        return found | {one: _pair(usable[one], usable[other]),
-                        other: _pair(usable[other], usable[one])}
+        period = min(own[one], own[other])
+        return found | {one: _pair(usable[one], usable[other], period),
+                        other: _pair(usable[other], usable[one], period)}
     first = usable[names[0]]
     leads = {name: _lead(usable[name], first) for name in names}
     middle = median_low(sorted(leads.values()))
     reference = next(name for name in names if leads[name] == middle)
-    periods = {name: _common_period(usable[name], usable[reference]) for name in names}
-    phases = {name: _phase(usable[name], usable[reference], periods[name]) for name in names}
+    common = {name: min(own[name], own[reference]) for name in names}
+    phases = {name: _phase(usable[name], usable[reference], common[name]) for name in names}
     shift = median_low(sorted(phases.values()))
     return found | {name: _joined(leads[name] - middle,
-                                  _wrapped(phases[name] - shift, periods[name]), periods[name])
+                                  _wrapped(phases[name] - shift, common[name]), common[name])
                     for name in names}
 
 
-def _pair(one, other) -> Offset:
-    period = _common_period(one, other)
+def _pair(one, other, period: float) -> Offset:
     return _joined(_lead(one, other), _phase(one, other, period), period)
-
-
-def _common_period(one, other) -> float:
-    return min(period_s(one[1]), period_s(other[1]))
 
 
 def _nearest(values: np.ndarray, among: np.ndarray) -> np.ndarray:

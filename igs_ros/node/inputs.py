@@ -136,7 +136,7 @@ class Inputs:
         self._resting = False  # since `stop`
         self._watch = CameraWatch({name: known.image_topic for name, known
                                    in self._inputs.items()}, settings.stall_after_s)
-        node.create_timer(_POLL_S, self._poll, clock=steady_clock())
+        self._timer = node.create_timer(_POLL_S, self._poll, clock=steady_clock())
 
     @staticmethod
     def _new_assembler(settings: NodeConfig, rig: Mapping[str, Camera | None]):
@@ -312,6 +312,7 @@ class Inputs:
             with self._lock:
                 sets = self._assembler.add(frame)
             self._hand_over(sets)
+        self._pace()
 
     def _poll(self) -> None:
         if self._resting:
@@ -321,6 +322,14 @@ class Inputs:
         with self._lock:
             sets = self._assembler.poll()
         self._hand_over(sets)
+        self._pace()
+
+    def _pace(self) -> None:
+        """Let the timer rest while no picture waits: each of its rounds wakes the executor."""
+        if not self.waiting():
+            self._timer.cancel()
+        elif self._timer.is_canceled():
+            self._timer.reset()
 
     def _hand_over(self, sets: list[RawFrameSet]) -> None:
         if self._assembler.jumps != self._jumps:

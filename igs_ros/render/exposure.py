@@ -133,7 +133,13 @@ class ExposureLearner:
 
 
 def recorded(view: View, gain: Sequence[float], offset: Sequence[float]) -> View:
-    """A view as a camera with that gain and offset per channel would record it."""
+    """A view as a camera with its own exposure would record it.
+
+    Args:
+        view: what is seen.
+        gain: [3] of the colors 0..1.
+        offset: [3] of the colors 0..1.
+    """
     rgb = view.rgb * np.array(gain, np.float32) + np.array(offset, np.float32)
     return replace(view, rgb=rgb.clip(0, 1))
 

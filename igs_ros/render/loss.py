@@ -28,13 +28,17 @@ class Target:
     Args:
         image: [H, W, 3] uint8 or float32 0..1, sRGB.
         device: where the renderings live.
+        valid: [H, W] bool, the pixels that show something; None = all.
     """
 
-    def __init__(self, image: np.ndarray, device: torch.device | str = 'cpu'):
+    def __init__(self, image: np.ndarray, device: torch.device | str = 'cpu',
+                 valid: np.ndarray | None = None):
         if image.dtype == np.uint8:
             image = image.astype(np.float32) * np.float32(1 / 255)
         self.image = np.ascontiguousarray(image, dtype=np.float32)
         self.tensor = torch.from_numpy(self.image).to(device)
+        self.valid = None if valid is None else \
+            torch.from_numpy(valid).to(self.tensor.device)[..., None]  # [H, W, 1]
         self._moments: tuple[np.ndarray, np.ndarray] | None = None
         self._compared: tuple[np.ndarray, torch.Tensor] | None = None  # tiles, and their pixels
 
@@ -47,6 +51,12 @@ class Target:
             moments(flat, mean, spread)
             self._moments = mean, spread
         return self._moments
+
+    @property
+    def telling(self) -> torch.Tensor:
+        """[H, W, 3], for exposure: white, and so of no weight, where it is not valid."""
+        return self.tensor if self.valid is None else \
+            torch.where(self.valid, self.tensor, torch.ones_like(self.tensor))
 
     def compared(self, tiles: np.ndarray) -> torch.Tensor:
         """[H, W, 1] bool on the device: the pixels of `tiles`, which must not change later."""
@@ -63,7 +73,8 @@ def photometric_loss(rendered: torch.Tensor, target: Target, dssim: float,
 
     Args:
         rendered: [H, W, 3] float32, on the device of `target`.
-        target: of the same size. One half the size halves nothing: L1 and SSIM are means.
+        target: of the same size. One half the size halves nothing: L1 and SSIM are means. Where
+            it is not valid, the rendering counts as equal.
         dssim: weight of 1 - SSIM, 0..1.
         tiles: bool [rows, columns] (render/tiles.py), the tiles to compare; None: all. Elsewhere
             the rendering counts as equal to the target, whatever it holds: the value and the
@@ -71,6 +82,8 @@ def photometric_loss(rendered: torch.Tensor, target: Target, dssim: float,
             rest pasted in from the target. On the CPU the cost follows the area of the tiles.
     """
     assert rendered.shape == target.image.shape, (rendered.shape, target.image.shape)
+    if target.valid is not None:
+        rendered = torch.where(target.valid, rendered, target.tensor)
     if rendered.device.type == 'cpu':
         return _CpuLoss.apply(rendered, target, dssim, tiles)
     return _torch_loss(rendered, target, dssim, tiles)

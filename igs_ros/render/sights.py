@@ -41,7 +41,9 @@ def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mappin
         view = render_view(rasterizer, scene, cameras[name])
         picture = image.astype(np.float32) * np.float32(1 / 255)
         wrong = cv2.dilate((difference(picture, view.rgb) > _WRONG).astype(np.uint8), _GROWN)
-        believed = np.where(wrong, np.float32(np.nan), view.depth)
+        believed, valid = np.where(wrong, np.float32(np.nan), view.depth), cameras[name].valid
+        if valid is not None:
+            wrong[~valid], believed[~valid] = 0, np.nan  # nobody knows what is there
         sights[name] = Sight(cameras[name], believed, view.depth, wrong.astype(bool))
     if sum(one.wrong.mean() > _ENOUGH for one in sights.values()) < 2:
         return sights

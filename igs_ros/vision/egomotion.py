@@ -57,6 +57,8 @@ def seen_from(camera: Camera, depth: np.ndarray, image: np.ndarray, before: Came
     x, y, far = _elsewhere(camera, depth, before)
     height, width = image.shape[:2]
     inside = (far > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    if before.valid is not None:
+        inside[inside] = before.valid[y[inside].astype(np.int64), x[inside].astype(np.int64)]
     warped = cv2.remap(image, x - np.float32(0.5), y - np.float32(0.5), cv2.INTER_LINEAR,
                        borderMode=cv2.BORDER_REPLICATE)
     return Expected(before, camera, warped, inside & ~_hidden(x, y, far, inside, image.shape[:2]))

@@ -54,7 +54,8 @@ def as_float(picture: np.ndarray) -> np.ndarray:
 @overload
 def psnr(truth: np.ndarray, rendered: np.ndarray) -> float: ...
 @overload
-def psnr(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray) -> float | None: ...
+def psnr(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray | None
+         ) -> float | None: ...
 def psnr(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray | None = None
          ) -> float | None:
     """Peak signal-to-noise ratio in dB over all pixels and RGB; infinite for equal pictures.
@@ -76,20 +77,35 @@ def psnr(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray | None = No
     return math.inf if mean == 0 else -10 * math.log10(mean)
 
 
-def fitted(truth: np.ndarray, rendered: np.ndarray) -> np.ndarray:
+def fitted(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray | None = None
+           ) -> np.ndarray:
     """`rendered` [H, W, 3] float64 with the gain and offset per channel that fit `truth` best.
 
     By least squares over all pixels, then clamped to 0..1: what is left is not exposure.
+
+    Args:
+        truth: [H, W, 3] sRGB, uint8 or floats 0..1.
+        rendered: the same.
+        pixels: [H, W] bool, only these count, at least one; None = all.
     """
-    x, y = as_float(rendered), as_float(truth)
+    whole, y = as_float(rendered), as_float(truth)
+    x = whole
+    if pixels is not None:
+        x, y = x[pixels][None], y[pixels][None]
     mean_x, mean_y = x.mean((0, 1)), y.mean((0, 1))
     varies = (x - mean_x) ** 2
     gain = ((x - mean_x) * (y - mean_y)).mean((0, 1)) / np.maximum(varies.mean((0, 1)), 1e-12)
-    return np.clip(gain * (x - mean_x) + mean_y, 0, 1)
+    return np.clip(gain * (whole - mean_x) + mean_y, 0, 1)
 
 
-def ssim(truth: np.ndarray, rendered: np.ndarray) -> float:
-    """Structural similarity, mean over pixels and RGB: Gaussian 11x11, sigma 1.5, zero padding."""
+def ssim(truth: np.ndarray, rendered: np.ndarray, pixels: np.ndarray | None = None) -> float:
+    """Structural similarity, mean over pixels and RGB: Gaussian 11x11, sigma 1.5, zero padding.
+
+    Args:
+        truth: [H, W, 3] sRGB, uint8 or floats 0..1.
+        rendered: the same.
+        pixels: [H, W] bool, only these count; None = all.
+    """
     offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
     kernel = np.exp(-offsets ** 2 / (2 * SSIM_SIGMA ** 2))
     kernel /= kernel.sum()
@@ -98,13 +114,16 @@ def ssim(truth: np.ndarray, rendered: np.ndarray) -> float:
         return cv2.sepFilter2D(values, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
 
     x, y = as_float(truth), as_float(rendered)
+    if pixels is not None:
+        y = np.where(pixels[..., None], y, x)  # windows reach there
     mean_x, mean_y = local_mean(x), local_mean(y)
     variance_x = local_mean(x * x) - mean_x ** 2
     variance_y = local_mean(y * y) - mean_y ** 2
     covariance = local_mean(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x ** 2 + mean_y ** 2 + SSIM_C1)
     structure = (2 * covariance + SSIM_C2) / (variance_x + variance_y + SSIM_C2)
-    return float((luminance * structure).mean())
+    similar = luminance * structure
+    return float((similar if pixels is None else similar[pixels]).mean())
 
 
 def change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -158,7 +177,7 @@ class Scorer:
         self._steps_to_keys = _Steps()  # of rendered pictures
 
     def add(self, truth: np.ndarray | None, rendered: np.ndarray | None,
-            is_key: bool = False) -> Score:
+            is_key: bool = False, pixels: np.ndarray | None = None) -> Score:
         """The score of the next frame of the run.
 
         `psnr_moving` needs the truth of the frame before.
@@ -168,15 +187,20 @@ class Scorer:
             rendered: float or uint8 [H, W, 3]; None where the frame was not rendered: its truth
                 still says what moves.
             is_key: whether it is a key frame.
+            pixels: [H, W] bool, only these count (`Camera.valid`), the same ones each time; None
+                = all.
         """
         score = Score()
-        if truth is not None and rendered is not None:
+        if truth is not None and rendered is not None and (pixels is None or pixels.any()):
             assert truth.shape == rendered.shape, (truth.shape, rendered.shape)
-            exposed = fitted(truth, rendered)
+            exposed = fitted(truth, rendered, pixels)
             moving = None if self._truth is None else changed_pixels(self._truth, truth,
                                                                      MOVING_ABOVE)
-            score = Score(*_scores(truth, rendered, moving), *_scores(truth, exposed, moving))
-        self._accumulate(truth, rendered, is_key)
+            if moving is not None and pixels is not None:
+                moving &= pixels
+            score = Score(*_scores(truth, rendered, moving, pixels),
+                          *_scores(truth, exposed, moving, pixels))
+        self._accumulate(truth, rendered, is_key, pixels)
         self._truth = truth
         self._rendered = None if rendered is None else as_float(rendered)
         return score
@@ -198,10 +222,12 @@ class Scorer:
         return self._steps_to_keys.mean(~self._changed)
 
     def _accumulate(self, truth: np.ndarray | None, rendered: np.ndarray | None,
-                    is_key: bool) -> None:
+                    is_key: bool, pixels: np.ndarray | None) -> None:
         if truth is None or self._truth is None:
             return
         changed = changed_pixels(self._truth, truth, STILL_UP_TO)
+        if pixels is not None:
+            changed |= ~pixels
         self._changed = changed if self._changed is None else self._changed | changed
         self._steps_truth.add(self._truth, truth)
         if rendered is not None and self._rendered is not None:
@@ -210,10 +236,10 @@ class Scorer:
                 self._steps_to_keys.add(self._rendered, rendered)
 
 
-def _scores(truth: np.ndarray, rendered: np.ndarray, moving: np.ndarray | None
-            ) -> tuple[float, float, float | None]:
-    """PSNR, SSIM, and PSNR on the moving pixels [H, W] bool, if they are known."""
-    return (psnr(truth, rendered), ssim(truth, rendered),
+def _scores(truth: np.ndarray, rendered: np.ndarray, moving: np.ndarray | None,
+            pixels: np.ndarray | None) -> tuple[float | None, float, float | None]:
+    """PSNR and SSIM on `pixels`, and PSNR on the moving ones, if they are known; [H, W] bool."""
+    return (psnr(truth, rendered, pixels), ssim(truth, rendered, pixels),
             None if moving is None else psnr(truth, rendered, moving))
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -94,7 +94,8 @@ def working_widths(sources: Mapping[str, Camera], width: int | None) -> dict[str
 class Preparer:
     """Brings the pictures of a rig to the working cameras: undistorted and resized, once.
 
-    `cameras` holds the working cameras, without distortion.
+    `cameras` holds the working cameras, without distortion; what lies beyond the raw picture is
+    not `valid` in them.
 
     Args:
         sources: calibrated cameras of the raw pictures.
@@ -107,9 +108,16 @@ class Preparer:
                  threads: int = 1):
         self.sources = dict(sources)
         widths = working_widths(self.sources, width)
-        self.cameras = {name: source.undistorted().resized(widths[name])
-                        for name, source in self.sources.items()}
+        self.cameras: dict[str, Camera] = {}
         self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # of distorted cameras
+        for name, source in self.sources.items():
+            straight = source.undistorted()
+            if source.distorted:
+                # drawn at full size first, so that shrinking can average instead of skipping
+                maps = source.working_maps(straight)
+                straight = replace(straight, valid=_valid(source, maps))
+                self._maps[name] = cv2.convertMaps(*maps, cv2.CV_16SC2)
+            self.cameras[name] = straight.resized(widths[name])
         self._threads = min(threads, usable_cores(), len(self.sources))
         self._pool: ThreadPoolExecutor | None = None  # from the first frame set on
 
@@ -169,13 +177,8 @@ class Preparer:
         check_size(picture, source)
         pixels = picture.decode()
         if source.distorted:
-            if name not in self._maps:
-                # drawn at full size first, so that shrinking can average instead of skipping
-                maps = source.working_maps(source.undistorted())
-                _tell_border(source, maps)
-                self._maps[name] = cv2.convertMaps(*maps, cv2.CV_16SC2)
-            # what lies beyond the raw picture repeats its border: black would be learned as part
-            # of the scene, and its edge would pass for a contour in flow and stereo
+            # what lies beyond the raw picture is not valid, but windows reach there: it repeats
+            # the border, as the edge of black would pass for a contour in flow and stereo
             places, fractions = self._maps[name]
             pixels = cv2.remap(pixels, places, fractions, cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_REPLICATE)
@@ -186,12 +189,22 @@ class Preparer:
         return np.ascontiguousarray(pixels)
 
 
-def _tell_border(source: Camera, maps: tuple[np.ndarray, np.ndarray]) -> None:
-    """Say how much of a straightened picture its camera did not see."""
+def _valid(source: Camera, maps: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+    """[H, W] bool: pixels of the straightened picture that the raw one shows; None = all.
+
+    Not those beyond it (by more than a pixel, which nobody sees), nor those where the lens's
+    formula, beyond what it was made for, turns back and shows the raw picture again, mirrored.
+    """
     x, y = maps
-    beyond = (x < -1) | (y < -1) | (x > source.width) | (y > source.height)
-    share = float(np.mean(beyond))
+    inside = (x >= -1) & (y >= -1) & (x <= source.width) & (y <= source.height)
+    if min(source.width, source.height) > 1:
+        (x_down, x_right), (y_down, y_right) = np.gradient(x), np.gradient(y)
+        inside &= x_right * y_down - x_down * y_right > 0
+    if inside.all():
+        return None
+    share = float(1 - inside.mean())
     if share >= _TOLD_BORDER:
-        log.warning("camera '%s': %.0f %% of its straightened picture lie beyond the raw one and "
-                    'repeat its border, and train like the rest. Publish rectified pictures of a '
-                    'larger focal length if artifacts show there.', source.name, 100 * share)
+        log.warning("camera '%s': %.0f %% of its straightened picture lie beyond the raw one; "
+                    'they are left out of everything. Rectified pictures of a larger focal length '
+                    'would use more of their pixels.', source.name, 100 * share)
+    return inside

@@ -167,7 +167,7 @@ def _sweep_view(name, plan, grays, cameras, settings) -> tuple[np.ndarray, np.nd
         for row, source in enumerate(sources):
             homography = plane_homography(camera, cameras[source], depth)
             _score(reference, mean, variance, grays[source], homography, settings.window,
-                   scores[row])
+                   scores[row], cameras[source].valid)
         _keep_best(scores, min(settings.best, len(sources)), plane, state)
     return _refined_depth(state, depths), state[1].copy()
 
@@ -195,7 +195,7 @@ def _window_moments(picture, window) -> tuple[np.ndarray, np.ndarray]:
     return mean, square - mean * mean
 
 
-def _score(reference, mean, variance, source, homography, window, out) -> None:
+def _score(reference, mean, variance, source, homography, window, out, valid=None) -> None:
     """ZNCC [h, w] of the reference and the warped source into `out`; -2 where it cannot be."""
     height, width = reference.shape
     warped = cv2.warpPerspective(source, homography, (width, height),
@@ -203,6 +203,9 @@ def _score(reference, mean, variance, source, homography, window, out) -> None:
                                  borderMode=cv2.BORDER_REPLICATE)
     seen = np.empty(reference.shape, np.uint8)
     _seen(homography, source.shape[1], source.shape[0], seen)
+    if valid is not None:
+        seen &= cv2.warpPerspective(valid.astype(np.uint8), homography, (width, height),
+                                    flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
     seen = cv2.erode(seen, np.ones((window, window), np.uint8), borderValue=1)
     warped_mean, warped_variance = _window_moments(warped, window)
     cross = cv2.boxFilter(reference * warped, cv2.CV_32F, (window, window),
@@ -283,6 +286,8 @@ def _confirmed(name, found, cameras, settings) -> np.ndarray:
     depth, score = found[name]
     votes = np.zeros(depth.shape, np.int32)
     candidate = np.isfinite(depth) & (score > settings.min_score)
+    if camera.valid is not None:
+        candidate &= camera.valid
     points = camera.unproject(pixel_grid(camera)[candidate], depth[candidate])
     counted = np.zeros(len(points), np.int32)
     for other in cameras:

@@ -27,7 +27,7 @@ def in_picture(pixels: np.ndarray, depth: np.ndarray, camera: Camera) -> np.ndar
         depth: [N] m along the optical axis.
         camera: whose picture it is.
     """
-    return (depth > 0) & ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(1)
+    return (depth > 0) & camera.shows(pixels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,7 +83,7 @@ class Evaluator:
         if self._scored:
             images = self._prepared(frame.frame_set).images
             for name, scorer in self.scorers.of.items():
-                scorer.add(images.get(name), None)
+                scorer.add(images.get(name), None, pixels=self._preparer.cameras[name].valid)
 
     def _psnr_copy(self, shown: Shown) -> float | None:
         """PSNR of the key as it is, not moved to a candidate; mean over the views."""
@@ -92,7 +92,8 @@ class Evaluator:
         images = self._prepared(shown.frame_set).images
         return metrics.mean(
             metrics.psnr(images[name], render_view(self._rasterizer, shown.snapshot.key,
-                                                   self._place(name, shown.frame_set)).rgb)
+                                                   self._place(name, shown.frame_set)).rgb,
+                         self._preparer.cameras[name].valid)
             for name in self._views if name in images)
 
     def _prepared(self, frame_set: RawFrameSet) -> FrameSet:
@@ -114,7 +115,8 @@ class Evaluator:
             self._files.add(label, views[first], images.get(first))
         if not self._scored:
             return {}, spent().wall_s / len(views)
-        return {name: self.scorers.of[name].add(images.get(name), view.rgb, is_key)
+        return {name: self.scorers.of[name].add(images.get(name), view.rgb, is_key,
+                                                self._preparer.cameras[name].valid)
                 for name, view in views.items()}, spent().wall_s / len(views)
 
     def _view(self, name: str, snapshot: Snapshot, frame_set: RawFrameSet) -> View:

@@ -118,7 +118,7 @@ def hole_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap], 
     rng = np.random.default_rng(seed)
     cameras = {name: found.camera for name, found in maps.items()}
     scene = np.concatenate([known_points(found)[0] for found in maps.values()])
-    holes = {name: np.flatnonzero(~np.isfinite(found.depth)) for name, found in maps.items()}
+    holes = {name: np.flatnonzero(_hole(found)) for name, found in maps.items()}
     total = sum(len(hole) for hole in holes.values())
     xyz, rgb = [np.zeros((0, 3))], [np.zeros((0, 3), np.uint8)]
     for name, found in maps.items():
@@ -134,6 +134,12 @@ def hole_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap], 
         xyz.append(found.camera.unproject(grid[flat], depth))
         rgb.append(_colors(images[name], found).reshape(-1, 3)[flat])
     return Points(np.concatenate(xyz).astype(np.float32), np.concatenate(rgb))
+
+
+def _hole(found: DepthMap) -> np.ndarray:
+    """[h, w] bool: valid pixels whose depth is not known."""
+    unknown = ~np.isfinite(found.depth)
+    return unknown if found.camera.valid is None else unknown & found.camera.valid
 
 
 def _border_depth(depth: np.ndarray) -> np.ndarray:

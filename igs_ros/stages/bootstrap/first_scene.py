@@ -188,7 +188,8 @@ def _exposures(scene, images, cameras, rasterizer, config) -> Exposures:
         return Exposures()
     return estimated({
         name: (rasterizer.render(scene, cameras[name], depth=False).rgb,
-               Target(image, rasterizer.device).tensor) for name, image in images.items()})
+               Target(image, rasterizer.device, cameras[name].valid).telling)
+        for name, image in images.items()})
 
 
 def _psnr_views(fitted_scene: FittedScene, images, cameras, rasterizer
@@ -199,8 +200,10 @@ def _psnr_views(fitted_scene: FittedScene, images, cameras, rasterizer
         with torch.no_grad():
             drawn = rasterizer.render(fitted_scene.scene, cameras[name], depth=False).rgb
             seen = fitted_scene.exposures.apply(name, drawn).clamp(0, 1).cpu().numpy()
-        scores[name] = psnr(image, seen)
-        best.append(psnr(image, fitted(image, seen)))
+        valid = cameras[name].valid
+        if valid is None or valid.any():  # else the lens shows nothing in its picture
+            scores[name] = psnr(image, seen, valid)
+            best.append(psnr(image, fitted(image, seen, valid), valid))
     return scores, float(np.mean(best)) if best else float('nan')
 
 

@@ -135,7 +135,7 @@ def _exposure(learner: ExposureLearner, name: str, target: Target):
         return None
 
     def seen(rgb: torch.Tensor) -> torch.Tensor:
-        learner.see(name, rgb.detach(), target.tensor)
+        learner.see(name, rgb.detach(), target.telling)
         return learner.exposures.comparable(name, rgb, target.tensor)
     return seen
 
@@ -147,5 +147,5 @@ def _views(names, images, cameras, rasterizer, half) -> dict[str, tuple[Camera, 
         if half:
             camera = camera.resized(max(1, camera.width // 2))
             image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-        views[name] = (camera, Target(image, rasterizer.device))
+        views[name] = (camera, Target(image, rasterizer.device, camera.valid))
     return views

@@ -175,10 +175,13 @@ class AdjustedFollower:
     def _changed(self, camera: Camera, image: np.ndarray) -> np.ndarray:
         """[H, W] bool: where `image`, of `camera`, shows something else than the key's."""
         if not self._key.moved(camera):
-            return changed_pixels(image, self.frame_set.images[camera.name])
-        expected = self._key.expected(camera, self._key_from(camera))
-        # what the key did not see counts, too: there may be Gaussians, that nothing was fitted to
-        return changed_pixels(image, expected.reference(image)) | ~expected.known
+            changed = changed_pixels(image, self.frame_set.images[camera.name])
+        else:
+            expected = self._key.expected(camera, self._key_from(camera))
+            # what the key did not see counts, too: there may be Gaussians that nothing was fitted
+            # to
+            changed = changed_pixels(image, expected.reference(image)) | ~expected.known
+        return changed if camera.valid is None else changed & camera.valid
 
     def _still_carried(self, scene, moves, changed) -> _Carried:
         """What was adjusted before, of rows that move or are still seen to differ from the key.
@@ -207,6 +210,8 @@ class AdjustedFollower:
                              self._key_from(camera).rgb)
         error = (drawn.rgb - target).abs().amax(2).cpu().numpy()
         error[~pixels_of(near, camera.height, camera.width)] = 0
+        if camera.valid is not None:
+            error[~camera.valid] = 0
         error = cv2.GaussianBlur(error, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT_101)
         depth = torch.where(drawn.alpha < 0.5, torch.nan, drawn.require_depth()).cpu().numpy()
         return _ViewResidual(target, error, error > np.where(changed, _WRONG, _WRONG_STILL), depth)

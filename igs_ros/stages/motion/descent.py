@@ -41,8 +41,10 @@ class ViewTarget:
 
     @cached_property
     def compared(self) -> torch.Tensor:
-        """[H, W, 1] bool, the pixels of `tiles`; uploaded once, as a GPU waits for it."""
+        """[H, W, 1] bool, the valid pixels of `tiles`; uploaded once, as a GPU waits for it."""
         pixels = pixels_of(self.tiles, self.camera.height, self.camera.width)
+        if self.camera.valid is not None:
+            pixels = pixels & self.camera.valid
         return torch.from_numpy(pixels).to(self.target.device)[..., None]
 
 

@@ -39,7 +39,7 @@ class Track:
 
     def __init__(self, camera: Camera, scene: GaussianScene, rasterizer: Rasterizer,
                  stamp_ns: int):
-        self.name = camera.name
+        self.name, self._camera = camera.name, camera
         self.points = scene.means.cpu().numpy()
         found = Visibility.of_points(self.points, camera)
         self.start = np.where(found.seen[:, None], found.pixels, 0.0).astype(np.float32)  # [N, 2]
@@ -67,6 +67,8 @@ class Track:
                 self.current, inside = carried(self.current, points, *flow.ways)
                 self.alive = self.alive & inside
             self.current, self.alive = flow.follow(self.current, self.alive)
+            if self._camera.valid is not None:
+                self.alive = self.alive & self._camera.shows(self.current)
 
 
 class Tracks:

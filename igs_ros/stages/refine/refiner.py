@@ -177,7 +177,8 @@ class Refiner:
         """
         spent = _Spent()
         cameras = frame_set.in_place(self._cameras)
-        tasks = {name: ViewTask(cameras[name], Target(image, self._rasterizer.device))
+        tasks = {name: ViewTask(cameras[name], Target(image, self._rasterizer.device,
+                                                       cameras[name].valid))
                  for name, image in self._images(frame_set).items()}
         if not tasks or not iterations or not len(scene):
             return Refined(scene, 0, float('nan'))
@@ -288,7 +289,8 @@ class Refiner:
             if len(frozen):
                 tiles = tiles_at(centers[name], camera)
             if tiles is None or tiles.any():
-                tasks[name] = ViewTask(camera, Target(image, self._rasterizer.device), tiles,
+                tasks[name] = ViewTask(camera, Target(image, self._rasterizer.device,
+                                                     camera.valid), tiles,
                                        self._rasterizer.context(frozen, camera, tiles=tiles))
         return tasks
 

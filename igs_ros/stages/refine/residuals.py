@@ -66,6 +66,10 @@ def compare_views(scene: GaussianScene, images: Mapping[str, np.ndarray],
         elif name in reference.images:
             change = difference(image, reference.images[name])
             changed = grown(change > CHANGE)
+        if camera.valid is not None:
+            wrong &= camera.valid
+            change = np.where(camera.valid, change, np.float32(0))
+            changed = None if changed is None else changed & camera.valid
         residuals[name] = ViewResidual(camera, image, Visibility.of(scene, camera), wrong, weight,
                                        change, changed, moved)
     return residuals
