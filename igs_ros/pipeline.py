@@ -124,7 +124,7 @@ class Pipeline:
         """Show a key from now on, moved to the newest frame set."""
         with span('swap'):
             self.timeline.take_key(key.refined.scene, key.job.frame_set, key.refined.reference,
-                                   key.follower)
+                                   key.follower, key.refined.parents)
 
     # -- what comes before and between ----------------------------------------
 

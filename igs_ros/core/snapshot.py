@@ -32,6 +32,9 @@ class Snapshot:
     key_stamp_ns: int  # of the frame set that `key` shows
     key_sequence: int  # that of the key itself, just below its first snapshot's
     moved_rows: np.ndarray  # [M] uint32: rows of the key that moved
+    key_parents: np.ndarray | None = None
+    # [len(key)] int64 row of the key before that a Gaussian is, or descends from, -1 = newborn;
+    # None: nobody knows
 
     @property
     def is_new_key(self) -> bool:
@@ -62,10 +65,11 @@ def first_snapshot(scene: GaussianScene, stamp_ns: int, scene_id: int = 1) -> Sn
 def advanced(last: Snapshot, moved: Moved) -> Snapshot:
     """The next snapshot: the same key, moved further."""
     return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 1, last.key,
-                    last.key_stamp_ns, last.key_sequence, moved.rows)
+                    last.key_stamp_ns, last.key_sequence, moved.rows, last.key_parents)
 
 
-def with_new_key(last: Snapshot, key: GaussianScene, key_stamp_ns: int, moved: Moved) -> Snapshot:
+def with_new_key(last: Snapshot, key: GaussianScene, key_stamp_ns: int, moved: Moved,
+                 parents: np.ndarray | None = None) -> Snapshot:
     """The next snapshot: a new key, moved to what is shown now.
 
     Args:
@@ -73,9 +77,11 @@ def with_new_key(last: Snapshot, key: GaussianScene, key_stamp_ns: int, moved: M
         key: the new key scene.
         key_stamp_ns: of the frame set that `key` shows.
         moved: `key`, moved to the frame set that is shown now.
+        parents: [len(key)] int64 row of the key before that each comes from, -1 = newborn; None =
+            nobody knows.
     """
     return Snapshot(moved.scene, moved.stamp_ns, last.scene_id, last.sequence + 2, key,
-                    key_stamp_ns, last.sequence + 1, moved.rows)
+                    key_stamp_ns, last.sequence + 1, moved.rows, parents)
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,6 +76,7 @@ class Optimizer:
         self._absgrad = absgrad
         self._dssim = dssim
         self._velocities = scene.velocities
+        self._origins = torch.arange(len(scene), device=scene.means.device)
         self._unchecked: list[tuple[str, torch.Tensor]] = []  # camera and loss
         self._parameters = {
             'means': scene.means, 'quats': scene.quats,
@@ -91,6 +92,11 @@ class Optimizer:
 
     def __len__(self) -> int:
         return len(self._parameters['means'])
+
+    @property
+    def origins(self) -> torch.Tensor:
+        """[N] int64: the row of the scene given that each Gaussian is, or descends from."""
+        return self._origins
 
     def set_rate(self, name: str, rate: float) -> None:
         """Change the learning rate of one parameter (a field of `LearningRates`)."""
@@ -242,6 +248,7 @@ class Optimizer:
                 self._adam.state[new] = state
             group['params'][0] = new
             self._parameters[group['name']] = new
+        self._origins = self._origins[rows]
         if self._velocities is not None:
             self._velocities = self._velocities[rows]
 

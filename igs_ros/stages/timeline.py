@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.snapshot import Moved, advanced, first_snapshot, with_new_key
@@ -79,7 +81,7 @@ class Timeline:
             if change is Change.BACK and kept is not None:
                 log.info('the pictures are what they were before: so is the scene')
                 scene, shows, self.reference = kept
-                self._restart(scene, shows, frame_set.stamp_ns)
+                self._restart(scene, shows, frame_set.stamp_ns, None)
         jumped = frame_set.stamp_ns < self._newest.stamp_ns
         if jumped:
             self._jump_before(frame_set.stamp_ns)
@@ -107,7 +109,7 @@ class Timeline:
 
     def take_key(self, key: GaussianScene, frame_set: FrameSet,
                  reference: ReferenceImages | None = None,
-                 follower: Follower | None = None) -> None:
+                 follower: Follower | None = None, parents: np.ndarray | None = None) -> None:
         """Show a new key, moved to the newest frame set.
 
         Args:
@@ -115,12 +117,13 @@ class Timeline:
             frame_set: prepared; what `key` shows.
             reference: what it was fitted to, None = what the key before was.
             follower: made by `follow` for this key, None = it is made now.
+            parents: as in `Snapshot.key_parents`.
         """
         follower = follower or self.follow(key, frame_set)
         moved = follower.move_to(self._newest)
         # all at once: where motion fails, the last key goes on
         self._follower, self.reference = follower, reference or self.reference
-        self.snapshot = with_new_key(self.snapshot, key, frame_set.stamp_ns, moved)
+        self.snapshot = with_new_key(self.snapshot, key, frame_set.stamp_ns, moved, parents)
 
     def _start(self, scene: GaussianScene, frame_set: FrameSet) -> None:
         self._motion = self._new_motion()
@@ -132,12 +135,14 @@ class Timeline:
         log.warning('stamps jumped back by %.2f s (a looping recording?): the scene is kept',
                     (self._newest.stamp_ns - stamp_ns) * 1e-9)
         self.jumps += 1
-        self._restart(self.snapshot.scene, self._newest, stamp_ns)
+        self._restart(self.snapshot.scene, self._newest, stamp_ns,
+                      np.arange(len(self.snapshot.scene)))
 
-    def _restart(self, scene: GaussianScene, shows: FrameSet, stamp_ns: int) -> None:
+    def _restart(self, scene: GaussianScene, shows: FrameSet, stamp_ns: int,
+                 parents: np.ndarray | None) -> None:
         """Go on with `scene`, as if `shows`, which it shows, were the set before `stamp_ns`."""
         self._breaks_before = self.chain_breaks
         before = replace(shows, stamp_ns=stamp_ns - self._period_ns)
         self._start(scene, before)
         self.snapshot = with_new_key(self.snapshot, scene, before.stamp_ns,
-                                     self._follower.move_to(before))
+                                     self._follower.move_to(before), parents)

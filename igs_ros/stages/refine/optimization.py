@@ -73,6 +73,7 @@ class Outcome:
     loss: float  # mean over the last pass through the cameras
     split: int
     pruned: int
+    origins: np.ndarray  # [len(scene)] int64: the row given that each is, or descends from
 
 
 def optimize(scene: GaussianScene, tasks: Mapping[str, ViewTask], rasterizer: Rasterizer,
@@ -108,15 +109,17 @@ def optimize(scene: GaussianScene, tasks: Mapping[str, ViewTask], rasterizer: Ra
         else:
             optimizer.step()
     refined = optimizer.scene()
-    if not bool(refined.finite().all()):
+    finite, far = torch.stack([refined.finite().all(),
+                               (refined.means.abs() > MAX_POSITION).any()]).tolist()
+    if not finite:
         raise FloatingPointError('the refined scene holds NaN or infinite values')
-    if bool((refined.means.abs() > MAX_POSITION).any()):
+    if far:
         raise FloatingPointError(f'Gaussians lie more than {MAX_POSITION:g} m from the origin')
     values = torch.stack(losses).cpu().numpy()
     first, last = values[:len(tasks)].mean(), values[-len(tasks):].mean()
     if last > _LOSS_GROWTH * first + _LOSS_NOISE:
         raise FloatingPointError(f'the loss rose from {first:.3f} to {last:.3f}')
-    return Outcome(refined, float(last), split, pruned)
+    return Outcome(refined, float(last), split, pruned, optimizer.origins.cpu().numpy())
 
 
 def camera_order(names: list[str], seed: int | tuple[int, ...]) -> Iterator[str]:

@@ -74,6 +74,8 @@ class Refined:
     rows: np.ndarray | None = None
     # [len(scene)] int64 row of the given scene that a Gaussian is, bit for bit; -1 = optimized.
     # None: none was optimized
+    parents: np.ndarray | None = None
+    # [len(scene)] int64 row of the given scene that a Gaussian is, or descends from; -1 = newborn
     seconds: Mapping[str, float] = field(default_factory=dict)  # CPU: stereo, select, optimize
     reference: ReferenceImages | None = None  # what the scene is fitted to; None = as before
 
@@ -131,7 +133,8 @@ class Refiner:
         places = (*cameras.values(), *visited)
         draft, spent = self._bounded(scene, places), _Spent()
         if not images or not effort.iterations:
-            return Refined(draft.scene, 0, float('nan'), pruned=len(scene) - len(draft.scene))
+            return Refined(draft.scene, 0, float('nan'), pruned=len(scene) - len(draft.scene),
+                           parents=draft.rows)
         if reference is None or not self._config.selective:
             reference = ReferenceImages()
         reference = replace(reference, visited=visited)
@@ -181,7 +184,7 @@ class Refiner:
                                                        cameras[name].valid))
                  for name, image in self._images(frame_set).items()}
         if not tasks or not iterations or not len(scene):
-            return Refined(scene, 0, float('nan'))
+            return Refined(scene, 0, float('nan'), parents=np.arange(len(scene)))
         schedule = Schedule(iterations, self._rates(_POLISH), self._fixed.dssim, self._seed,
                             number)
         with spent.on('optimize'):
@@ -189,7 +192,8 @@ class Refiner:
         log.info('polished %d Gaussians in %d iterations, loss %.4f', len(scene), iterations,
                  outcome.loss)
         return Refined(outcome.scene, iterations, outcome.loss, free=len(scene), tiles_share=1.0,
-                       rows=np.full(len(scene), -1), seconds=spent.seconds)
+                       rows=np.full(len(scene), -1), parents=np.arange(len(scene)),
+                       seconds=spent.seconds)
 
     def _images(self, frame_set: FrameSet) -> dict[str, np.ndarray]:
         return {name: image for name, image in sorted(frame_set.images.items())
@@ -260,7 +264,7 @@ class Refiner:
                                                for name, one in residuals.items()})
         if not tasks or not len(free.scene):
             moved = any(one.moved for one in residuals.values())
-            return Refined(draft.scene, 0, float('nan'), rows=draft.rows,
+            return Refined(draft.scene, 0, float('nan'), rows=draft.rows, parents=draft.rows,
                            reference=fitted if moved else None)
         how = Densify(self._fixed.densify_threshold, self._max_gaussians - len(frozen.scene),
                       self._fixed.prune_opacity)
@@ -274,6 +278,7 @@ class Refiner:
                        outcome.loss, outcome.split, free=len(free.scene),
                        tiles_share=float(share),
                        rows=np.concatenate([frozen.rows, np.full(len(outcome.scene), -1)]),
+                       parents=np.concatenate([frozen.rows, free.rows[outcome.origins]]),
                        reference=fitted)
 
     def _tasks(self, residuals: Mapping[str, ViewResidual], centers: Mapping[str, np.ndarray],

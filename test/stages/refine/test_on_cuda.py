@@ -75,6 +75,6 @@ def test_costs_of_a_key_at_most_as_today(cuda, world):
     assert many.own_waits() <= few.own_waits() + 1, many
     assert many.uploads == few.uploads, many
     views = len(world.cameras)
-    assert few.own_waits() <= 7 * views + 13, few
+    assert few.own_waits() <= 7 * views + 14, few
     assert few.uploads.total() <= 3 * views + 8, few
-    assert few.downloads.total() <= 4 * views + 4, few
+    assert few.downloads.total() <= 4 * views + 6, few

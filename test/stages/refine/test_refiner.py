@@ -227,3 +227,19 @@ def test_a_scene_of_nan_is_an_error():
     start.sh[0] = float('nan')
     with pytest.raises(FloatingPointError):
         refine(start)
+
+
+def test_parents_tell_what_became_of_whom():
+    """Whoever was not optimized is its parent bit for bit; children lie where a parent lay."""
+    start = scene()
+    refined = refine(start, iterations=50, hyperparameters=replace(TUNED, densify_threshold=0.0))
+    parents = refined.parents
+    assert parents.shape == (len(refined.scene),) and refined.split > 0
+    assert len(np.unique(parents)) < len(parents) and (parents >= 0).all() and refined.born == 0
+    kept = refined.rows >= 0
+    assert (parents[kept] == refined.rows[kept]).all()
+    torch.testing.assert_close(refined.scene.means[kept], start.means[parents[kept]], rtol=0,
+                               atol=0)
+    apart = (refined.scene.means - start.means[parents]).norm(dim=1)
+    other = (refined.scene.means - start.means[np.roll(parents, 1)]).norm(dim=1)
+    assert float(apart.median()) < 0.3 * float(other.median())

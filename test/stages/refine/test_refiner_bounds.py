@@ -42,7 +42,7 @@ class Stages:
 
         def optimize(scene, tasks, rasterizer, schedule, *, cancelled):
             self.asked.update(scene=scene, tasks=tasks, schedule=schedule)
-            return Outcome(self.outcome(scene), 0.25, 0, 0)
+            return Outcome(out := self.outcome(scene), 0.25, 0, 0, np.arange(len(out)))
         monkeypatch.setattr(refiner_module, 'spawn_from_stereo', spawn)
         monkeypatch.setattr(refiner_module, 'optimize', optimize)
         self.refiner = Refiner(CpuRasterizer(1), views, replace(RefineConfig(), **config), limit,
@@ -196,7 +196,8 @@ def test_splits_are_not_counted_as_pruned(stages):
     made = stages(newborn=2)
 
     def grown(scene, *_, **__):
-        return Outcome(concatenated([scene, scene.select(slice(3))]), 0.0, 5, 2)
+        rows = np.concatenate([np.arange(len(scene)), np.arange(3)])
+        return Outcome(concatenated([scene, scene.select(slice(3))]), 0.0, 5, 2, rows)
     refiner_module.optimize = grown  # undone with the fixture's own patch
     refined = made.refine(row(10))
     assert (refined.split, refined.born, refined.pruned, len(refined.scene)) == (5, 2, 2, 15)
