@@ -11,7 +11,7 @@ import numpy as np
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.points import Points
-from igs_ros.io.imports.formats import FORMATS, detected, hint, place_of
+from igs_ros.io.imports.formats import FORMATS, detected, hint, place_of, why_none
 from igs_ros.io.imports.found import FoundCamera, FoundRig
 from igs_ros.io.imports.options import Request
 from igs_ros.io.imports.pictures import located, size_of, source_of
@@ -49,6 +49,8 @@ def imported(source: Path, name: str | None, request: Request) -> Imported:
         raise InputError(f'{source}: no such file or folder; expected a calibration. Check the '
                          f'path.')
     taken = name or detected(source)
+    if taken is None and (reason := why_none(source)):
+        raise InputError(reason)
     if taken is None:
         expected = '; '.join(f'{known}: {one.expected}' for known, one in FORMATS.items())
         raise InputError(f'{source}: no calibration that is known ({expected}). Name the format: '

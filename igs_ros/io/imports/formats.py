@@ -6,6 +6,7 @@ Another format is a module with a `read`, and its entry here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,18 +80,16 @@ def _storage(source: Path) -> Path | None:
         return source if source.suffix in opencv_storage.SUFFIXES else None
     files = [path for path in sorted(source.iterdir()) if path.suffix in opencv_storage.SUFFIXES]
     for path in files:
-        if _is_storage(path):
-            return path
+        with suppress(InputError):
+            if _is_storage(path):
+                return path
     return source if opencv_storage.single_files(source) else next(iter(files), None)
 
 
 def _is_storage(path: Path) -> bool:
     if path.is_dir():
         return bool(opencv_storage.single_files(path))
-    try:
-        content = opencv_storage.parsed(path)
-    except InputError:
-        return False
+    content = opencv_storage.parsed(path)
     return any(fits(content) for fits, _ in opencv_storage.LAYOUTS)
 
 
@@ -160,6 +159,20 @@ def detected(source: Path) -> str | None:
         except (InputError, OSError):
             continue
     return None
+
+
+def why_none(source: Path) -> str:
+    """What is wrong with a file in `source` that could be of a format; '' where none could."""
+    for one in FORMATS.values():
+        try:
+            place = one.find(source)
+            if place is not None:
+                one.looks(place)
+        except InputError as error:
+            return str(error)
+        except OSError:
+            continue
+    return ''
 
 
 def hint(source: Path, taken: str) -> str:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from igs_ros.core import lenses
-from igs_ros.core.camera import Camera, rigid
+from igs_ros.core.camera import Camera, require_name, rigid
 from igs_ros.core.errors import InputError, shown
 from igs_ros.core.points import Points
 from igs_ros.io.imports.options import ImportOptions
@@ -171,6 +171,21 @@ class FoundRig:
         if not names or twice:
             came = f'cameras {shown(twice)} twice' if twice else 'no cameras'
             raise InputError(f'{self.origin}: {came}; expected cameras with a name each.')
+        for name in names:
+            camera_of(self.origin, name)
+
+
+def camera_of(origin: object, name: str) -> str:
+    """How messages about a camera begin.
+
+    Raises:
+        InputError: a name that no camera can have, so that no message holds it as it is.
+    """
+    try:
+        require_name(name)
+    except InputError as error:
+        raise InputError(f'{origin}: {error}') from error
+    return f"{origin}: camera '{name}'"
 
 
 def vector(value: object, length: int | tuple[int, ...], who: str) -> np.ndarray:
@@ -231,4 +246,4 @@ def check_keys(entry: Mapping, known: Sequence[str], who: str, ignored: Sequence
     if unknown:
         raise InputError(f'{who}: unknown {shown(unknown)}; expected none but '
                          f'{", ".join(sorted(known))}. Where it does not matter: --ignore '
-                         f'{" ".join(unknown[:3])[:100]}')
+                         f'{" ".join(map(shown, unknown[:3]))}')

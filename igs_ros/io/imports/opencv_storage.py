@@ -20,6 +20,7 @@ from igs_ros.io.imports.found import (
     Convention,
     FoundCamera,
     FoundRig,
+    camera_of,
     check_keys,
     from_rotation,
     vector,
@@ -221,7 +222,7 @@ def _multiview(content: Mapping, origin: str, request: Request) -> Iterator[Foun
                          f'{ {key: len(value) for key, value in lists.items()} } of the others '
                          f'and {len(names)} cam_ids; expected as many.')
     for number, name in enumerate(names):
-        who = f"{origin}: camera '{name[:100]}'"
+        who = camera_of(origin, name)
         fisheye = bool(vector(lists.get('is_fisheye', [0] * count)[number], 1, f'{who}: fisheye'))
         given = np.ravel(arrays['distortions'][number])
         pose = from_rotation(vector(arrays['rvecs'][number], (3, 9), f'{who}: rvecs'),
@@ -268,7 +269,7 @@ def _named(content: Mapping, origin: str, request: Request) -> Iterator[FoundCam
     check_keys(content, ('names', *(f'{key}_{name}' for name in names for key in keys),
                          *_NO_MATTER), origin, request.options.ignore)
     for name in names:
-        who = f"{origin}: camera '{str(name)[:100]}'"
+        who = camera_of(origin, str(name))
         size = [content[f'W_{name}'], content[f'H_{name}']] if f'W_{name}' in content \
             and f'H_{name}' in content else None
         yield _one(str(name), _first(content, ('K',), f'_{name}', who),

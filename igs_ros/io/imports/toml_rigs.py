@@ -21,6 +21,7 @@ from igs_ros.io.imports.found import (
     Convention,
     FoundCamera,
     FoundRig,
+    camera_of,
     check_keys,
     from_rotation,
     vector,
@@ -116,6 +117,7 @@ def read_caliscope(path: Path, request: Request, convention: Convention) -> Foun
     cameras, said = [], []
     for number, table in entries.items():
         name = f'cam_{number}'
+        camera_of(path, name)
         if not isinstance(table, Mapping):
             raise InputError(f"{path}: camera '{name}' is {shown(table)}; expected a table.")
         if table.get('ignore') is True or not {'rotation', 'translation'} <= set(table):
@@ -129,7 +131,7 @@ def read_caliscope(path: Path, request: Request, convention: Convention) -> Foun
 
 def _camera(name: str, table: Mapping, path: Path, request: Request,
             other_names: tuple[str, ...] = ()) -> FoundCamera:
-    who = f"{path}: camera '{name[:100]}'"
+    who = camera_of(path, name)
     check_keys(table, _KEYS, who, request.options.ignore)
     for key in ('size', 'matrix', 'distortions', 'rotation', 'translation'):
         if key not in table:

@@ -49,7 +49,8 @@ def read_cameras(path: Path) -> dict[str, Camera]:
         if not isinstance(entry, Mapping):
             raise InputError(f'{who} is {shown(entry)}; expected {_EXPECTED}. Copy it again.')
         if number:
-            pose = _numbers(entry, 'T_cn_cnm1', (4, 4), who) @ pose
+            with np.errstate(invalid='ignore', over='ignore'):  # NaN, which `Camera` refuses
+                pose = _numbers(entry, 'T_cn_cnm1', (4, 4), who) @ pose
         cameras[name] = _camera(name, entry, pose, who)
     return cameras
 

@@ -152,6 +152,17 @@ def test_nothing_that_is_known(tmp_path):
         imported(tmp_path / 'gone', None, Request())
 
 
+@pytest.mark.parametrize('case, name', [
+    ('anipose', 'calibration.toml'), ('kalibr', 'camchain-rig.yaml'),
+    ('instant-ngp', 'transforms.json'), ('opencv multiview', 'calib.yaml')])
+def test_a_file_that_is_cut_is_named(tmp_path, case, name):
+    CASES[case][1](tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[:len(content) // 2])
+    with pytest.raises(InputError, match=name):
+        imported(tmp_path, None, Request())
+
+
 def test_points_and_depth_come_in_meters(tmp_path):
     rig_files.colmap(tmp_path, True)
     found = imported(tmp_path, 'colmap', Request(ImportOptions(units='0.1')))
