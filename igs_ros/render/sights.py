@@ -13,12 +13,12 @@ from igs_ros.core.scene import GaussianScene
 from igs_ros.render.rasterizer import Rasterizer, render_view
 from igs_ros.vision.changes import difference
 from igs_ros.vision.sights import Sight
-from igs_ros.vision.stereo import StereoSettings, plane_sweep
+from igs_ros.vision.stereo import StereoSettings, find_depth
 
 _WRONG = 0.12  # blurred difference of rendering and picture above which a pixel is wrong
 _GROWN = np.ones((5, 5), np.uint8)  # wrong areas are dilated by this
 _ENOUGH = 0.001  # share of a picture that must be wrong for stereo to look at it
-_STEREO = StereoSettings(scale=0.5, max_width=160, planes=48, window=7)
+_STEREO = StereoSettings(pixels=160 * 120, planes=48, rounds=2, agree=0.02)
 
 
 def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
@@ -47,8 +47,9 @@ def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mappin
         sights[name] = Sight(cameras[name], believed, view.depth, wrong.astype(bool))
     if sum(one.wrong.mean() > _ENOUGH for one in sights.values()) < 2:
         return sights
-    maps = plane_sweep(images, cameras, settings=_STEREO, threads=threads,
-                       points=scene.means.cpu().numpy().astype(np.float64))
+    maps = find_depth(images, cameras, settings=_STEREO, threads=threads,
+                      points=scene.means.cpu().numpy().astype(np.float64),
+                      where={name: one.wrong for name, one in sights.items()})
     return {name: _mended(one, maps[name].depth) for name, one in sights.items()}
 
 

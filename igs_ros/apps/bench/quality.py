@@ -28,7 +28,7 @@ PACKAGE = Path(__file__).parents[2]
 # What a first scene depends on, besides its settings; relative to the package, folders whole.
 DECISIVE = ('stages/bootstrap', 'io/codec/ply.py', 'io/recordings', 'render', 'core/camera.py',
             'core/frames.py', 'core/scene.py', 'vision/neighbors.py', 'vision/overlap.py',
-            'vision/stereo.py')
+            'vision/stereo.py', 'vision/sweep.py', 'vision/patchmatch.py', 'vision/fill.py')
 SAME_TIME = 0.05  # relative difference of CPU time that counts as equal
 CORRECTIONS = 2  # runs at most to get there
 

@@ -2,7 +2,7 @@
 """Points that cover what the cameras see, taken from their depth maps, evenly in the pictures."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -21,17 +21,40 @@ _NEIGHBOR_SPREAD = 0.1  # relative depth noise of those
 
 
 @dataclass(frozen=True, eq=False)
+class Seeds(Points):
+    """Points of surfaces, whose direction may be known."""
+
+    normals: np.ndarray  # [N, 3] float32, unit, world frame; NaN where not known
+
+    @classmethod
+    def joined(cls, parts: Sequence[Points]) -> Seeds:
+        """All points of all parts; normals of plain points are not known."""
+        normals = [part.normals if isinstance(part, Seeds) else np.full_like(part.xyz, np.nan)
+                   for part in parts]
+        return cls(np.concatenate([part.xyz for part in parts]),
+                   np.concatenate([part.rgb for part in parts]), np.concatenate(normals))
+
+    def select(self, rows: np.ndarray) -> Seeds:
+        """The seeds `rows`, in that order."""
+        return Seeds(self.xyz[rows], self.rgb[rows], self.normals[rows])
+
+
+@dataclass(frozen=True, eq=False)
 class _Surface:
     """The known points of one view, the surest first."""
 
     found: DepthMap
     points: np.ndarray  # [P, 3] float64, world
-    rgb: np.ndarray  # [P, 3] uint8
+    seeds: Seeds  # the same, P
     pixels: np.ndarray  # [P, 2] int column and row
 
 
+_NO_SEEDS = Seeds(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8),
+                  np.zeros((0, 3), np.float32))
+
+
 def covering_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap], wanted: int,
-                    seed: int) -> Points:
+                    seed: int) -> Seeds:
     """Points of all depth maps together, evenly spaced in the pictures.
 
     Each view adds a point for every square of its picture that no point of an earlier view
@@ -49,23 +72,21 @@ def covering_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMa
     surfaces = [_surface(images[name], maps[name]) for name in maps]
     total = sum(len(surface.points) for surface in surfaces)
     if total == 0 or wanted <= 0:
-        return Points(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8))
+        return _NO_SEEDS
     smallest, largest = 1.0, float(max(max(m.depth.shape) for m in maps.values()))
     best = _cover(surfaces, largest)
     for _ in range(_SEARCH_STEPS if total > wanted else 0):
         middle = np.sqrt(smallest * largest)
         covered = _cover(surfaces, middle)
-        if len(covered[0]) > wanted:
+        if len(covered) > wanted:
             smallest = middle
         else:
             largest, best = middle, covered
     if total <= wanted:
         best = _cover(surfaces, smallest)
-    xyz, rgb = best
-    if len(xyz) > wanted:
-        rows = np.sort(np.random.default_rng(seed).permutation(len(xyz))[:wanted])
-        xyz, rgb = xyz[rows], rgb[rows]
-    return Points(xyz.astype(np.float32), rgb)
+    if len(best) > wanted:
+        best = best.select(np.sort(np.random.default_rng(seed).permutation(len(best))[:wanted]))
+    return best
 
 
 def _surface(image: np.ndarray, found: DepthMap) -> _Surface:
@@ -73,7 +94,10 @@ def _surface(image: np.ndarray, found: DepthMap) -> _Surface:
     order = np.argsort(-found.score.ravel()[flat], kind='stable')
     points, flat = points[order], flat[order]
     pixels = np.stack([flat % found.camera.width, flat // found.camera.width], 1)
-    return _Surface(found, points, _colors(image, found).reshape(-1, 3)[flat], pixels)
+    normals = found.normals.reshape(-1, 3)[flat] @ found.camera.camera_from_world[:3, :3]
+    seeds = Seeds(points.astype(np.float32), _colors(image, found).reshape(-1, 3)[flat],
+                  normals.astype(np.float32))
+    return _Surface(found, points, seeds, pixels)
 
 
 def _colors(image: np.ndarray, found: DepthMap) -> np.ndarray:
@@ -82,9 +106,9 @@ def _colors(image: np.ndarray, found: DepthMap) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _cover(surfaces: list[_Surface], side: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points [P, 3] and colors [P, 3] with about one point per square of `side` px."""
-    xyz, rgb = [np.zeros((0, 3))], [np.zeros((0, 3), np.uint8)]
+def _cover(surfaces: list[_Surface], side: float) -> Seeds:
+    """About one point per square of `side` px."""
+    xyz, seeds = [np.zeros((0, 3))], [_NO_SEEDS]
     for surface in surfaces:
         camera = surface.found.camera
         columns = int(camera.width // side) + 1
@@ -97,8 +121,8 @@ def _cover(surfaces: list[_Surface], side: float) -> tuple[np.ndarray, np.ndarra
         squares, first = np.unique(square, return_index=True)
         first = first[~np.isin(squares, taken)]
         xyz.append(surface.points[first])
-        rgb.append(surface.rgb[first])
-    return np.concatenate(xyz), np.concatenate(rgb)
+        seeds.append(surface.seeds.select(first))
+    return Seeds.joined(seeds)
 
 
 def hole_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap], wanted: int,
@@ -118,7 +142,7 @@ def hole_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap], 
     rng = np.random.default_rng(seed)
     cameras = {name: found.camera for name, found in maps.items()}
     scene = np.concatenate([known_points(found)[0] for found in maps.values()])
-    holes = {name: np.flatnonzero(_hole(found)) for name, found in maps.items()}
+    holes = {name: np.flatnonzero(hole(found)) for name, found in maps.items()}
     total = sum(len(hole) for hole in holes.values())
     xyz, rgb = [np.zeros((0, 3))], [np.zeros((0, 3), np.uint8)]
     for name, found in maps.items():
@@ -136,7 +160,7 @@ def hole_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap], 
     return Points(np.concatenate(xyz).astype(np.float32), np.concatenate(rgb))
 
 
-def _hole(found: DepthMap) -> np.ndarray:
+def hole(found: DepthMap) -> np.ndarray:
     """[h, w] bool: valid pixels whose depth is not known."""
     unknown = ~np.isfinite(found.depth)
     return unknown if found.camera.valid is None else unknown & found.camera.valid

@@ -27,9 +27,7 @@ def depth_maps(depths: Mapping[str, DepthPicture], cameras: Mapping[str, Camera]
     maps = {}
     for name, picture in depths.items():
         if name in cameras:
-            depth = _without_edges(picture.decode())
-            score = np.where(np.isfinite(depth), 1, -2).astype(np.float32)
-            maps[name] = DepthMap(depth, score, cameras[name])
+            maps[name] = DepthMap.of_depth(_without_edges(picture.decode()), cameras[name])
     return maps
 
 

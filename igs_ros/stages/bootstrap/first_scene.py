@@ -25,7 +25,7 @@ from igs_ros.render.loss import Target
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.bootstrap.depth import depth_maps
 from igs_ros.stages.bootstrap.fitting import FittedScene, Watch, fit
-from igs_ros.stages.bootstrap.seeds import scene_from_points, seed_points
+from igs_ros.stages.bootstrap.seeds import known_depth, scene_from_points, seed_points
 from igs_ros.vision.metrics import fitted, psnr
 
 log = logging.getLogger(__name__)
@@ -155,9 +155,11 @@ def _seeded(chosen, depths, images, cameras, points, config, tell) -> GaussianSc
     """The Gaussians to start from."""
     tell('finding depth', 0.0)
     measured = depth_maps(depths, {name: cameras[name] for name in images})
-    seeds = seed_points(images, cameras, points if chosen != 'images' else None,
-                        max_gaussians=config.max_gaussians, threads=config.threads,
-                        seed=config.seed, depths=measured if chosen == 'depth' else None)
+    points = points if chosen != 'images' else None
+    maps = known_depth(images, cameras, points, threads=config.threads,
+                       depths=measured if chosen == 'depth' else None)
+    seeds = seed_points(images, maps, points, max_gaussians=config.max_gaussians,
+                        seed=config.seed)
     return scene_from_points(seeds, {name: cameras[name] for name in images},
                              opacity=_OPACITY,
                              sh_degree=config.sh_degree, size=_SIZE)

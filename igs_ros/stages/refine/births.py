@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """New Gaussians where the rendering is wrong, and which old ones are wrong there.
 
-Plane sweep on the new pictures (reference/quality_calibration.md sections 2 and 7): things that
+Stereo on the new pictures (reference/quality_calibration.md sections 2 and 7): things that
 appear, or move too fast for optical flow, have no Gaussians near them to be optimized.
 """
 from __future__ import annotations
@@ -17,12 +17,12 @@ from igs_ros.core.scene import GaussianScene, empty_scene
 from igs_ros.stages.bootstrap.coverage import covering_points
 from igs_ros.stages.bootstrap.seeds import scene_from_points
 from igs_ros.stages.refine.residuals import ViewResidual
-from igs_ros.vision.stereo import DepthMap, StereoSettings, plane_sweep
+from igs_ros.vision.stereo import DepthMap, StereoSettings, find_depth
 from igs_ros.vision.visibility import Visibility, agreed, count_votes
 
 OPACITY = 0.3  # of the newborn
 _FADED = 0.2  # maximum opacity of what residuals wrong wherever it is seen
-_SETTINGS = StereoSettings(scale=0.25, planes=64, window=7)
+_SETTINGS = StereoSettings(pixels=120 * 90, planes=64, rounds=3, agree=0.02)
 _VIEWS = 8  # most that are swept, those with most wrong: twelve cost half as much again
 _WRONG_SHARE = 0.5  # of the views that see a newborn must be wrong there, and two of them
 _FADE_SHARE = 0.9  # of the views that see an old Gaussian must be wrong there, and two of them
@@ -49,8 +49,9 @@ def spawn_from_stereo(residuals: Mapping[str, ViewResidual], scene: GaussianScen
     residuals = _most_wrong(residuals)
     images = {name: one.image for name, one in residuals.items()}
     cameras = {name: one.camera for name, one in residuals.items()}
-    maps = plane_sweep(images, cameras, settings=_SETTINGS, threads=threads,
-                       points=scene.means.cpu().numpy().astype(np.float64))
+    maps = find_depth(images, cameras, settings=_SETTINGS, threads=threads,
+                      points=scene.means.cpu().numpy().astype(np.float64),
+                      where={name: one.wrong for name, one in residuals.items()})
     maps = {name: _only_wrong(found, residuals, maps) for name, found in maps.items()}
     points = covering_points(images, maps, max_count, seed)
     if not len(points.xyz):

@@ -21,8 +21,7 @@ def depth_map(name, x, known=slice(None)):
     """A wall 2 m away, known in some columns."""
     depth = np.full((90, 120), np.nan, np.float32)
     depth[:, known] = 2.0
-    return DepthMap(depth, np.where(np.isfinite(depth), 0.9, -2).astype(np.float32),
-                    camera(name, x))
+    return DepthMap.of_depth(depth, camera(name, x))
 
 
 @pytest.fixture
@@ -38,6 +37,7 @@ def test_count_is_reached_and_never_exceeded(wall, wanted):
     assert 0.6 * wanted <= len(points) <= wanted
     assert (points.rgb == COLOR).all()
     np.testing.assert_allclose(points.xyz[:, 2], 2.0, rtol=1e-6)
+    np.testing.assert_allclose(points.normals, np.tile([0, 0, -1], (len(points), 1)), atol=1e-6)
 
 
 def test_more_than_there_is_gives_each_surface_once(wall):

@@ -28,7 +28,7 @@ def left_after(wrong: int, right: int, covered: int = 0, cover_m: float = 1.0) -
     def depth_map(view, depth_m):
         depth = np.full((HEIGHT, WIDTH), np.nan, np.float32)
         depth[20, 30] = depth_m
-        return DepthMap(depth, np.ones_like(depth), view)
+        return DepthMap.of_depth(depth, view)
     maps = {name: depth_map(view, cover_m if wrong <= v < wrong + covered else SURFACE_M)
             for v, (name, view) in enumerate(views.items())}
     left = births._only_wrong(maps['cam0'], residuals, maps)
@@ -95,13 +95,13 @@ def born(world, residuals, count=10):
 def test_two_wrong_views_are_enough_and_one_is_not_looked_at(world, appeared, monkeypatch):
     pair = {name: appeared[name] for name in ('b', 'c')}
     assert 0 < len(born(world, pair)) <= 10
-    monkeypatch.setattr(births, 'plane_sweep', lambda *_, **__: pytest.fail('stereo for nothing'))
+    monkeypatch.setattr(births, 'find_depth', lambda *_, **__: pytest.fail('stereo for nothing'))
     assert len(born(world, only_wrong_in(appeared, 'b'))) == 0
 
 
 def test_the_number_of_births_is_bounded(world, appeared, monkeypatch):
     assert len(born(world, appeared, 1)) == 1
-    monkeypatch.setattr(births, 'plane_sweep', lambda *_, **__: pytest.fail('stereo for nothing'))
+    monkeypatch.setattr(births, 'find_depth', lambda *_, **__: pytest.fail('stereo for nothing'))
     assert len(born(world, appeared, 0)) == 0 == len(born(world, appeared, -1))
 
 
