@@ -11,7 +11,7 @@ import numpy as np
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.points import Points
-from igs_ros.io.imports.formats import FORMATS, detected, hint, place_of, why_none
+from igs_ros.io.imports.formats import FORMATS, detected, hint, is_recording, place_of, why_none
 from igs_ros.io.imports.found import FoundCamera, FoundRig
 from igs_ros.io.imports.options import Request
 from igs_ros.io.imports.pictures import located, size_of, source_of
@@ -49,6 +49,9 @@ def imported(source: Path, name: str | None, request: Request) -> Imported:
         raise InputError(f'{source}: no such file or folder; expected a calibration. Check the '
                          f'path.')
     taken = name or detected(source)
+    if taken is None and is_recording(source):
+        raise InputError(f'{source}: a recording already; expected the calibration of another '
+                         f'tool. Open it: igs run {source}')
     if taken is None and (reason := why_none(source)):
         raise InputError(reason)
     if taken is None:

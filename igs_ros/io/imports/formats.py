@@ -17,6 +17,7 @@ from igs_ros.io.imports.found import Convention, FoundRig
 from igs_ros.io.imports.options import Request
 from igs_ros.io.recordings import kalibr
 from igs_ros.io.recordings.bag_file import bag_at
+from igs_ros.io.recordings.rig import MARKER
 
 BAG = 'bag'
 _NO_SCALE = 'structure from motion has no scale of its own'
@@ -78,7 +79,7 @@ def _camchain(source: Path) -> Path | None:
 def _storage(source: Path) -> Path | None:
     if source.is_file():
         return source if source.suffix in opencv_storage.SUFFIXES else None
-    files = [path for path in sorted(source.iterdir()) if path.suffix in opencv_storage.SUFFIXES]
+    files = opencv_storage.files_in(source)
     for path in files:
         with suppress(InputError):
             if _is_storage(path):
@@ -173,6 +174,11 @@ def why_none(source: Path) -> str:
         except OSError:
             continue
     return ''
+
+
+def is_recording(source: Path) -> bool:
+    """Whether there is nothing to import: it is a recording of ours."""
+    return source.name == MARKER or (source / MARKER).is_file()
 
 
 def hint(source: Path, taken: str) -> str:

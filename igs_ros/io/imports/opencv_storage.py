@@ -27,6 +27,7 @@ from igs_ros.io.imports.found import (
     whole_size,
 )
 from igs_ros.io.imports.options import Request
+from igs_ros.io.recordings.rig import MARKER, POSES
 
 SUFFIXES = ('.yml', '.yaml', '.xml', '.json')
 MAX_TEXT = 2_000_000  # bytes
@@ -134,9 +135,15 @@ def read(path: Path, request: Request, convention: Convention) -> FoundRig:
 
 def single_files(folder: Path) -> list[Path]:
     """Files of `folder` that may be one camera each."""
+    return [file for file in files_in(folder)
+            if any(f'{name}"' in (head := _head(file)) or f'{name}:' in head
+                   or f'<{name}' in head for name in _K)]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """YAML, XML and JSON files, but not those of our own recordings."""
     return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file()
-                  and any(f'{name}"' in (head := _head(file)) or f'{name}:' in head
-                          or f'<{name}' in head for name in _K))
+                  and file.name not in (MARKER, POSES))
 
 
 def _head(file: Path) -> str:

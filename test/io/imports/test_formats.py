@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import rig_files
-from recording_files import HEIGHT, WIDTH, pose, told
+from recording_files import HEIGHT, WIDTH, pose, rig_entry, told, write_rig
 from rig_files import BEND, NAMES, K, relative, write_pictures
 
 from igs_ros.apps.cli.import_rig import Import
@@ -145,6 +145,9 @@ def test_the_wrong_format_is_told_what_it_looks_like(tmp_path, taken, case, word
 def test_nothing_that_is_known(tmp_path):
     (tmp_path / 'readme.txt').write_text('x')
     with pytest.raises(InputError, match='no calibration that is known .nerfstudio: transforms'):
+        imported(tmp_path, None, Request())
+    write_rig(tmp_path, [rig_entry(0)])
+    with pytest.raises(InputError, match='a recording already; .* igs run'):
         imported(tmp_path, None, Request())
     with pytest.raises(InputError, match="no format 'kitti'; expected nerfstudio, instant-ngp"):
         imported(tmp_path, 'kitti', Request())
