@@ -30,6 +30,7 @@ from igs_ros.core.timing import span, spending
 from igs_ros.io.recordings.recording import Recording, train_views
 from igs_ros.stages.bootstrap.first_scene import FirstScene, takes_points
 from igs_ros.stages.expectation import Expectation, glance
+from igs_ros.stages.knowledge import Knowledge
 from igs_ros.stages.motion.models import MotionEffort, MotionModel
 from igs_ros.stages.plausibility import Change, PlausibilityCheck
 from igs_ros.stages.refine.refiner import Refined, RefineEffort
@@ -55,6 +56,7 @@ class Pipeline:
     def __init__(self, config: Config, cameras: Mapping[str, Camera]):
         self.stages = Stages(config, cameras)
         self.epoch = 0
+        self._knowledge = Knowledge()
         self._schedule = KeySchedule(config.key_interval, config.key_frames, config.early_key)
         self._plausibility = PlausibilityCheck(config.hold_s)
         self._timeline: Timeline | None = None
@@ -118,13 +120,19 @@ class Pipeline:
             refined = self.stages.refiner.refine(
                 job.scene, job.frame_set, job.number, cancelled, reference=job.reference,
                 moved=job.moved, effort=effort, catch_up=job.catch_up)
-            return Key(job, refined, job.follow(refined.scene, job.frame_set))
+            return self._key(job, refined)
+
+    def _key(self, job: KeyJob, refined: Refined) -> Key:
+        known = self.stages.supported(refined.scene, job.frame_set)
+        refined = replace(refined, scene=known.scene)
+        return Key(job, refined, job.follow(refined.scene, job.frame_set), known.confirmed)
 
     def take_key(self, key: Key) -> None:
         """Show a key from now on, moved to the newest frame set."""
         with span('swap'):
             self.timeline.take_key(key.refined.scene, key.job.frame_set, key.refined.reference,
                                    key.follower, key.refined.parents)
+            self._knowledge.update(key.confirmed)
 
     # -- what comes before and between ----------------------------------------
 
@@ -145,7 +153,14 @@ class Pipeline:
         """
         self.stages.warm_up(*([progress] if progress else []))
         with span('bootstrap'):
+            cameras = frame_set.in_place(self.stages.cameras)
+            self._knowledge = Knowledge()
+            self._knowledge.begin(frame_set, cameras, None if points is None else points.xyz)
             first = self.stages.first_scene(frame_set, points, progress, scene)
+            known = self.stages.supported(first.scene, frame_set, refining=False)
+            self._knowledge.first(known, frame_set, cameras)
+            first = replace(first, scene=known.scene,
+                            report=replace(first.report, confirmed=known.confirmed))
         self._plausibility = PlausibilityCheck(self.stages.config.hold_s)
         self._plausibility.check(frame_set)  # what comes next is compared with it
         self._timeline = Timeline(self._new_motion, first.scene, frame_set, scene_id)
@@ -179,7 +194,9 @@ class Pipeline:
             refined = self.stages.refiner.polish(job.scene, job.frame_set, self._polishes,
                                                  self.stages.config.refine.polish_iterations,
                                                  cancelled)
-            return Key(job, refined, job.follow(refined.scene, job.frame_set))
+            # it moves next to nothing: what was known still is
+            scene = refined.scene.replaced(support=job.scene.support)
+            return self._key(job, replace(refined, scene=scene))
 
     def is_current(self, job: KeyJob) -> bool:
         """Whether the key of a job can still be taken."""
@@ -223,6 +240,16 @@ class Pipeline:
         if self._effort is not None:
             self._model.set_effort(self._effort)
         return self._model
+
+    @property
+    def confirmed_share(self) -> float:
+        """Share of the pictures of the key that a second camera confirms; NaN before a scene."""
+        return self._knowledge.share
+
+    @property
+    def doubt(self) -> str:
+        """Why views from elsewhere than the cameras may not be believed; '' = they may."""
+        return self._knowledge.doubt
 
     @property
     def started(self) -> bool:

@@ -38,7 +38,7 @@ class Held:
     def snapshot(self):
         return self.newest
 
-    def view(self, camera, snapshot):
+    def view(self, camera, snapshot, confidence=False):
         view = draw(self._rasterizer, snapshot, camera, 0.0)
         self.rendered += 1
         return view

@@ -7,6 +7,7 @@ from igs_ros.core.camera import Camera
 from igs_ros.core.frames import FrameSet
 from igs_ros.core.scene import GaussianScene, concatenated
 from igs_ros.live.planning import PlanningConfig
+from igs_ros.render.support import supported
 
 SIZE = (160, 120)
 K = np.array([[150.0, 0, 80], [0, 150, 60], [0, 0, 1]])
@@ -45,4 +46,8 @@ def scenes(rasterizer):
                   for name, camera in cameras().items()}
         return FrameSet(10, {name: (255 * image).round().byte().numpy()
                              for name, image in images.items()})
-    return {'without': (wall, pictures(wall)), 'with': (both, pictures(both))}
+
+    def known(scene):
+        shown = pictures(scene)
+        return supported(scene, shown, cameras(), rasterizer).scene, shown
+    return {'without': known(wall), 'with': known(both)}

@@ -14,6 +14,7 @@ ATTRIBUTES = ('means', 'quats', 'scales', 'opacities', 'sh')
 MAX_POSITION = 1e6  # m from the origin: beyond, float32 is too coarse to mean anything
 MIN_SCALE = torch.finfo(torch.float32).tiny  # m; smaller ones underflow to 0
 SH_DEGREES = {1: 0, 4: 1, 9: 2, 16: 3}  # by the number of coefficients of a color channel
+LEAST_SUPPORT = 2  # witnesses of a Gaussian: with one, or none, nothing is known
 SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 
 
@@ -35,6 +36,7 @@ class GaussianScene:
     opacities: torch.Tensor  # [N] 0..1
     sh: torch.Tensor  # [N, K, 3] sRGB, coefficient-major, DC first; color = SH(direction) + 0.5
     velocities: torch.Tensor | None = None  # [N, 3] m/s, None = unknown
+    support: torch.Tensor | None = None  # [N] uint8 witnesses (docs/confidence.md); None = unknown
 
     def __post_init__(self):
         n = len(self.means)
@@ -45,6 +47,7 @@ class GaussianScene:
         assert self.sh.ndim == 3 and self.sh.shape[0] == n and self.sh.shape[2] == 3
         assert self.sh.shape[1] in SH_DEGREES, self.sh.shape
         assert self.velocities is None or self.velocities.shape == (n, 3)
+        assert self.support is None or self.support.shape == (n,)
 
     def __len__(self) -> int:
         return len(self.means)
@@ -53,6 +56,13 @@ class GaussianScene:
     def sh_degree(self) -> int:
         """Degree of the spherical harmonics, 0..3."""
         return sh_degree(self.sh)
+
+    @property
+    def known(self) -> torch.Tensor:
+        """[N] bool: Gaussians with support (docs/confidence.md); none where it is not known."""
+        if self.support is None:
+            return torch.zeros(len(self), dtype=torch.bool, device=self.device)
+        return self.support >= LEAST_SUPPORT
 
     @property
     def device(self) -> torch.device:
@@ -92,7 +102,8 @@ class GaussianScene:
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> GaussianScene:
         return GaussianScene(
             *(change(getattr(self, name)) for name in ATTRIBUTES),
-            velocities=None if self.velocities is None else change(self.velocities))
+            velocities=None if self.velocities is None else change(self.velocities),
+            support=None if self.support is None else change(self.support))
 
 
 def sh_terms(degree: int) -> int:
@@ -106,11 +117,17 @@ def sh_degree(sh: torch.Tensor | np.ndarray) -> int:
 
 
 def concatenated(scenes: list[GaussianScene]) -> GaussianScene:
-    """One scene of all the Gaussians, in order; velocities only if every part has them."""
+    """One scene of all the Gaussians, in order; velocities only if every part has them.
+
+    Where a part has support, that of the others is 0.
+    """
     velocities = [s.velocities for s in scenes if s.velocities is not None]
+    support = [torch.zeros(len(s), dtype=torch.uint8, device=s.device) if s.support is None
+               else s.support for s in scenes]
     return GaussianScene(
         *(torch.cat([getattr(s, name) for s in scenes]) for name in ATTRIBUTES),
-        velocities=torch.cat(velocities) if len(velocities) == len(scenes) else None)
+        velocities=torch.cat(velocities) if len(velocities) == len(scenes) else None,
+        support=torch.cat(support) if any(s.support is not None for s in scenes) else None)
 
 
 def empty_scene(sh_degree: int = 0, device: torch.device | str = 'cpu') -> GaussianScene:

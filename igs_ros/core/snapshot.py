@@ -94,6 +94,9 @@ class View:
     camera: Camera
     stamp_ns: int  # of the frame set that the scene shows
     age_s: float = 0.0  # of that frame set when the view was rendered, in seconds
+    confidence: np.ndarray | None = None  # [H, W] float32 0..1 (docs/confidence.md); None: not
+    # asked for
+    known_depth: np.ndarray | None = None  # [H, W] float32 as `depth`, NaN where not known either
 
     def pixels(self) -> np.ndarray:
         """[H, W, 3] uint8 colors."""

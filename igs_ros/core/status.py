@@ -2,6 +2,7 @@
 """How a live reconstruction is doing."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -64,6 +65,8 @@ class Status:
     decoding: dict[str, Decoding] = field(default_factory=dict)  # by camera that had a bad picture
     implausible: dict[str, str] = field(default_factory=dict)  # why, by camera not believed now
     held: str = ''  # why the scene is held, '' = it follows the cameras
+    confirmed: float = math.nan  # share of the pictures that a second camera confirms, 0..1
+    doubt: str = ''  # why views from elsewhere may not be believed, '' = they may
     levels: dict[str, int] = field(default_factory=dict)  # rungs below full effort, by stage
     reduced: str = ''  # what the budget reduces now, '' = nothing
     rss_mb: float = 0.0  # resident memory of the process

@@ -179,14 +179,15 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
 
     Args:
         path: of the file.
-        picture: [H, W, 3] sRGB, uint8 or float 0..1.
+        picture: [H, W, 3] sRGB, uint8 or float 0..1; or levels, uint8 [H, W].
 
     Raises:
         OutputError: it cannot be written.
     """
     path = Path(path)
+    pixels = picture if picture.ndim == 2 else cv2.cvtColor(_uint8(picture), cv2.COLOR_RGB2BGR)
     # imwrite would not say what the system says, and not notice a disk that is full
-    _, data = cv2.imencode(path.suffix, cv2.cvtColor(_uint8(picture), cv2.COLOR_RGB2BGR))
+    _, data = cv2.imencode(path.suffix, pixels)
     with replaced(path, synced=False) as draft:
         draft.write_bytes(data.tobytes())
 

@@ -131,6 +131,7 @@ class Results(_Part):
     summary: Summary
     test_views: list[str] | UnsetType = UNSET  # all that are scored, `test_view` first
     motion: str | UnsetType = UNSET  # the motion model, also where the settings say auto
+    confidence: dict[str, Any] | UnsetType = UNSET  # see docs/confidence.md
     live: dict[str, Any] | UnsetType = UNSET  # of live runs and the demo: latencies, drops, ...
     detail: dict[str, Any] | UnsetType = UNSET  # of runs in lockstep, see evaluation/detail.py
 

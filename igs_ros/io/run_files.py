@@ -37,7 +37,7 @@ CONTACT_ROWS = 4
 RESULTS = 'results.json'
 FILES = (RESULTS, 'final.ply', 'video.mp4', 'contact.png', 'quality.png')
 PREVIOUS = 'previous_run'
-_RENDER = re.compile(r'(first_scene|frame_\d{4,})\.png')
+_RENDER = re.compile(r'(first_scene|frame_\d{4,})(_confidence)?\.png')
 
 
 class RunFiles:
@@ -74,7 +74,7 @@ class RunFiles:
 
         Args:
             label: such as 'frame 5', whose file is frame_0005.png: names sort as the run went.
-            view: what was rendered, [H, W].
+            view: what was rendered, [H, W]; with a confidence, that is a picture of its own.
             truth: [H, W, 3] uint8 of the camera, None if it is missing.
         """
         if self._problem:
@@ -85,6 +85,9 @@ class RunFiles:
         try:
             video = self._begin()
             write_picture(self._renders / f'{name}.png', rendered)
+            if view.confidence is not None:
+                write_picture(self._renders / f'{name}_confidence.png',
+                              np.rint(view.confidence * 255).astype(np.uint8))
             video.write(np.concatenate([camera, rendered], 1))
         except OutputError as error:
             log.warning('%s The run goes on without pictures.', error)
@@ -229,7 +232,7 @@ def _panel_sized(row: ContactRow) -> ContactRow:
     if width <= PANEL_WIDTH:
         return row
     size = (PANEL_WIDTH, max(1, round(height * PANEL_WIDTH / width)))
-    view = row.view
+    view = replace(row.view, confidence=None, known_depth=None)
     return replace(
         row, camera=cv2.resize(row.camera, size, interpolation=cv2.INTER_AREA),
         view=replace(view, rgb=cv2.resize(view.rgb, size, interpolation=cv2.INTER_AREA),

@@ -192,7 +192,7 @@ class MotionWorker:
         self.first_report, self._loaded = first.report, None
         exchange.count(first_scenes=1)
         self._show()
-        exchange.update(state=State.STREAMING, message='', progress=1.0)
+        exchange.update(state=State.STREAMING, message=self._pipeline.doubt, progress=1.0)
         log.info('first scene of %d Gaussians after %.1f s (stopped by %s)', len(first.scene),
                  first.report.seconds, first.report.stopped_by)
 
@@ -214,6 +214,7 @@ class MotionWorker:
         try:
             self._pipeline.take_key(finished.key)
             self._show()
+            exchange.update(message=self._pipeline.doubt)
         except Exception as error:
             exchange.warn(f'internal error while a key was taken; the last key stays: {error!r}',
                           exc_info=True)
@@ -224,5 +225,6 @@ class MotionWorker:
     def _show(self) -> None:
         timeline = self._pipeline.timeline
         self._stream.finish()
-        self._exchange.update(chain_breaks=timeline.chain_breaks)
+        self._exchange.update(chain_breaks=timeline.chain_breaks, doubt=self._pipeline.doubt,
+                              confirmed=self._pipeline.confirmed_share)
         self._exchange.show(timeline.snapshot)

@@ -211,11 +211,17 @@ class LivePipeline:
         """The newest scene with its pictures, None before the first."""
         return self._shown if self.snapshot() is not None else None
 
-    def view(self, camera: Camera, snapshot: Snapshot | None = None) -> View | None:
+    def view(self, camera: Camera, snapshot: Snapshot | None = None, confidence: bool = False
+             ) -> View | None:
         """What `camera` (no distortion) sees of `snapshot`, or of the newest scene.
 
         None before the first scene. When the budget of views is short, the picture is drawn
         coarser and enlarged. Safe from any one thread at a time.
+
+        Args:
+            camera: without distortion.
+            snapshot: None = the newest.
+            confidence: whether `View.confidence` and `known_depth` are wanted (it draws twice).
         """
         snapshot = snapshot or self.snapshot()
         if snapshot is None:
@@ -223,7 +229,8 @@ class LivePipeline:
         age_s = (self._now_ns() - snapshot.stamp_ns) * 1e-9
         begun_s = time.perf_counter()
         with spans_to(*self._sinks), span('view'), self._view_stream.current():
-            view = draw(self._view_rasterizer, snapshot, camera, age_s, self._budget.view_scale)
+            view = draw(self._view_rasterizer, snapshot, camera, age_s, self._budget.view_scale,
+                        confidence)
         self._budget.note('view', time.perf_counter() - begun_s)
         return view
 

@@ -24,7 +24,7 @@ from igs_ros.render.sights import look
 from igs_ros.vision.flow import spread_views
 from igs_ros.vision.moving import PlannerPoints, decimated, moving_points
 from igs_ros.vision.occupancy import OCCUPIED, Box, carve, height_slice
-from igs_ros.vision.sights import Sight, supported
+from igs_ros.vision.sights import Sight, believed
 
 log = logging.getLogger(__name__)
 MAX_VOXELS = 4_000_000  # of a grid; 3 views take 0.1 s of CPU for them
@@ -42,6 +42,9 @@ class PlanningConfig:
     points_voxel_m: Annotated[float, Bound(0)] = 0.0
     """Voxels of ~/points, m: one point each, and none that the pictures contradict; 0 = every
     Gaussian."""
+    known_only: Annotated[bool, WHILE_RUNNING] = True
+    """Only what a second camera (or a depth picture) confirms is a point, occupied or free
+    (docs/confidence.md); false = everything that is drawn."""
     voxel_m: Annotated[float, Bound(0.005)] = 0.05
     """Voxels of ~/moving_points and ~/voxels, cells of ~/occupancy, m."""
     min_speed: Annotated[float, Bound(0), WHILE_RUNNING] = 0.1
@@ -101,7 +104,7 @@ class Planning:
         """
         seen = frame_set.only(self._cameras)
         sights = look(snapshot.scene, seen.images, seen.in_place(self._cameras), self._rasterizer,
-                      self._threads)
+                      self._threads, self.config.known_only)
         return PlannerScene(self, snapshot, sights, step_s)
 
     def box(self, snapshot: Snapshot, chosen: np.ndarray) -> Box:
@@ -128,9 +131,12 @@ class PlannerScene:
 
     @cached_property
     def chosen(self) -> np.ndarray:
-        """[N] bool: Gaussians opaque enough, and not contradicted by the pictures."""
-        opaque = self.snapshot.scene.opacities.cpu().numpy() >= self.planning.min_opacity
-        return opaque & supported(self.snapshot.scene, self.sights)
+        """[N] bool: Gaussians opaque enough, confirmed, and not contradicted by the pictures."""
+        scene = self.snapshot.scene
+        opaque = scene.opacities.cpu().numpy() >= self.planning.min_opacity
+        if self.planning.config.known_only:
+            opaque &= scene.known.cpu().numpy()
+        return opaque & believed(scene, self.sights)
 
     @cached_property
     def box(self) -> Box:

@@ -31,8 +31,15 @@ class ViewSource(Protocol):
         """The newest scene to show, None before the first."""
         ...
 
-    def view(self, camera: Camera, snapshot: Snapshot | None = None) -> View | None:
-        """What `camera` sees of `snapshot`."""
+    def view(self, camera: Camera, snapshot: Snapshot | None = None, confidence: bool = False
+             ) -> View | None:
+        """What `camera` sees of `snapshot`.
+
+        Args:
+            camera: without distortion.
+            snapshot: None = the newest.
+            confidence: whether the view is to tell how sure it is.
+        """
         ...
 
     def expect_views(self, per_second: float) -> None:
@@ -68,12 +75,14 @@ class VirtualCamera:
         follow: asked for camera_from_world [4, 4] each time that a picture is due; None from it =
             stay.
         drops: counts poses that a newer one replaced before they were drawn.
+        confidence: asked each time that a picture is due whether its confidence is wanted.
     """
 
     def __init__(self, name: str, camera: Camera, rate_hz: float, outlet: Outlet, *,
                  every_scene: bool = True, baseline: float = 0.0,
                  follow: Callable[[], np.ndarray | None] | None = None,
-                 drops: Drops | None = None):
+                 drops: Drops | None = None,
+                 confidence: Callable[[], bool] = lambda: False):
         self.name = name
         self.outlet = outlet
         self._lock = threading.Lock()  # of the next three, which any thread changes
@@ -84,6 +93,7 @@ class VirtualCamera:
         self._every_scene = every_scene
         self._baseline = baseline
         self._follow = follow
+        self._confidence = confidence
         self._drops = drops or Drops()
         # of the thread that draws:
         self.watched = False  # when looked last
@@ -172,11 +182,15 @@ class VirtualCamera:
         self._follow_on()
         with self._lock:
             camera, poses, self._poses = self._camera, self._poses, 0
-        if self._drawn is None or self._drawn[0] is not snapshot or self._drawn[1] is not camera:
+        confidence = self._confidence()
+        lacking = confidence and any(view.confidence is None for view in self._views)
+        if lacking or self._drawn is None or self._drawn[0] is not snapshot \
+                or self._drawn[1] is not camera:
             if poses > 1:
                 self._drops.add(f'superseded_pose:{self.name}', poses - 1)
             self._drawn_s = start_s
-            self._views = tuple(self._draw(source, snapshot, eye) for eye in self._eyes(camera))
+            self._views = tuple(self._draw(source, snapshot, eye, confidence)
+                                for eye in self._eyes(camera))
             self._drawn = snapshot, camera
         self.outlet.send(self._views)
         self._ended_s, self._failed_s = time.monotonic(), 0.0
@@ -194,8 +208,9 @@ class VirtualCamera:
         right_from_left[0, 3] = -self._baseline
         return [camera, camera.placed(right_from_left @ camera.camera_from_world)]
 
-    def _draw(self, source: ViewSource, snapshot: Snapshot, camera: Camera) -> View:
-        view = source.view(camera, snapshot)
+    def _draw(self, source: ViewSource, snapshot: Snapshot, camera: Camera, confidence: bool
+              ) -> View:
+        view = source.view(camera, snapshot, confidence)
         if view is None:
             raise RuntimeError('the scene is gone')
         return view

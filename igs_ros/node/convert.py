@@ -111,6 +111,14 @@ def depth_message(depth: np.ndarray, head: Header) -> Image:
     return message
 
 
+def gray_message(levels: np.ndarray, head: Header) -> Image:
+    """A mono8 Image of levels [H, W] 0..1."""
+    height, width = levels.shape
+    message = Image(header=head, height=height, width=width, encoding='mono8', step=width)
+    fill(message.data, np.rint(levels * 255).astype(np.uint8))
+    return message
+
+
 def jpeg_bytes(rgb: np.ndarray, quality: int, full_color: bool = False) -> bytes:
     """A JPEG file.
 

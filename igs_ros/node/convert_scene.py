@@ -29,7 +29,8 @@ _CAMERA_STATES = {
     CameraState.IMPLAUSIBLE: CameraStatus.IMPLAUSIBLE}
 
 
-def points_message(scene: GaussianScene, head: Header, min_opacity: float) -> PointCloud2:
+def points_message(scene: GaussianScene, head: Header, min_opacity: float,
+                   known_only: bool = False) -> PointCloud2:
     """The centers of Gaussians, with color and velocity.
 
     float32 x y z in m; rgb, a float32 with the bits 0x00RRGGBB (as RViz and PCL read it) of the
@@ -39,8 +40,11 @@ def points_message(scene: GaussianScene, head: Header, min_opacity: float) -> Po
         scene: the Gaussians, in the world frame.
         head: stamp of what is shown, world frame.
         min_opacity: 0..1; Gaussians of less are left out.
+        known_only: whether Gaussians without support are left out.
     """
     chosen = scene.opacities >= min_opacity
+    if known_only:
+        chosen = chosen & scene.known
     rgb = (scene.sh[chosen, 0] * SH_C0 + 0.5).clamp(0, 1).cpu().numpy()
     levels = np.rint(rgb * 255).astype(np.uint32)
     points = np.empty((len(levels), len(POINT_FIELDS)), np.float32)

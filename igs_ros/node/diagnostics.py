@@ -186,6 +186,8 @@ class Diagnostics:
         if level == OK and age_s > self._limits.max_age_s:
             level, text = WARN, (f'the scene is {age_s:.1f} s old, expected at most '
                                  f'{self._limits.max_age_s:g} s')
+        if level == OK and now.doubt:
+            level = WARN
         text = text or f'{now.gaussians} Gaussians, {age_s:.2f} s old'
         text += f' (reduced: {now.reduced})' if now.reduced else ''
         stages = {f'{path} {name} (s)': getattr(times, f'{name}_s')
@@ -193,6 +195,7 @@ class Diagnostics:
         return _filled(status, level, f'{self._scene_topic}: {text}', {
             'state': now.state.name, 'scene age (s)': age_s, 'scene_id': now.scene_id,
             'sequence': now.sequence, 'Gaussians': now.gaussians,
+            'share confirmed by a second camera': now.confirmed,
             'frame sets offered': now.frame_sets_offered,
             'frame sets processed': now.frame_sets_processed, 'keys refined': now.keys_refined,
             **{f'{stage}: rungs below full effort': rungs for stage, rungs in now.levels.items()},

@@ -74,13 +74,17 @@ OUT = (
     Topic('~/{view}/image/compressed', 'sensor_msgs/msg/CompressedImage',
           'JPEG of `jpeg_quality`; with the image'),
     Topic('~/{view}/depth', 'sensor_msgs/msg/Image',
-          '`32FC1`, meters along the optical axis, NaN = nothing there; with the image'),
+          '`32FC1`, meters along the optical axis, NaN = nothing there, or not known where only '
+          'that is wanted (`known_only`); with the image'),
+    Topic('~/{view}/confidence', 'sensor_msgs/msg/Image',
+          '`mono8`: share of the pixel that a second camera confirms, 0 to 255 '
+          '([confidence.md](confidence.md)); with the image'),
     Topic('~/{view}/camera_info', 'sensor_msgs/msg/CameraInfo',
           'of the view; no distortion; with the image'),
     Topic('~/points', 'sensor_msgs/msg/PointCloud2',
           '`x y z rgb vx vy vz`: Gaussians of at least `points_min_opacity`; velocities NaN where '
-          'unknown; one point per voxel with `planning.points_voxel_m`; `points_rate_hz` times a '
-          'second at most'),
+          'unknown; none that no second camera confirms (`planning.known_only`); one point per '
+          'voxel with `planning.points_voxel_m`; `points_rate_hz` times a second at most'),
     Topic('~/moving_points', 'sensor_msgs/msg/PointCloud2',
           'what is faster than `planning.min_speed`: '
           '`x y z rgb vx vy vz vxx vxy vxz vyy vyz vzz speed` ([planners.md](planners.md)); '
@@ -144,7 +148,7 @@ def page() -> str:
         '`{camera}` runs over `cameras`, `{view}` over `views`, which is one called `view` unless '
         'it is set ([views.md](views.md)). A stereo pair has',
         '`~/{view}/left/...` and `~/{view}/right/...` in place of `~/{view}/...`, the right one '
-        'without depth.', '',
+        'without depth and confidence.', '',
         'QoS: history is keep last; what depends on parameters is given for their defaults. '
         'Besides these, the node has what every node of rclpy',
         'has (`/rosout`, `/parameter_events`, services of parameters, `/clock` with '

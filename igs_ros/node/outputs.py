@@ -119,7 +119,7 @@ class StateOutput:
         self._points_s = now
         self._points.publish(convert_scene.points_message(
             snapshot.scene, convert.header(snapshot.stamp_ns, self._settings.world_frame),
-            self._settings.points_min_opacity))
+            self._settings.points_min_opacity, self._settings.planning.known_only))
 
     def publish_overdue_status(self) -> None:
         """From another thread: publish the status where the loop, dead or busy, does not."""

@@ -107,6 +107,8 @@ class NodeConfig:
     """frame_id of the topics of a view; {view} is its name."""
     view_width: Annotated[int, Bound(0), WHILE_RUNNING] = 0
     """Width of views in px; 0 = as the working images."""
+    view_known_only: Annotated[bool, WHILE_RUNNING] = False
+    """Depth of all views is NaN where no second camera confirms it (docs/confidence.md)."""
     jpeg_quality: Annotated[int, Bound(1, 100), WHILE_RUNNING] = 90
     """Quality of views' image/compressed."""
     points_rate_hz: Annotated[float, Bound(0.01), WHILE_RUNNING] = 2.0

@@ -37,6 +37,8 @@ class ViewConfig:
     camera."""
     rate_hz: Annotated[float, Bound(0, 1000), WHILE_RUNNING] = 0.0
     """Pictures drawn per second at most; 0 = budget.view_hz, and each new scene at once."""
+    known_only: Annotated[bool, WHILE_RUNNING] = False
+    """~/NAME/depth is NaN where no second camera confirms it (docs/confidence.md)."""
     baseline: Annotated[float, Bound(0, 100)] = 0.0
     """A stereo pair so many m apart, ~/NAME/left (at the pose) and ~/NAME/right; 0 = one camera.
     """

@@ -34,8 +34,10 @@ from igs_ros.node.view_config import ViewConfig
 class _Pictures:
     """The messages of one view, each made when somebody wants it."""
 
-    def __init__(self, view: View, frame_id: str, quality: int, baseline: float):
+    def __init__(self, view: View, frame_id: str, quality: int, baseline: float,
+                 known_only: bool):
         self.view = view
+        self._known_only = known_only
         self._quality = quality
         self._baseline = baseline
         self._head = convert.header(view.stamp_ns, frame_id)
@@ -55,7 +57,16 @@ class _Pictures:
 
     @cached_property
     def depth(self) -> Image:
-        return convert.depth_message(self.view.depth, self._head)
+        known = self.view.known_depth if self._known_only else self.view.depth
+        # what is drawn before its confidence was asked for is not known
+        return convert.depth_message(np.full_like(self.view.depth, np.nan) if known is None
+                                     else known, self._head)
+
+    @cached_property
+    def confidence(self) -> Image:
+        sure = self.view.confidence
+        return convert.gray_message(np.zeros_like(self.view.alpha) if sure is None else sure,
+                                    self._head)
 
     @cached_property
     def info(self) -> CameraInfo:
@@ -71,22 +82,30 @@ class _Topics:
         frame_id: of their headers.
         quality: of the JPEG pictures.
         baseline: of the right eye of a pair, m from the left one; else 0.
+        known_only: whether depths without support are left out.
     """
 
     def __init__(self, node: Node, prefix: str, frame_id: str, quality: int,
-                 baseline: float = 0.0):
+                 baseline: float = 0.0, known_only: bool = False):
         topics = {'image': (Image, 'image'), 'compressed': (CompressedImage, 'image/compressed'),
-                  'depth': (Image, 'depth'), 'info': (CameraInfo, 'camera_info')}
+                  'depth': (Image, 'depth'), 'confidence': (Image, 'confidence'),
+                  'info': (CameraInfo, 'camera_info')}
         if baseline:  # camera_info is of the left frame, in which depth from here would be wrong
-            del topics['depth']
+            del topics['depth'], topics['confidence']
         self._publishers = {name: node.create_publisher(kind, f'{prefix}/{topic}', newest())
                             for name, (kind, topic) in topics.items()}
         self._frame_id, self._quality, self._baseline = frame_id, quality, baseline
+        self._known_only = known_only
         self._shown: _Pictures | None = None
 
-    def change(self, quality: int) -> None:
-        """Another quality from the next view on."""
-        self._quality = quality
+    def change(self, quality: int, known_only: bool) -> None:
+        """Other settings from the next view on."""
+        self._quality, self._known_only, self._shown = quality, known_only, None
+
+    def wants_confidence(self) -> bool:
+        """Whether somebody wants what only it tells."""
+        wanted = self.wanted()
+        return 'confidence' in wanted or (self._known_only and 'depth' in wanted)
 
     def wanted(self) -> list[str]:
         """Which of them have subscribers."""
@@ -96,7 +115,8 @@ class _Topics:
     def send(self, view: View) -> None:
         """Publish what is wanted; the messages of a view are made once."""
         if self._shown is None or self._shown.view is not view:
-            self._shown = _Pictures(view, self._frame_id, self._quality, self._baseline)
+            self._shown = _Pictures(view, self._frame_id, self._quality, self._baseline,
+                                    self._known_only)
         for name in self.wanted():
             self._publishers[name].publish(getattr(self._shown, name))
 
@@ -112,6 +132,10 @@ class _Outlet:
     def wanted(self) -> bool:
         """Whether anybody has subscribed to any of them."""
         return any(eye.wanted() for eye in self.eyes)
+
+    def wants_confidence(self) -> bool:
+        """Whether a picture is to have one."""
+        return any(eye.wants_confidence() for eye in self.eyes)
 
     def send(self, views: tuple[View, ...]) -> None:
         """Publish the views of all eyes."""
@@ -153,7 +177,7 @@ class ViewOutputs:
         self._on_view = on_view
         self._transforms = transforms
         self._placed: set[str] = set()  # views that somebody has moved
-        self._topics: list[_Topics] = []
+        self._topics: dict[str, tuple[_Topics, ...]] = {}
         self._cameras = {name: self._virtual_camera(node, name, rig, drops) for name in views}
         self._loop = ViewLoop(tuple(self._cameras.values()), lambda error: warnings.add(
             'view_error', 'view', with_traceback('view not rendered', error)))
@@ -168,10 +192,10 @@ class ViewOutputs:
                         ) -> VirtualCamera:
         view, settings = self._views[name], self._settings
         topics = partial(_Topics, node, frame_id=frame_of(settings, name, bool(view.baseline)),
-                         quality=settings.jpeg_quality)
+                         quality=settings.jpeg_quality, known_only=_known_only(settings, view))
         eyes = (topics(f'~/{name}/left'), topics(f'~/{name}/right', baseline=view.baseline)) \
             if view.baseline else (topics(f'~/{name}'),)
-        self._topics += eyes
+        self._topics[name] = eyes
         outlet = _Outlet(eyes, partial(self._told, frame_of(settings, name, bool(view.baseline))))
         if not view.frame:
             topic = f'~/{name}/pose'
@@ -180,7 +204,7 @@ class ViewOutputs:
         return VirtualCamera(
             name, camera_of(name, view, settings, self._config, rig),
             view.rate_hz or self._config.budget.view_hz, outlet, every_scene=not view.rate_hz,
-            baseline=view.baseline, drops=drops,
+            baseline=view.baseline, drops=drops, confidence=outlet.wants_confidence,
             follow=partial(self._pose_in_tf, name, view.frame) if view.frame else None)
 
     def begin(self, source: ViewSource) -> None:
@@ -214,10 +238,10 @@ class ViewOutputs:
         """
         before = self._settings, self._views
         self._settings, self._config, self._views = settings, config, dict(views)
-        for topics in self._topics:
-            topics.change(settings.jpeg_quality)
         for name, one in self._cameras.items():
             view = views[name]
+            for topics in self._topics[name]:
+                topics.change(settings.jpeg_quality, _known_only(settings, view))
             one.change(rate_hz=view.rate_hz or config.budget.view_hz,
                        every_scene=not view.rate_hz)
             if _stand(settings, view) != _stand(before[0], before[1][name]):
@@ -255,4 +279,8 @@ class ViewOutputs:
 def _stand(settings: NodeConfig, view: ViewConfig) -> tuple[object, ...]:
     """All that says where a view stands and what with."""
     return (settings.view_camera, settings.view_pose, settings.view_width,
-            replace(view, rate_hz=0.0))
+            replace(view, rate_hz=0.0, known_only=False))
+
+
+def _known_only(settings: NodeConfig, view: ViewConfig) -> bool:
+    return settings.view_known_only or view.known_only

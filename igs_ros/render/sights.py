@@ -10,7 +10,9 @@ import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.scene import GaussianScene
+from igs_ros.core.snapshot import View
 from igs_ros.render.rasterizer import Rasterizer, render_view
+from igs_ros.render.support import with_confidence
 from igs_ros.vision.changes import difference
 from igs_ros.vision.sights import Sight
 from igs_ros.vision.stereo import StereoSettings, find_depth
@@ -22,7 +24,7 @@ _STEREO = StereoSettings(pixels=160 * 120, planes=48, rounds=2, agree=0.02)
 
 
 def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
-         rasterizer: Rasterizer, threads: int = 1) -> dict[str, Sight]:
+         rasterizer: Rasterizer, threads: int = 1, known_only: bool = False) -> dict[str, Sight]:
     """The sights of all cameras that have an image.
 
     Where picture and scene agree, the depth is that of the scene. Where they do not (something
@@ -35,13 +37,15 @@ def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mappin
         cameras: working cameras, of at least these images.
         rasterizer: draws the scene.
         threads: of stereo.
+        known_only: whether depths that no second camera confirms are not known.
     """
     sights = {}
     for name, image in images.items():
         view = render_view(rasterizer, scene, cameras[name])
         picture = image.astype(np.float32) * np.float32(1 / 255)
         wrong = cv2.dilate((difference(picture, view.rgb) > _WRONG).astype(np.uint8), _GROWN)
-        believed, valid = np.where(wrong, np.float32(np.nan), view.depth), cameras[name].valid
+        depth = _known_depth(view, scene, rasterizer) if known_only else view.depth
+        believed, valid = np.where(wrong, np.float32(np.nan), depth), cameras[name].valid
         if valid is not None:
             wrong[~valid], believed[~valid] = 0, np.nan  # nobody knows what is there
         sights[name] = Sight(cameras[name], believed, view.depth, wrong.astype(bool))
@@ -51,6 +55,19 @@ def look(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mappin
                       points=scene.means.cpu().numpy().astype(np.float64),
                       where={name: one.wrong for name, one in sights.items()})
     return {name: _mended(one, maps[name].depth) for name, one in sights.items()}
+
+
+def _known_depth(view: View, scene: GaussianScene, rasterizer: Rasterizer) -> np.ndarray:
+    """[H, W] float32 m, of what is known; drawn at half size, where borders may be missed."""
+    camera = view.camera
+    small = camera.resized(max(1, camera.width // 2))
+    coarse = replace(view, camera=small,
+                     alpha=cv2.resize(view.alpha, (small.width, small.height)))
+    known = with_confidence(coarse, scene, rasterizer).known_depth
+    assert known is not None
+    size = (camera.width, camera.height)
+    found = cv2.resize(known, size, interpolation=cv2.INTER_NEAREST)
+    return np.where(np.isfinite(view.depth), found, np.float32(np.nan))
 
 
 def _mended(sight: Sight, stereo: np.ndarray) -> Sight:

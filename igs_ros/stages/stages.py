@@ -12,6 +12,7 @@ from igs_ros.core.points import Points
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.timing import span
 from igs_ros.render.choose import make_rasterizer
+from igs_ros.render.support import Supported, supported
 from igs_ros.stages.bootstrap.first_scene import FirstScene, first_scene
 from igs_ros.stages.motion.choose import check_motion, make_motion
 from igs_ros.stages.motion.models import MotionModel
@@ -80,3 +81,16 @@ class Stages:
         return first_scene(self.config.bootstrap.method, frame_set,
                            frame_set.in_place(self.cameras), points, self.rasterizer, self.config,
                            progress, given=scene)
+
+    def supported(self, scene: GaussianScene, frame_set: FrameSet, refining: bool = True
+                  ) -> Supported:
+        """`scene` with the support of its Gaussians.
+
+        Args:
+            scene: what is shown.
+            frame_set: prepared; what it shows.
+            refining: whether the thread that refines asks.
+        """
+        rasterizer = self._refine_rasterizer if refining else self.rasterizer
+        with span('support'):
+            return supported(scene, frame_set, frame_set.in_place(self.cameras), rasterizer)

@@ -51,6 +51,7 @@ class Key:
     job: KeyJob
     refined: Refined
     follower: Follower  # of the refined scene
+    confirmed: Mapping[str, float] = field(default_factory=dict)  # share by camera, 0..1
 
 
 @dataclass(frozen=True, eq=False)

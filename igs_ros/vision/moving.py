@@ -57,7 +57,7 @@ def moving_points(scene: GaussianScene, chosen: np.ndarray, sights: Mapping[str,
     Args:
         scene: N Gaussians with velocities; without, nothing moves.
         chosen: [N] bool, Gaussians that count.
-        sights: of the views, as `supported` takes them.
+        sights: of the views, as `believed` takes them.
         step_s: time over which the velocities were measured.
         min_speed: m/s.
         size: of a voxel, m.

@@ -16,7 +16,7 @@ from igs_ros.vision.visibility import in_picture
 _GRID = (12, 9)  # px columns and rows that stand for a picture
 _MIN_POINTS = 20  # fewer points in a picture say nothing about its depth range
 _MIN_OVERLAP = 0.2  # share of a picture that a useful neighbor sees
-_MIN_ANGLE, _LARGEST_ANGLE = np.radians(0.5), np.radians(60.0)  # between two rays to one point
+MIN_ANGLE, _LARGEST_ANGLE = np.radians(0.5), np.radians(60.0)  # between two rays to one point
 
 
 def depth_range(name: str, cameras: Mapping[str, Camera],
@@ -76,7 +76,7 @@ def source_cameras(name: str, cameras: Mapping[str, Camera], depths: tuple[float
         if other_name == name:
             continue
         angle = _ray_angles(camera, other, 1 / inverse)
-        useful = (angle >= _MIN_ANGLE) & (angle <= _LARGEST_ANGLE) \
+        useful = (angle >= MIN_ANGLE) & (angle <= _LARGEST_ANGLE) \
             & (seen_share(camera, other, 1 / inverse) >= _MIN_OVERLAP)
         if useful.any():
             found.append((float(np.linalg.norm(other.center - camera.center)), other_name))

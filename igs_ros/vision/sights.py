@@ -43,11 +43,11 @@ class Sight:
                 np.square(z) / (self.camera.K[0, 0] * self.camera.K[1, 1]))
 
 
-def supported(scene: GaussianScene, sights: Mapping[str, Sight]) -> np.ndarray:
+def believed(scene: GaussianScene, sights: Mapping[str, Sight]) -> np.ndarray:
     """[N] bool: Gaussians that some view sees, and that the pictures do not contradict.
 
     Where the views that see a Gaussian show something else (it went away, or motion lost it), it
-    is not supported; nor is what all views have behind a surface. Without a view, nothing is.
+    is not believed; nor is what all views have behind a surface. Without a view, nothing is.
     """
     if not sights:
         return np.zeros(len(scene), bool)

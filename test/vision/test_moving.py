@@ -7,7 +7,7 @@ import torch
 from igs_ros.core.camera import Camera
 from igs_ros.core.scene import SH_C0, GaussianScene
 from igs_ros.vision.moving import decimated, moving_points
-from igs_ros.vision.sights import Sight, supported
+from igs_ros.vision.sights import Sight, believed
 from igs_ros.vision.voxels import Voxels
 
 K = np.array([[200.0, 0, 80], [0, 200, 60], [0, 0, 1]])
@@ -63,21 +63,21 @@ def test_one_point_per_voxel_the_mean_by_opacity():
     assert len(decimated(one, np.zeros(3, bool), 0.1)) == 0
 
 
-def test_what_the_pictures_contradict_or_nobody_sees_has_no_support():
+def test_what_the_pictures_contradict_or_nobody_sees_is_not_believed():
     one = scene([[0, 0, 2], [0, 0, 2.5], [9, 0, 2]])  # on the surface, behind it, in no picture
     seen = {'a': sight(), 'b': sight(0.2)}
-    assert supported(one, seen).tolist() == [True, False, False]
-    assert not supported(one, {'a': sight(wrong=True), 'b': sight(0.2, wrong=True)}).any()
+    assert believed(one, seen).tolist() == [True, False, False]
+    assert not believed(one, {'a': sight(wrong=True), 'b': sight(0.2, wrong=True)}).any()
     # one of two views may be wrong for other reasons; the only one that sees a thing may not
-    assert supported(one, {'a': sight(), 'b': sight(0.2, wrong=True)})[0]
-    assert not supported(one, {'a': sight(wrong=True)}).any()
+    assert believed(one, {'a': sight(), 'b': sight(0.2, wrong=True)})[0]
+    assert not believed(one, {'a': sight(wrong=True)}).any()
 
 
 @pytest.mark.parametrize(('wrong', 'views', 'expected'), [
     (0, 1, True), (2, 4, True), (2, 3, False), (3, 5, False), (4, 5, False)])
 def test_three_fifths_of_the_views_contradict(wrong, views, expected):
     seen = {str(i): sight(0.01 * i, wrong=i < wrong) for i in range(views)}
-    assert supported(scene([[0, 0, 2]]), seen)[0] == expected
+    assert believed(scene([[0, 0, 2]]), seen)[0] == expected
 
 
 def test_only_what_is_faster_moves():

@@ -33,6 +33,12 @@ class Run:
     """Frames A:B, 0-based, half-open; frame A is the first scene."""
     live: bool = False
     """Play the recording at its own rate into the live pipeline instead of going in lockstep."""
+    confidence: bool = False
+    """Write a gray picture beside each render: bright where a second camera confirms what is drawn
+    (docs/confidence.md)."""
+    left_out: bool = True
+    """Also score a short first scene without one of the cameras, by what that one saw: a few
+    seconds, and the honest score of views that nobody took."""
     profile: Annotated[Path | None, tyro.conf.arg(metavar='FILE.json')] = None
     """Write a trace of what every thread did when, for ui.perfetto.dev (docs/engine.md)."""
 
@@ -46,6 +52,7 @@ class Run:
         from igs_ros.io.recordings.recording import frame_range
         first, last = frame_range(self.frames)
         results = run(Request(self.data, self.out, self.scene.config(), self.test_view,
-                              self.train_views, first, last, self.live, self.profile, self.bag))
+                              self.train_views, first, last, self.live, self.profile, self.bag,
+                              self.confidence, self.left_out))
         print(summary_text(results))
         return 0

@@ -15,6 +15,7 @@ from igs_ros.io.codec.state import key_arrays, serialized_size, update_arrays
 from igs_ros.io.run_files import RunFiles
 from igs_ros.render.exposure import recorded
 from igs_ros.render.rasterizer import Rasterizer, render_view
+from igs_ros.render.support import with_confidence
 from igs_ros.stages.bootstrap.first_scene import BootstrapReport
 from igs_ros.vision import metrics
 from igs_ros.vision.preparer import Preparer
@@ -31,15 +32,17 @@ class Evaluator:
         scored: whether they are test views (a train view is only rendered, in its own exposure).
         rasterizer: draws the views.
         files: where the pictures of the first camera go, None = nowhere.
+        confidence: whether they are to have pictures of their confidence beside them.
     """
 
     def __init__(self, preparer: Preparer, views: Sequence[str], scored: bool,
-                 rasterizer: Rasterizer, files: RunFiles | None):
+                 rasterizer: Rasterizer, files: RunFiles | None, confidence: bool = False):
         self._preparer = preparer
         self._views = tuple(views)
         self._scored = scored
         self._rasterizer = rasterizer
         self._files = files
+        self._confidence = confidence
         self._exposures: Mapping[str, Mapping[str, list[float]]] = {}
         self.scorers = metrics.Scorers(self._views)
         self.details: list[dict] = []  # of the frames so far, see igs_ros.apps.evaluation.detail
@@ -112,7 +115,10 @@ class Evaluator:
         images = self._prepared(frame_set).images
         if self._files:
             first = self._views[0]
-            self._files.add(label, views[first], images.get(first))
+            shown = views[first]
+            if self._confidence:
+                shown = with_confidence(shown, snapshot.scene, self._rasterizer)
+            self._files.add(label, shown, images.get(first))
         if not self._scored:
             return {}, spent().wall_s / len(views)
         return {name: self.scorers.of[name].add(images.get(name), view.rgb, is_key,

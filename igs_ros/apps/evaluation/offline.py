@@ -28,6 +28,7 @@ from igs_ros.apps.evaluation.sessions import (
 from igs_ros.core.config import Config
 from igs_ros.core.errors import OutputError
 from igs_ros.core.files import checked_file
+from igs_ros.core.frames import RawFrameSet
 from igs_ros.core.machine import machine, peak_rss_mb
 from igs_ros.core.scene import GaussianScene
 from igs_ros.core.timing import Timings, spans_to
@@ -36,6 +37,10 @@ from igs_ros.io.recordings.bag_options import BagOptions
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import Recording, test_views, train_views
 from igs_ros.io.run_files import RunFiles
+from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.stages.bootstrap.first_scene import BootstrapReport
+from igs_ros.stages.bootstrap.left_out import LeftOut, left_out_score
+from igs_ros.stages.knowledge import doubt
 from igs_ros.stages.motion import choose as motion
 from igs_ros.vision import metrics
 from igs_ros.vision.preparer import Preparer
@@ -57,6 +62,8 @@ class Request:
     live: bool = False
     profile: Path | None = None  # file for a trace of what every thread did when
     bag: BagOptions | None = None  # what a bag does not say itself
+    confidence: bool = False  # pictures of it beside the renders
+    left_out: bool = False  # score a short first scene without one of the cameras, too
 
 
 def run(request: Request) -> dict:
@@ -110,7 +117,8 @@ def _results(request: Request, recording: Recording, files: RunFiles | None, tra
     with session_type(playlist, request.config, trace) as session, _progress() as progress, \
             spans_to(timings, *([trace] if trace else ())):
         preparer = Preparer(recording.cameras, request.config.width or None)
-        evaluator = Evaluator(preparer, watched, bool(tests), session.rasterizer, files)
+        evaluator = Evaluator(preparer, watched, bool(tests), session.rasterizer, files,
+                              request.confidence)
         moving = recording.poses(request.first) if recording.poses else {}
         working = {name: c for name, c in preparer.cameras.items() if name not in moving}
         motion_scorer = MotionScorer(request.data, working, session.rasterizer)
@@ -118,6 +126,7 @@ def _results(request: Request, recording: Recording, files: RunFiles | None, tra
         motion_scorer.add(request.first, session.snapshot)
         bootstrap = {**evaluator.first(made, session.snapshot, frame_set),
                      'index': request.first}
+        left_out = _left_out(request, playlist, preparer, frame_set, session.rasterizer)
         rows, skipped, unscored = [], [], []
         for frame in session.frames(progress):
             if isinstance(frame, Skipped):
@@ -139,12 +148,31 @@ def _results(request: Request, recording: Recording, files: RunFiles | None, tra
         'config': {**asdict(request.config), 'live': request.live},
         'bootstrap': bootstrap, 'frames': rows,
         'summary': metrics.summary(rows, evaluator.scorers, peak_rss_mb(),
-                                   time.perf_counter() - started)}
+                                   time.perf_counter() - started),
+        'confidence': _confidence(made, session.confirmed_share, left_out)}
     if not request.live:
         results['detail'] = _detail(rows, evaluator, motion_scorer, timings)
     if isinstance(session, LiveSession):
         results['live'] = {'skipped': skipped, 'unscored': unscored, **session.figures()}
     return results, session.snapshot.scene
+
+
+def _left_out(request: Request, playlist: Playlist, preparer: Preparer, frame_set: RawFrameSet,
+              rasterizer: Rasterizer) -> LeftOut | None:
+    if not request.left_out:
+        return None
+    shown = preparer.prepare(frame_set.only(playlist.train))
+    cameras = shown.in_place({name: preparer.cameras[name] for name in playlist.train})
+    return left_out_score(shown, cameras, playlist.points(request.config), rasterizer,
+                          request.config)
+
+
+def _confidence(made: BootstrapReport, last: float, left_out: LeftOut | None) -> dict:
+    """The `confidence` of results.json (docs/confidence.md)."""
+    share = float(np.mean(list(made.confirmed.values()))) if made.confirmed else None
+    return {'confirmed': share, 'confirmed_last': last, 'cameras': dict(made.confirmed),
+            'warning': doubt(share) or None if share is not None else None,
+            'left_out': None if left_out is None else asdict(left_out)}
 
 
 def _detail(rows: list[dict], evaluator: Evaluator, motion_scorer: MotionScorer,
@@ -162,7 +190,7 @@ def _progress() -> Progress:
 
 
 def summary_text(results: dict) -> str:
-    """The scores of `results` in two lines."""
+    """The scores of `results`, and how far they can be believed, in two to four lines."""
     def decibels(value):
         return 'none' if value is None or not np.isfinite(value) else f'{value:.2f} dB'
     first, summary = results['bootstrap'], results['summary']
@@ -170,6 +198,14 @@ def summary_text(results: dict) -> str:
             f"({decibels(first['psnr_test_fitted'])} fitted), {decibels(first['psnr_train'])} "
             f"train, {first['gaussians']} Gaussians, {first['cpu_s']:.0f} CPU s, stopped by "
             f"{first['stopped_by']}")
+    known = results['confidence']
+    if known['confirmed'] is not None:
+        text += f"\n{known['confirmed']:.0%} of the pictures confirmed by a second camera"
+        if (out := known['left_out']) is not None:
+            text += (f"; {out['camera']}, left out of a short first scene: "
+                     f"{decibels(out['psnr'])} ({decibels(out['psnr_fitted'])} fitted)")
+    if known['warning']:
+        text += f"\nwarning: {known['warning']}"
     if results['frames']:
         text += (f"\n{summary['frames_scored']} frames scored: psnr {decibels(summary['psnr'])} "
                  f"({decibels(summary['psnr_fitted'])} fitted), moving "

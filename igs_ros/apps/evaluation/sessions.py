@@ -131,6 +131,11 @@ class LockstepSession:
         """The newest scene."""
         return self._pipeline.timeline.snapshot
 
+    @property
+    def confirmed_share(self) -> float:
+        """Of the pictures of the newest key, 0..1."""
+        return self._pipeline.confirmed_share
+
     def begin(self, progress: Progress) -> tuple[BootstrapReport, RawFrameSet]:
         """Make the first scene; what it took, and the frame set it shows."""
         frame_set = next(self._sets)
@@ -221,6 +226,11 @@ class LiveSession:
         if snapshot is None:
             raise RuntimeError('there is no scene yet: call begin first')
         return snapshot
+
+    @property
+    def confirmed_share(self) -> float:
+        """Of the pictures of the newest key, 0..1."""
+        return self._live.status().confirmed
 
     def begin(self, progress: Progress) -> tuple[BootstrapReport, RawFrameSet]:
         """Offer the first frame set until it has become the first scene; its report, and the set.

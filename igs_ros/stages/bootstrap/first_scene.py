@@ -37,7 +37,7 @@ _MISSING = {
     'depth': 'no camera of this frame set brings a depth picture; expected some, as '
              'docs/recordings.md describes.',
     'points': 'this recording brings no points; expected points3d.ply or COLMAP points.'}
-_METHODS = ('auto', 'depth', 'points', 'images')
+METHODS = ('auto', 'depth', 'points', 'images')
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class BootstrapReport:
     exposures: Mapping[str, Mapping[str, list[float]]] = field(default_factory=dict)
     # learned gain and offset by camera and channel
     psnr_train_fitted: float = float('nan')  # dB, each view in the exposure that fits it best
+    confirmed: Mapping[str, float] = field(default_factory=dict)
+    # share of each picture that a second camera confirms, 0..1 (docs/confidence.md)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,10 +145,10 @@ def _chosen(method: str, points: Points | None, frame_set: FrameSet) -> str:
     if not there.get(method, True):
         raise InputError(f'bootstrap method {method}: {_MISSING[method]} Add them, or use '
                          f'--bootstrap images.')
-    if method in _METHODS:
+    if method in METHODS:
         return method
     if not Path(method).is_file():
-        raise InputError(f"bootstrap method '{method}' is neither {', '.join(_METHODS)}, nor an "
+        raise InputError(f"bootstrap method '{method}' is neither {', '.join(METHODS)}, nor an "
                          f'existing file; expected one of them. Check the path.')
     return 'ply'
 

@@ -29,7 +29,7 @@ from igs_ros.vision.preparer import Preparer
 SMALL = Config(width=96, max_gaussians=2000, motion='static', key_interval=2,
                bootstrap=BootstrapConfig(iterations=30), refine=RefineConfig(iterations=10))
 FLAGS = ('--width 96 --max-gaussians 2000 --motion static --key-interval 2 '
-         '--bootstrap-iterations 30 --refine-iterations 10').split()
+         '--bootstrap-iterations 30 --refine-iterations 10 --no-left-out').split()
 
 
 @pytest.fixture(scope='module')
