@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from igs_ros.core import lenses
-from igs_ros.core.camera import Camera
-from igs_ros.core.errors import InputError
+from igs_ros.core.camera import ROUNDING, Camera
+from igs_ros.core.errors import InputError, shown
 
 # parts of the names that image_proc and drivers give rectified pictures
 _RECTIFIED = re.compile(r'(image_)?rect(ified)?(_\w+)?')
@@ -34,8 +34,9 @@ def camera_from_info(message: Any, topic: str, name: str, camera_from_world: np.
             coefficients; the region of interest and binning are applied.
         topic: for messages.
         name: of the camera.
-        camera_from_world: [4, 4] m, OpenCV axes; of the rectified camera where it is rectified.
-        rectified: the pictures are: intrinsics are those of P, without distortion.
+        camera_from_world: [4, 4] m, OpenCV axes, of the camera as it is mounted.
+        rectified: the pictures are: intrinsics are those of P, without distortion, and R turns
+            the camera.
 
     Raises:
         InputError: naming `topic`, when the calibration cannot be used.
@@ -49,11 +50,36 @@ def camera_from_info(message: Any, topic: str, name: str, camera_from_world: np.
                          f'camera, or make its driver load the calibration.')
     lens, distortion = (lenses.DEFAULT, None) if rectified \
         else lenses.from_ros(message.distortion_model, message.d, topic)
+    turn = rectification(message, topic) if rectified else None
     try:
-        return as_sent(Camera.from_opencv_K(name, message.width, message.height, values,
-                                            camera_from_world, distortion, lens), message)
+        return as_sent(Camera.from_opencv_K(
+            name, message.width, message.height, values,
+            camera_from_world if turn is None else turn @ camera_from_world, distortion, lens),
+            message)
     except InputError as error:
         raise InputError(f'{topic}: {error}') from error
+
+
+def rectification(message: Any, topic: str) -> np.ndarray | None:
+    """rectified_from_camera [4, 4]: how R turns the camera of a stereo pair; None = it does not.
+
+    Args:
+        message: the CameraInfo; all zeros in R are none, as drivers of single cameras leave it.
+        topic: for messages.
+
+    Raises:
+        InputError: an R that is no rotation.
+    """
+    turn = np.eye(4)
+    turn[:3, :3] = np.array(message.r, np.float64).reshape(3, 3)
+    if not turn[:3, :3].any() or np.allclose(turn, np.eye(4), rtol=0, atol=ROUNDING):
+        return None
+    if not (np.abs(turn) < 2).all() or np.linalg.det(turn) < 0 \
+            or not np.allclose(turn @ turn.T, np.eye(4), atol=1e-3):
+        raise InputError(f'{topic}: rectified pictures with R = {shown(list(message.r))}; '
+                         f'expected a rotation. Calibrate this camera, or make its driver load '
+                         f'the calibration.')
+    return turn
 
 
 def as_sent(camera: Camera, message: Any) -> Camera:
@@ -76,14 +102,14 @@ def rectified_line(message: Any, topic: str, image_topic: str) -> str:
     """What a person should know of rectified pictures, as one line.
 
     Args:
-        message: the CameraInfo; its R [3, 3] is read, all zeros = none.
+        message: the CameraInfo; its R [3, 3] is a rotation, or all zeros.
         topic: of the message.
         image_topic: of the pictures, which are rectified by its name.
     """
-    turn = np.array(message.r, np.float64).reshape(3, 3)
-    cosine = np.clip((np.trace(turn) - 1) / 2, -1, 1)
-    angle = float(np.degrees(np.arccos(cosine))) if turn.any() else 0.0
+    turn = rectification(message, topic)
     line = f'{image_topic}: rectified by its name; intrinsics are those of P of {topic}'
-    return line if not angle > 0.01 else \
-        f"{line}. Its R turns the camera by {angle:.2f} degrees: the rig's pose is taken as " \
-        'that of the rectified camera'
+    if turn is None:
+        return line
+    angle = float(np.degrees(np.arccos(np.clip((np.trace(turn) - 2) / 2, -1, 1))))
+    return f'{line}, and the camera, which its pose tells as it is mounted, is turned by its R ' \
+           f'({angle:.2f} degrees)'

@@ -27,6 +27,7 @@ class _Placed:
     in_use: np.ndarray | None = None  # camera_from_world that `place` gave out
     still: np.ndarray | None = None  # camera_from_world, None where it moves
     version: int | None = None  # of the source, that `still` is about
+    turn: np.ndarray | None = None  # [4, 4] from its frame to the axes of its pictures
 
 
 class Placing:
@@ -67,6 +68,15 @@ class Placing:
             return ''
         return (f"camera '{name}': header.frame_id is '{frame}', it was '{known.frame}', which "
                 f'stays in use. Expected one optical frame in its pictures and CameraInfo.')
+
+    def turn(self, name: str, turn: np.ndarray | None) -> None:
+        """A camera's pictures are of a camera turned in its frame.
+
+        Args:
+            name: of the camera.
+            turn: [4, 4] from its frame to the optical axes of the pictures; None = the same.
+        """
+        self._cameras[name].turn = turn
 
     def frames(self) -> dict[str, str]:
         """The optical frames by camera, of those that have one."""
@@ -162,8 +172,10 @@ class Placing:
         version = self._source.version
         if known.version != version:
             still = self._source.is_static(known.frame, self._world)
-            known.still = self._source.lookup(known.frame, self._world) if still else None
+            known.still = self._pose(known, None) if still else None
             known.version = version
-        if known.still is not None:
-            return known.still
-        return self._source.lookup(known.frame, self._world, stamp_ns)
+        return self._pose(known, stamp_ns) if known.still is None else known.still
+
+    def _pose(self, known: _Placed, stamp_ns: int | None) -> np.ndarray:
+        pose = self._source.lookup(known.frame, self._world, stamp_ns)
+        return pose if known.turn is None else known.turn @ pose

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
 
 from igs_ros.core.frames import Picture, RawFrameSet
 from igs_ros.io.encodings import TransportImage
@@ -14,6 +17,14 @@ from igs_ros.node import convert
 
 AHEAD = 8  # frames: some 0.3 s at camera rate, whatever the length of the recording
 _QUALITY = 95  # of the JPEG files
+
+
+class EncodedFrame(NamedTuple):
+    """One frame of a recording."""
+
+    number: int  # in the recording, 0-based
+    pictures: Mapping[str, bytes]  # JPEG files by camera
+    poses: Mapping[str, np.ndarray]  # camera_from_world [4, 4] by camera that moves
 
 
 class EncodedFrames:
@@ -36,22 +47,22 @@ class EncodedFrames:
         total = recording.frames_total
         self.total = min(self._last or total, total) - self._first
 
-    def first(self) -> tuple[int, dict[str, bytes]]:
+    def first(self) -> EncodedFrame:
         """The first frame, as `once` has it."""
         frame_set, = self._frame_sets(self._first + 1)
-        return self._first, _encoded(frame_set)
+        return _encoded(self._first, frame_set)
 
-    def once(self) -> Generator[tuple[int, dict[str, bytes]]]:
-        """Index and JPEG files by camera of every frame, at most `AHEAD` of them encoded ahead.
+    def once(self) -> Generator[EncodedFrame]:
+        """Every frame, at most `AHEAD` of them encoded ahead.
 
         They are encoded in a thread, which ends with the iteration or when that is closed.
         """
         frame_sets = self._frame_sets(self._last)
         numbered = enumerate(frame_sets, self._first)
 
-        def encode_next() -> tuple[int, dict[str, bytes]] | None:
+        def encode_next() -> EncodedFrame | None:
             index, frame_set = next(numbered, (0, None))
-            return None if frame_set is None else (index, _encoded(frame_set))
+            return None if frame_set is None else _encoded(index, frame_set)
         with ThreadPoolExecutor(1, 'encode') as thread:
             try:
                 ahead = deque(thread.submit(encode_next) for _ in range(AHEAD))
@@ -66,8 +77,9 @@ class EncodedFrames:
         return self._recording.frame_sets(self._first, last, self._cameras)
 
 
-def _encoded(frame_set: RawFrameSet) -> dict[str, bytes]:
-    return {name: _jpeg(picture) for name, picture in frame_set.pictures.items()}
+def _encoded(index: int, frame_set: RawFrameSet) -> EncodedFrame:
+    return EncodedFrame(index, {name: _jpeg(picture)
+                                for name, picture in frame_set.pictures.items()}, frame_set.poses)
 
 
 def _jpeg(picture: Picture) -> bytes:

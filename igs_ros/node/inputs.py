@@ -30,7 +30,13 @@ from igs_ros.core.logs import Throttle, ThrottledWarnings
 from igs_ros.core.status import Status
 from igs_ros.core.timing import Drops
 from igs_ros.core.transforms import TransformSource
-from igs_ros.io.camera_info import as_sent, camera_from_info, is_rectified, rectified_line
+from igs_ros.io.camera_info import (
+    as_sent,
+    camera_from_info,
+    is_rectified,
+    rectification,
+    rectified_line,
+)
 from igs_ros.live.assemble import FrameSetAssembler, usual_min_cameras
 from igs_ros.live.camera_watch import CameraReport, CameraWatch, Judged
 from igs_ros.live.placing import Placing
@@ -259,6 +265,8 @@ class Inputs:
         except InputError as error:
             self._warnings.add('bad_camera_info', name, str(error))
             return False
+        if rectified and self._placing is not None and known.calibrated is None:
+            self._placing.turn(name, rectification(message, known.info_topic))
         reference = known.in_use or known.calibrated
         if reference is None:
             known.calibrated = camera

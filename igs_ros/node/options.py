@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -75,6 +75,10 @@ class PlayOptions:
     """Topic of the pictures; /compressed is appended."""
     camera_info_topic: str = '{camera}/camera_info'
     """Topic of the CameraInfo."""
+    tf: Literal['auto', 'always', 'never'] = 'auto'
+    """Whether the poses of the cameras are broadcast: those that stand still on /tf_static, those
+    that move on /tf, at the stamp of each picture; auto = where any of them moves. In the frame
+    --world-frame, 'map' where that is not given."""
     status_topic: str = '/igs/status'
     """SceneStatus of the reconstruction."""
     start_timeout: float = 900.0

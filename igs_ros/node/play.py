@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from igs_ros.node.environment import exit_without_ros
 if __name__ == '__main__':
     exit_without_ros('play')  # the import below may end the process
 
+import numpy as np
 import rclpy
 import tyro
 from rclpy.executors import SingleThreadedExecutor
@@ -28,6 +29,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
+from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.files import checked_file, replaced
 from igs_ros.core.signals import ShutdownFlag
@@ -35,10 +37,12 @@ from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import Recording, test_view, train_views
 from igs_ros.msg import SceneStatus
 from igs_ros.node import convert
-from igs_ros.node.ahead import EncodedFrames
+from igs_ros.node.ahead import EncodedFrame, EncodedFrames
 from igs_ros.node.convert_scene import shown_stamp_ns
 from igs_ros.node.inputs import topic_of
 from igs_ros.node.options import PlayOptions
+from igs_ros.node.tf_in import tf_message, tf_qos
+from igs_ros.node.tf_out import optical_frame, rig_message
 
 _SAY_EVERY_S = 10.0
 _CONNECT_S = 10.0  # discovery of the reconstruction's subscriptions
@@ -63,6 +67,48 @@ class _Played:
                    'cameras': list(cameras), 'frames': self.frames}
         with replaced(path) as draft:
             draft.write_text(json.dumps(content, indent=1))
+
+
+class _Transforms:
+    """Broadcasts where the cameras of a recording are.
+
+    Args:
+        node: that publishes.
+        world: frame of the poses.
+        cameras: by name, where they stand, or stood first.
+
+    Raises:
+        InputError: tf2_msgs is not installed.
+    """
+
+    def __init__(self, node: Node, world: str, cameras: Mapping[str, Camera]):
+        kind = tf_message()
+        if kind is None:
+            raise InputError('--tf: the Python package tf2_msgs is not installed; expected it '
+                             'beside rclpy. Install ros-$ROS_DISTRO-tf2-msgs, or --tf never.')
+        self._kind, self._world, self._cameras = kind, world, cameras
+        self._static = node.create_publisher(kind, '/tf_static', tf_qos(True, depth=1))
+        self._timed = node.create_publisher(kind, '/tf', tf_qos(False))
+        self._told: set[str] = set()  # cameras that stand still
+
+    def send(self, frame: EncodedFrame, stamp_ns: int) -> None:
+        """Poses of the cameras of a frame that is stamped `stamp_ns`; those without one are left.
+
+        Args:
+            frame: with the poses of those that move; the others stand where the rig has them.
+            stamp_ns: of its pictures.
+        """
+        poses = {name: pose for name, pose in frame.poses.items() if np.isfinite(pose).all()}
+        if poses:
+            self._timed.publish(rig_message(
+                self._kind, [self._cameras[name].placed(pose) for name, pose in poses.items()],
+                self._world, stamp_ns))
+        still = set(frame.pictures) - set(frame.poses)
+        if not still <= self._told:
+            self._told |= still
+            self._static.publish(rig_message(
+                self._kind, [self._cameras[name] for name in sorted(self._told)], self._world,
+                stamp_ns))
 
 
 class Interrupted(Exception):
@@ -101,6 +147,9 @@ class Player(Node):
         latched = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST,
                              reliability=ReliabilityPolicy.RELIABLE,
                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        moving = recording.poses is not None
+        self._transforms = _Transforms(self, options.bag.world_frame or 'map', self._cameras) \
+            if options.tf == 'always' or (moving and options.tf == 'auto') else None
         self.status: SceneStatus | None = None
         self.create_subscription(SceneStatus, options.status_topic, self._on_status, latched)
 
@@ -115,11 +164,13 @@ class Player(Node):
             self.get_logger().warning(f'the reconstruction failed: {message.message}')
         self.status = message
 
-    def publish(self, pictures: dict[str, bytes]) -> int:
+    def publish(self, frame: EncodedFrame) -> int:
         """Send one frame of every camera; its stamp in ns."""
         stamp_ns = self.get_clock().now().nanoseconds
-        for name, data in pictures.items():
-            head = convert.header(stamp_ns, f'{name}_optical_frame')
+        if self._transforms is not None:  # before the pictures, which wait for them
+            self._transforms.send(frame, stamp_ns)
+        for name, data in frame.pictures.items():
+            head = convert.header(stamp_ns, optical_frame(name))
             self._infos[name].publish(convert.info_message(self._cameras[name], head))
             self._pictures[name].publish(convert.jpeg_message(data, head))
         return stamp_ns
@@ -173,7 +224,7 @@ def _connect(player: Player, seconds: float) -> None:
 def _warm_up(player: Player, options: PlayOptions, frames: EncodedFrames,
              played: _Played) -> None:
     """Repeat the first frame until the reconstruction streams; raises `InputError`."""
-    index, pictures = frames.first()
+    first = frames.first()
     end, next_line = time.monotonic() + options.start_timeout, 0.0
     while not player.streaming():
         state = 'no status yet' if player.status is None else player.status.message
@@ -184,7 +235,7 @@ def _warm_up(player: Player, options: PlayOptions, frames: EncodedFrames,
         if time.monotonic() > next_line:
             next_line = time.monotonic() + _SAY_EVERY_S
             player.get_logger().info(f'repeating the first frame until the scene streams: {state}')
-        played.add(index, player.publish(pictures), True)
+        played.add(first.number, player.publish(first), True)
         player.wait(1.0, player.streaming)
 
 
@@ -194,13 +245,13 @@ def _play_once(player: Player, options: PlayOptions, frames: EncodedFrames, reco
     rate, missed = options.rate_hz(), 0
     started = stamp_ns = None
     with closing(frames.once()) as encoded:
-        for number, (index, pictures) in enumerate(encoded):
+        for number, frame in enumerate(encoded):
             if started is None:  # the recording is open now, which takes a moment
                 started = time.monotonic()
-            stamp_ns = player.publish(pictures)
-            played.add(index, stamp_ns, False)
+            stamp_ns = player.publish(frame)
+            played.add(frame.number, stamp_ns, False)
             if not options.loop:
-                player.get_logger().info(f'frame {index} ({number + 1} of {frames.total})')
+                player.get_logger().info(f'frame {frame.number} ({number + 1} of {frames.total})')
             if rate is None:
                 player.wait(1 / recorded_hz)
                 shown = player.wait(options.frame_timeout, lambda s=stamp_ns: player.shows(s))

@@ -123,4 +123,41 @@ def test_a_turn_by_rectification_is_told():
     for r, told in ((np.eye(3).ravel(), False), (np.zeros(9), False), (turned, True)):
         line = rectified_line(info(r=r), '/a/camera_info', '/a/image_rect')
         assert line.startswith('/a/image_rect: rectified by its name; intrinsics are those of P ')
-        assert ('turns the camera by 1.50 degrees' in line) is told
+        assert ('is turned by its R (1.50 degrees)' in line) is told
+
+
+def test_a_rectified_pair_sees_points_where_opencv_has_them():
+    """And in the same row, as the poses of the cameras as they are mounted say."""
+    K = np.array([[180.0, 0, 70], [0, 181, 60], [0, 0, 1]])
+    right_from_left = np.eye(4)
+    right_from_left[:3, :3] = Rotation.from_rotvec([0.02, -0.05, 0.03]).as_matrix()
+    right_from_left[:3, 3] = [-0.2, 0.01, 0.02]
+    left = np.linalg.inv(np.eye(4) + np.eye(4, k=3) * 0.4)  # anywhere
+    mounted = {'left': left, 'right': right_from_left @ left}
+    lens = np.array([-0.2, 0.05, 0.001, 0.002, 0.0])
+    turns = cv2.stereoRectify(K, lens, K, lens, (140, 120), right_from_left[:3, :3],
+                              right_from_left[:3, 3:], alpha=0)[:4]
+    points = np.linalg.inv(left)[:3, 3] + np.random.default_rng(0).uniform(
+        [-0.3, -0.3, 2], [0.3, 0.3, 3], (20, 3))
+    rows = []
+    for (name, pose), R, P in zip(mounted.items(), turns[:2], turns[2:], strict=True):
+        made = camera_from_info(info(r=R.ravel(), p=P.ravel(), k=K.ravel(), d=lens.tolist()),
+                                '/a/camera_info', name, pose, rectified=True)
+        found = made.project(points)[0] - 0.5
+        raw = cv2.projectPoints(points, cv2.Rodrigues(pose[:3, :3])[0], pose[:3, 3:], K, lens)[0]
+        expected = cv2.undistortPoints(raw, K, lens, R=R, P=P[:, :3])[:, 0]
+        assert np.abs(found - expected).max() < 0.02
+        rows.append(found[:, 1])
+    assert np.abs(rows[0] - rows[1]).max() < 1e-6
+    assert np.abs(made.camera_from_world - pose).max() > 0.01, 'R turns nothing: no test'
+    raw_camera = camera_from_info(info(r=turns[1].ravel()), '/a/camera_info', 'a', pose)
+    assert np.array_equal(raw_camera.camera_from_world, pose), 'raw pictures are not turned'
+
+
+@pytest.mark.parametrize('r', [[2.0, 0, 0, 0, 1, 0, 0, 0, 1], [1.0, 0, 0, 0, 1, 0, 0, 0, -1],
+                               [np.nan] * 9, [1e200] * 9])
+def test_an_r_that_is_no_rotation_is_refused(r):
+    with pytest.raises(InputError, match='^/a/camera_info: rectified pictures with R = .*expected '
+                                         'a rotation'):
+        camera(info(r=r), rectified=True)
+    assert camera(info(r=r)).width, 'raw pictures do not need it'

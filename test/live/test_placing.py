@@ -179,3 +179,18 @@ def test_after_a_jump_back_the_new_times_count(rig):
     rig.neck(1.1, 9)
     one, = rig.placing.poll()
     assert np.allclose(one.camera_from_world, at(8)) and rig.lost == []
+
+
+def test_a_camera_of_rectified_pictures_is_turned_in_its_frame(rig):
+    turn = np.diag([-1.0, -1, 1, 1])
+    for name in both():
+        rig.placing.turn(name, turn)
+    rig.neck(2.0)
+    rig.neck(3.0)
+    placed = rig.placing.place(both())
+    np.testing.assert_array_equal(placed['still'].camera_from_world, turn @ at(1.0))
+    np.testing.assert_array_equal(placed['head'].camera_from_world, turn @ at(3.0))
+    frame, = rig.placing.add(picture('head', 2.5))
+    np.testing.assert_allclose(frame.camera_from_world, turn @ at(2.5))
+    frame, = rig.placing.add(picture('still', 2.5))
+    assert frame.camera_from_world is None, 'where it was placed'

@@ -126,11 +126,14 @@ def test_rectified_topics_take_p_and_say_so(ros, monkeypatch):
     monkeypatch.setattr(made._log, 'info', said.append)
     message = info(30.0)
     message.p[0], message.d = 29.0, [-0.3, 0.1, 0.0, 0.0, 0.0]
+    turn = np.diag([-1.0, -1, 1, 1])  # half a turn about the optical axis
+    message.r = turn[:3, :3].ravel()
     for _ in range(2):
         made._on_info('a', message)
     picture(made, 'a', 1000)
     used = made.cameras()['a']
     assert used.K[0, 0] == 29 and not used.distorted and not made.drops()
+    assert np.array_equal(used.camera_from_world, turn @ camera('a').camera_from_world)
     line, = said
     assert line.startswith('/a/image_rect: rectified by its name') and '/a/camera_info' in line
     node.destroy_node()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The player without a reconstruction; with one it is tested in test_reconstruct.py."""
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage  # noqa: E402
 
+from igs_ros.core.transforms import TransformBuffer  # noqa: E402
 from igs_ros.msg import SceneStatus  # noqa: E402
-from igs_ros.node import convert  # noqa: E402
+from igs_ros.node import convert, tf_in  # noqa: E402
 
 MODULE = 'igs_ros.node.play'
 
@@ -126,3 +128,47 @@ def test_what_cannot_be_played_ends_with_one_line(workbench, processes, argument
     player = processes(MODULE, workbench, *arguments)
     assert player.wait() == 2
     assert len(player.lines(f'^play: .*{words}')) == 1, player.log.read_text()
+
+
+@pytest.fixture(scope='module')
+def moving(workbench, tmp_path_factory):
+    """The workbench with a second camera that moves to the right, 1 cm at each frame."""
+    folder = tmp_path_factory.mktemp('moving') / 'rig'
+    shutil.copytree(workbench, folder)
+    start = open_recording(workbench).cameras['cam01'].camera_from_world
+    poses = []
+    for index in range(open_recording(workbench).frames_total):
+        pose = start.copy()
+        pose[0, 3] -= 0.01 * index
+        poses.append(pose.tolist())
+    (folder / 'poses.json').write_text(json.dumps({'world_to_camera': {'cam01': poses}}))
+    return folder
+
+
+def test_poses_are_broadcast_with_the_pictures(moving, processes, client):
+    """Whoever looks them up at the stamps of the pictures gets those of the recording."""
+    TFMessage = pytest.importorskip('tf2_msgs.msg', reason='tf2_msgs is not installed').TFMessage
+    latched = QoSProfile(depth=9, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    timed, still = client.collect(TFMessage, '/tf'), client.collect(TFMessage, '/tf_static',
+                                                                    latched)
+    pictures = client.collect(CompressedImage, '/cam01/image_raw/compressed')
+    for name in ('cam00', 'cam01'):
+        client.collect(CameraInfo, f'/{name}/camera_info')
+    client.collect(CompressedImage, '/cam00/image_raw/compressed')
+    player = processes(MODULE, moving, '--cameras', 'cam00', 'cam01', '--frames', '0:4', '--rate',
+                       '10', '--world-frame', 'room')
+    assert client.until(lambda: len(pictures) == 4 and len(timed) == 4 and still), \
+        player.log.read_text()
+    assert player.wait() == 0
+    buffer = TransformBuffer()
+    for message, static in [*((one, False) for one in timed), (still[-1], True)]:
+        for one in message.transforms:
+            assert one.header.frame_id == 'room'
+            buffer.add(tf_in.transform_of(one), static)
+    recording = open_recording(moving)
+    for index, picture in enumerate(pictures):
+        stamp_ns = convert.nanoseconds(picture.header.stamp)
+        pose = buffer.lookup(picture.header.frame_id, 'room', stamp_ns)
+        np.testing.assert_allclose(pose, recording.poses(index)['cam01'], atol=1e-9)
+    np.testing.assert_allclose(buffer.lookup('cam00_optical_frame', 'room'),
+                               recording.cameras['cam00'].camera_from_world, atol=1e-9)
