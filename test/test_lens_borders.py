@@ -27,7 +27,7 @@ from igs_ros.vision.egomotion import seen_from
 from igs_ros.vision.flow import Flow
 from igs_ros.vision.metrics import Scorer
 from igs_ros.vision.preparer import Preparer
-from igs_ros.vision.stereo import StereoSettings, plane_sweep
+from igs_ros.vision.stereo import StereoSettings, find_depth
 from igs_ros.vision.visibility import Visibility
 
 K = np.array([[60.0, 0, 40], [0, 60, 30], [0, 0, 1]])
@@ -192,11 +192,11 @@ def test_stereo_matches_valid_pixels_alone():
     rng = np.random.default_rng(0)
     texture = cv2.GaussianBlur(rng.integers(0, 256, (60, 100, 3), np.uint8), (0, 0), 1)
     images = {'a': texture[:, :80], 'b': texture[:, 12:92]}  # a wall at 1 m, 0.2 m apart
-    settings = StereoSettings(scale=1, near=0.5, far=2.0, min_views=1)
+    settings = StereoSettings(near=0.5, far=2.0, min_views=1)
     beside = replace(camera(shift=0.2), name='b')
     for in_a, in_b in (None, None), (left_half(), None), (None, left_half()):
         cameras = {'a': camera(in_a), 'b': replace(beside, valid=in_b)}
-        maps = plane_sweep(images, cameras, settings=settings, threads=1)
+        maps = find_depth(images, cameras, settings=settings, threads=1)
         known = np.isfinite(maps['a'].depth)
         assert known[5:55, 20:33].mean() > 0.9
         # b has there what it shows 12 px further left
