@@ -17,7 +17,7 @@ import torch
 from igs_ros.core.camera import Camera
 from igs_ros.core.scene import MIN_SCALE, GaussianScene
 from igs_ros.render.loss import Target, photometric_loss
-from igs_ros.render.rasterizer import Context, Rasterizer
+from igs_ros.render.rasterizer import Context, Rasterizer, Rendering
 
 log = logging.getLogger(__name__)
 _CHECK_EVERY = 20  # iterations between two looks at the losses, on a GPU
@@ -121,7 +121,8 @@ class Optimizer:
 
     def backward(self, camera: Camera, target: Target, *, tiles: np.ndarray | None = None,
                  context: Context | None = None,
-                 exposure: Callable[[torch.Tensor], torch.Tensor] | None = None) -> torch.Tensor:
+                 exposure: Callable[[torch.Tensor], torch.Tensor] | None = None,
+                 also: Callable[[Rendering], torch.Tensor] | None = None) -> torch.Tensor:
         """Render, compare, and collect gradients and densification statistics; the loss.
 
         A scene without Gaussians has a loss, but nothing to learn: a step then changes nothing.
@@ -135,6 +136,7 @@ class Optimizer:
                 this camera and these tiles).
             exposure: what the camera makes of the drawn colors [H, W, 3]
                 (`igs_ros.render.exposure`); None = nothing.
+            also: another loss of what is drawn, with depth then; added to that of the picture.
 
         Returns:
             A detached scalar on the scene's device: reading it waits for a GPU, so it is checked
@@ -145,9 +147,11 @@ class Optimizer:
         """
         self._adam.zero_grad(set_to_none=True)
         drawn = self._rasterizer.render(self._activated(), camera, absgrad=self._absgrad,
-                                        depth=False, tiles=tiles, context=context)
+                                        depth=also is not None, tiles=tiles, context=context)
         seen = drawn.rgb if exposure is None else exposure(drawn.rgb)
         loss = photometric_loss(seen, target, self._dssim, tiles)
+        if also is not None:
+            loss = loss + also(drawn)
         self._unchecked.append((camera.name, loss.detach()))
         if loss.device.type == 'cpu' or len(self._unchecked) >= _CHECK_EVERY:
             self._check()
@@ -155,6 +159,16 @@ class Optimizer:
             loss.backward()
             self._collect(drawn, camera)
         return loss.detach()
+
+    def pull(self, camera: Camera, loss: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Add the gradients of a loss of another view's colors [H, W, 3]; before `step`.
+
+        Args:
+            camera: of the view, without lens distortion.
+            loss: scalar; it has no part in where Gaussians split.
+        """
+        if len(self):
+            loss(self._rasterizer.render(self._activated(), camera, depth=False).rgb).backward()
 
     def step(self) -> None:
         """One Adam step with the collected gradients."""

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from igs_ros.core.camera import Camera, pixel_grid
-from igs_ros.vision import fill
+from igs_ros.vision import fill, warp
 from igs_ros.vision import patchmatch as pm
 from igs_ros.vision.overlap import depth_range, source_cameras
 from igs_ros.vision.sweep import gray_levels, sweep
@@ -181,6 +181,7 @@ def warm_up() -> None:
     find_depth(pictures, cameras, threads=1, settings=StereoSettings(
         planes=2, rounds=1, near=1.0, far=2.0))
     fill.warm_up()
+    warp.warm_up()
 
 
 def known_points(found: DepthMap) -> tuple[np.ndarray, np.ndarray]:

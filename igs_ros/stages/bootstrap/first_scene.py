@@ -25,7 +25,13 @@ from igs_ros.render.loss import Target
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.bootstrap.depth import depth_maps
 from igs_ros.stages.bootstrap.fitting import FittedScene, Watch, fit
-from igs_ros.stages.bootstrap.seeds import known_depth, scene_from_points, seed_points
+from igs_ros.stages.bootstrap.guide import Guide
+from igs_ros.stages.bootstrap.seeds import (
+    guessed_depth,
+    known_depth,
+    scene_from_points,
+    seed_points,
+)
 from igs_ros.vision.metrics import fitted, psnr
 
 log = logging.getLogger(__name__)
@@ -103,7 +109,7 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
     if not images and not as_it_is:
         raise InputError(f'no picture of any of the cameras {", ".join(cameras)}: expected at '
                          f'least one to make the first scene. Check the camera topics or files.')
-    begun_s = clock()
+    begun_s, guide = clock(), None
     with spending() as spent:
         if chosen == 'ply':
             tell('reading the scene', 0.0)
@@ -111,14 +117,15 @@ def first_scene(method: str, frame_set: FrameSet, cameras: Mapping[str, Camera],
             scene = scene.with_sh_degree(config.sh_degree).to(rasterizer.device)
             scene = bounded_by_importance(scene, rasterizer, cameras, config.max_gaussians)
         else:
-            scene = _seeded(chosen, frame_set.depths, images, cameras, points, config, tell)
+            scene, guide = _seeded(chosen, frame_set.depths, images, cameras, points, config,
+                                   rasterizer, tell)
         if as_it_is:
             log.info('first scene: %d Gaussians from %s, taken as they are (optimize_ply is off)',
                      len(scene), method if given is None else 'what was loaded')
             made = FittedScene(scene, 0, 'iterations', _exposures(scene, images, cameras,
                                                                     rasterizer, config))
         else:
-            made = _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock,
+            made = _fitted(scene, images, cameras, rasterizer, config, guide, tell, watch, clock,
                            begun_s)
         views, best = _psnr_views(made, images, cameras, rasterizer)
     mean = float(np.mean(list(views.values()))) if views else float('nan')
@@ -153,21 +160,24 @@ def _chosen(method: str, points: Points | None, frame_set: FrameSet) -> str:
     return 'ply'
 
 
-def _seeded(chosen, depths, images, cameras, points, config, tell) -> GaussianScene:
-    """The Gaussians to start from."""
+def _seeded(chosen, depths, images, cameras, points, config, rasterizer, tell
+            ) -> tuple[GaussianScene, Guide | None]:
+    """The Gaussians to start from, and what stereo says to their optimization."""
     tell('finding depth', 0.0)
     measured = depth_maps(depths, {name: cameras[name] for name in images})
     points = points if chosen != 'images' else None
     maps = known_depth(images, cameras, points, threads=config.threads,
                        depths=measured if chosen == 'depth' else None)
-    seeds = seed_points(images, maps, points, max_gaussians=config.max_gaussians,
+    guessed = guessed_depth(images, maps)
+    seeds = seed_points(images, maps, guessed, points, max_gaussians=config.max_gaussians,
                         seed=config.seed)
+    guide = Guide.of(images, maps, guessed, seed=config.seed, device=rasterizer.device)
     return scene_from_points(seeds, {name: cameras[name] for name in images},
                              opacity=_OPACITY,
-                             sh_degree=config.sh_degree, size=_SIZE)
+                             sh_degree=config.sh_degree, size=_SIZE), guide
 
 
-def _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock, begun_s
+def _fitted(scene, images, cameras, rasterizer, config, guide, tell, watch, clock, begun_s
             ) -> FittedScene:
     """The bounded optimization."""
     cap_s, spent_s = config.bootstrap.seconds, clock() - begun_s
@@ -179,7 +189,7 @@ def _fitted(scene, images, cameras, rasterizer, config, tell, watch, clock, begu
         return fit(scene, images, cameras, rasterizer, config.bootstrap,
                    max_gaussians=config.max_gaussians, seed=config.seed,
                    progress=lambda done: tell('optimizing the first scene', done),
-                   watch=watch, clock=clock, begun_s=begun_s)
+                   guide=guide, watch=watch, clock=clock, begun_s=begun_s)
     except FloatingPointError as error:
         raise InputError(f'the first scene diverged: {error}; expected pictures and calibrations '
                          f'that fit together. Check the rig, or take another seed.') from error

@@ -18,6 +18,7 @@ from igs_ros.render.importance import importance
 from igs_ros.render.loss import Target
 from igs_ros.render.optimize import Densify, LearningRates, Optimizer
 from igs_ros.render.rasterizer import Rasterizer
+from igs_ros.stages.bootstrap.guide import Guide
 
 # Rates are several times the published ones: a first scene has hundreds of steps, not tens of
 # thousands. That of positions goes by the size of the seeds, which lie on surfaces already and
@@ -32,6 +33,7 @@ _DENSIFY_THRESHOLD = 8e-4  # of absolute screen gradients
 _PRUNE_OPACITY = 5e-3
 # Near the limit the least important give way, so that detail goes on growing where it is missing.
 _REPLACE_EVERY, _REPLACED, _FULL = 200, 0.03, 0.9  # iterations; shares of the scene, of the limit
+_VIEW_EVERY = 3  # iterations from view between the cameras to view between the cameras
 _TELL_EVERY = 25  # iterations between progress reports
 
 Watch = Callable[[int, Callable[[], GaussianScene]], None]
@@ -65,9 +67,9 @@ class _Limits:
 
 def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping[str, Camera],
         rasterizer: Rasterizer, config: BootstrapConfig, *, max_gaussians: int, seed: int,
-        progress: Callable[[float], None], watch: Watch | None = None,
-        clock: Callable[[], float] = time.perf_counter, begun_s: float | None = None
-        ) -> FittedScene:
+        progress: Callable[[float], None], guide: Guide | None = None,
+        watch: Watch | None = None, clock: Callable[[], float] = time.perf_counter,
+        begun_s: float | None = None) -> FittedScene:
     """A scene optimized against the pictures; the first iterations run at half size.
 
     Args:
@@ -80,6 +82,7 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
         max_gaussians: bound of the scene at all times.
         seed: fixes everything random.
         progress: gets the share that is done, 0..1, now and then.
+        guide: what stereo says to depth and to views between the cameras, if anything.
         watch: see `Watch`.
         clock: s, of the cap of time.
         begun_s: when that began, by the clock; None = now.
@@ -107,7 +110,13 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
             waiting = [names[index] for index in rng.permutation(len(names))]
         name = waiting.pop()
         optimizer.set_rate('means', size * _MEANS_RATE * _MEANS_DECAY ** share)
-        optimizer.backward(*views[name], exposure=_exposure(learner, name, views[name][1]))
+        optimizer.backward(*views[name], exposure=_exposure(learner, name, views[name][1]),
+                           also=guide and guide.depth_of(name))
+        if guide and guide.views and iteration % _VIEW_EVERY == 0:
+            view = guide.views[int(rng.integers(len(guide.views)))]
+            view = view.half() if half else view
+            optimizer.pull(view.camera, lambda rgb, view=view: guide.view_loss(
+                view, learner.exposures.apply(view.source, rgb)))
         optimizer.step()
         if iteration % _DENSIFY_EVERY == 0 and iteration >= _DENSIFY_FROM \
                 and share <= _DENSIFY_UNTIL:

@@ -60,12 +60,14 @@ def guessed_depth(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap]
 
 
 def seed_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap],
-                points: Points | None, *, max_gaussians: int, seed: int) -> Seeds:
+                guessed: Mapping[str, DepthMap], points: Points | None, *, max_gaussians: int,
+                seed: int) -> Seeds:
     """Seeds of the first scene, in the world frame, m.
 
     Args:
         images: [H, W, 3] uint8 RGB by camera.
         maps: what is known of their depth.
+        guessed: depth between (`guessed_depth`).
         points: sparse points of this instant, or None.
         max_gaussians: of the scene, a bound for the seeds, too.
         seed: fixes everything random.
@@ -78,7 +80,7 @@ def seed_points(images: Mapping[str, np.ndarray], maps: Mapping[str, DepthMap],
     sparse = _some(points or Points(dense.xyz[:0], dense.rgb[:0]),
                    room - len(dense), seed)
     room -= len(dense) + len(sparse)
-    between = covering_points(images, guessed_depth(images, maps),
+    between = covering_points(images, guessed,
                               min(room, int(_GUESS_SHARE * max_gaussians)), seed)
     parts = [dense, sparse, between]
     if not any(map(len, parts)):  # no picture shares anything with another

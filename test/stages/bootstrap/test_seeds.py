@@ -11,7 +11,12 @@ from igs_ros.core.errors import InputError
 from igs_ros.core.points import Points
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.stages.bootstrap.coverage import Seeds
-from igs_ros.stages.bootstrap.seeds import known_depth, scene_from_points, seed_points
+from igs_ros.stages.bootstrap.seeds import (
+    guessed_depth,
+    known_depth,
+    scene_from_points,
+    seed_points,
+)
 from igs_ros.vision.preparer import Preparer
 from igs_ros.vision.stereo import agreeing
 
@@ -37,7 +42,8 @@ def grid_points(step):
 
 def seeded(images, cameras, points, limit):
     maps = known_depth(images, cameras, points, threads=1)
-    return seed_points(images, maps, points, max_gaussians=limit, seed=0)
+    return seed_points(images, maps, guessed_depth(images, maps), points, max_gaussians=limit,
+                       seed=0)
 
 
 def test_scale_is_the_rms_distance_to_three_neighbors():
@@ -82,12 +88,12 @@ def maps(bench):
 @pytest.mark.parametrize('with_points', [True, False])
 def test_limit_is_never_exceeded(bench, maps, limit, with_points):
     images, _, points = bench
-    points = points if with_points else None
+    points, guessed = points if with_points else None, guessed_depth(images, maps)
     if limit < 2:
         with pytest.raises(InputError, match='max_gaussians'):
-            seed_points(images, maps, points, max_gaussians=limit, seed=0)
+            seed_points(images, maps, guessed, points, max_gaussians=limit, seed=0)
         return
-    seeds = seed_points(images, maps, points, max_gaussians=limit, seed=0)
+    seeds = seed_points(images, maps, guessed, points, max_gaussians=limit, seed=0)
     assert 0.4 * limit < len(seeds) <= 0.81 * limit
 
 
@@ -113,7 +119,8 @@ def test_one_picture_alone_starts_a_scene(bench):
 def test_holes_are_seeded_on_what_goes_on_there(bench, maps):
     """Without points, part of the seeds lies where no depth is confirmed, none at random."""
     images, _, _ = bench
-    seeds = seed_points(images, maps, None, max_gaussians=20000, seed=0)
+    seeds = seed_points(images, maps, guessed_depth(images, maps), None, max_gaussians=20000,
+                        seed=0)
     between = ~np.any([agreeing(seeds.xyz.astype(np.float64), found.camera, found.depth, 0.02)
                        for found in maps.values()], 0)
     assert 0.05 < between.mean() < 0.45
