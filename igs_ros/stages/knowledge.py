@@ -37,9 +37,11 @@ def blind_spot(frame_set: FrameSet, cameras: Mapping[str, Camera],
                 f'away things are, and every view from elsewhere is invented. {_HELP}')
     centers = np.array([camera.center for camera in seeing])
     apart = float(np.linalg.norm(centers - centers[0], axis=1).max())
-    distance = (1 + float(np.linalg.norm(centers[0]))) * 1e-6 if places is None or not len(places) \
-        else float(np.median(np.linalg.norm(places - centers[0], axis=1))) * MIN_ANGLE
-    if apart > distance:
+    if places is None or not len(places):
+        least = (1 + float(np.linalg.norm(centers[0]))) * 1e-6
+    else:
+        least = float(np.median(np.linalg.norm(places - centers[0], axis=1))) * MIN_ANGLE
+    if apart > least:
         return ''
     return (f'all {len(seeing)} cameras stand at one place: without parallax they cannot tell how '
             f'far away things are, and every view from elsewhere is invented. {_HELP}')
