@@ -39,7 +39,7 @@ class Held:
         return self.newest
 
     def view(self, camera, snapshot, confidence=False):
-        view = draw(self._rasterizer, snapshot, camera, 0.0)
+        view = draw(self._rasterizer, snapshot, camera, 0.0, confidence=confidence)
         self.rendered += 1
         return view
 

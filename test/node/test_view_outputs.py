@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Views over ROS: topics, frames, stamps; nothing is drawn for nobody, poses never queue."""
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from held_scene import CAMERA, Held, moved
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
@@ -78,6 +80,25 @@ def test_views_are_rendered_for_subscribers_only_and_once(show, listener):
     shown.outputs.wake()
     assert listener.until(lambda: stamp(images[-1]) == 20)
     assert shown.held.rendered == 2
+
+
+def test_confidence_and_known_depth_are_there_for_who_asks(show, listener):
+    """Half of the Gaussians are known; `sure` asks for known depth only, `all` does not."""
+    shown = show({'sure': ViewConfig(known_only=True), 'all': ViewConfig()})
+    scene = shown.held.newest.scene
+    left = scene.means[:, 0] < scene.means[:, 0].median()
+    support = torch.where(left, 2, 0).to(torch.uint8)
+    shown.held.newest = replace(shown.held.newest, scene=scene.replaced(support=support))
+    depths = {name: listener.collect(Image, f'/igs/{name}/depth', 1) for name in ('sure', 'all')}
+    assert listener.until(lambda: all(depths.values()))
+    known, drawn = (np.isfinite(np.frombuffer(depths[name][-1].data, '<f4')).mean()
+                    for name in ('sure', 'all'))
+    assert 0 < known < drawn
+    confidences = listener.collect(Image, '/igs/all/confidence', 1)
+    assert listener.until(lambda: confidences and np.frombuffer(confidences[-1].data, 'u1').any())
+    levels = np.frombuffer(confidences[-1].data, 'u1')
+    assert confidences[-1].encoding == 'mono8' and levels.size == CAMERA.width * CAMERA.height
+    assert (levels >= 128).mean() == pytest.approx(known, abs=0.02)
 
 
 def test_a_pose_renders_anew_with_the_same_stamp(show, listener, node, ros):

@@ -9,12 +9,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from igs_ros.apps.cli.main import main
 from igs_ros.apps.evaluation.evaluator import Evaluator
-from igs_ros.apps.evaluation.offline import Request, run
+from igs_ros.apps.evaluation.offline import Request, run, summary_text
 from igs_ros.core.config import BootstrapConfig, Config, RefineConfig
 from igs_ros.core.errors import InputError
 from igs_ros.core.snapshot import first_snapshot
@@ -56,6 +57,22 @@ def test_frame_a_stands_in_bootstrap_only(finished):
     assert results['bootstrap']['psnr_test'] is not None
     assert results['summary']['frames_scored'] == 4
     assert results['test_view'] == 'cam02' and 'cam02' not in results['train_views']
+
+
+def test_what_is_known_is_told(workbench, tmp_path, capsys):
+    results = run(Request(workbench, tmp_path, SMALL, first=1, last=3, confidence=True,
+                          left_out=True))
+    known = results['confidence']
+    assert list(known['cameras']) == results['train_views']
+    assert known['confirmed'] == pytest.approx(np.mean(list(known['cameras'].values())))
+    assert 0.2 < known['confirmed'] < 1 and 0 < known['confirmed_last'] < 1
+    assert known['left_out']['camera'] == 'cam01' and known['left_out']['psnr_fitted'] > 12
+    text = summary_text(results)
+    assert f"{known['confirmed']:.0%} of the pictures confirmed" in text
+    assert 'cam01, left out of a short first scene' in text
+    for name in ('first_scene', 'frame_0002'):
+        levels = cv2.imread(str(tmp_path / 'renders' / f'{name}_confidence.png'), -1)
+        assert levels.shape == (72, 96) and 0.05 < (levels >= 128).mean() < 1
 
 
 def test_key_messages_are_larger_than_updates(finished):
