@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from igs_ros.core.errors import InputError
-from igs_ros.core.files import read_text
-from igs_ros.core.untrusted import parsed_yaml
 from igs_ros.io.imports.found import Convention, FoundCamera, FoundRig, check_keys, vector
 from igs_ros.io.imports.options import Request
 from igs_ros.io.recordings import kalibr
@@ -31,7 +29,7 @@ def read(path: Path, request: Request, convention: Convention) -> FoundRig:
         InputError: naming the file and the camera that cannot be used.
     """
     known = kalibr.read_cameras(path)
-    entries = parsed_yaml(read_text(path, 'a camchain of Kalibr', kalibr.MAX_YAML))
+    entries = kalibr.parsed(path)
     shifts = {name: _shift(entries[name], f"{path}: camera '{name}'", request) for name in known}
     told = [shift for shift in shifts.values() if shift is not None]
     if told and len(told) < len(shifts):

@@ -204,7 +204,8 @@ def registered(name: str, quat: Sequence[float], translation: Sequence[float], c
 
 def _pose(quat, translation) -> np.ndarray:
     """camera_from_world [4, 4] of COLMAP's wxyz quaternion and translation."""
-    with np.errstate(invalid='ignore', over='ignore'):  # NaN, which `Camera` refuses
+    # NaN, which `Camera` refuses
+    with np.errstate(invalid='ignore', over='ignore', divide='ignore'):
         w, x, y, z = np.array(quat) / np.linalg.norm(quat)
     pose = np.eye(4)
     pose[:3, :3] = [[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],

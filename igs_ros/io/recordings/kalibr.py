@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from igs_ros.core.untrusted import parsed_yaml
 
 SUFFIXES = ('.yaml', '.yml')
 MAX_YAML = 100_000  # bytes; a camera has 500
+_MAX_LISTS = 10_000  # a camera has 8; nested, they take long to read
 _EXPECTED = 'a camchain of Kalibr: cam0, cam1, ... with T_cn_cnm1'
 _NAME = re.compile(r'cam(\d{1,4})')
 _LENSES = {'radtan': 'plumb_bob', 'equidistant': 'equidistant', 'none': lenses.DEFAULT}
@@ -31,7 +33,7 @@ def read_cameras(path: Path) -> dict[str, Camera]:
         InputError: no such file, or values that cannot be used; file and camera are named.
     """
     try:
-        content = parsed_yaml(read_text(path, _EXPECTED, MAX_YAML))
+        content = parsed(path)
     except InputError as error:
         text = str(error)
         raise InputError(text if str(path) in text else f'{path}: {text}; expected {_EXPECTED}. '
@@ -53,6 +55,18 @@ def read_cameras(path: Path) -> dict[str, Camera]:
                 pose = _numbers(entry, 'T_cn_cnm1', (4, 4), who) @ pose
         cameras[name] = _camera(name, entry, pose, who)
     return cameras
+
+
+def parsed(path: Path) -> Any:  # whatever the file holds
+    """The content of a camchain, not looked at yet.
+
+    Raises:
+        InputError: it cannot be read, or is no YAML that a camchain could be.
+    """
+    text = read_text(path, _EXPECTED, MAX_YAML)
+    if text.count('[') + text.count('{') > _MAX_LISTS:
+        raise InputError(f'more than {_MAX_LISTS} lists')
+    return parsed_yaml(text)
 
 
 def _camera(name: str, entry: Mapping, camera_from_world: np.ndarray, who: str) -> Camera:

@@ -122,6 +122,9 @@ def test_no_yaml_and_no_file(tmp_path):
     path.write_text('cam0: [')
     with pytest.raises(InputError, match='a.yaml: no YAML that can be read .*expected a camchain'):
         read_cameras(path)
+    path.write_text('[' * 20_000)
+    with pytest.raises(InputError, match='a.yaml: more than 10000 lists; expected a camchain'):
+        read_cameras(path)
     with pytest.raises(InputError, match='nothing.yml: cannot be read'):
         read_cameras(tmp_path / 'nothing.yml')
 
