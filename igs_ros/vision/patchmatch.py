@@ -199,7 +199,19 @@ def _change(y, x, key, finer, state, limits, focal, taps, offsets, total, source
 def rate(first_row: int, end_row: int, picture: np.ndarray, sharpness: np.float32,
          state: np.ndarray, offsets: np.ndarray, sources: np.ndarray, sizes: np.ndarray,
          motions: np.ndarray) -> None:
-    """Score the planes that `state` holds, in some rows. Arguments as of `improve`."""
+    """Score the planes that `state` holds, in some rows.
+
+    Args:
+        first_row: of these rows.
+        end_row: of these rows, itself left out.
+        picture: as `improve` has it, and what follows, too.
+        sharpness: of its colors.
+        state: SCORE of it is written.
+        offsets: OFFSETS or SMALL_OFFSETS.
+        sources: gray levels.
+        sizes: of these.
+        motions: see `_zncc`.
+    """
     taps = np.empty((3, TAPS), np.float32)
     for y in range(first_row, end_row):
         for x in range(picture.shape[1]):

@@ -10,6 +10,7 @@ import pytest
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
 from igs_ros.core.logs import ThrottledWarnings
+from igs_ros.core.status import Status  # noqa: E402
 from igs_ros.core.timing import Drops
 from igs_ros.core.transforms import FutureTransform, PastTransform, TransformError
 from igs_ros.io.recordings.open import read_cameras
@@ -274,10 +275,10 @@ def test_pictures_without_a_pose_are_counted_and_told(ros, monkeypatch):
         assert made.drops()['no_transform:a'] == 6
         line, = told
         assert line.startswith("camera 'a': no transform from 'map' to 'a_optical' at 10.100000 s")
-        report = made.reports(reconstruct.Status())['a']
+        report = made.reports(Status())['a']
         assert report.state.name == 'REFUSED' and 'at 11.000000 s' in report.message
         picture(made, 'a', 10.0)
-        assert made.reports(reconstruct.Status())['a'].state.name == 'OK'
+        assert made.reports(Status())['a'].state.name == 'OK'
     finally:
         node.destroy_node()
 
