@@ -101,7 +101,6 @@ def cameras_of(rig: dict, origin: str | Path) -> dict[str, Camera]:
     if not isinstance(rig.get('cameras'), list) or not rig['cameras']:
         raise InputError(f"{origin}: no list 'cameras'; expected one entry per camera as "
                          f'docs/recordings.md describes.')
-    _say_unknown(rig, origin)
     center = _number(rig.get('pixel_center', 0.5), f'{origin}: pixel_center')
     if center not in (0.0, 0.5):
         raise InputError(f'{origin}: pixel_center {center}; expected 0.5 (the image spans '
@@ -125,6 +124,7 @@ def _load(path: Path) -> dict:
     if not isinstance(rig, dict):
         raise InputError(f"{path}: no object with a list 'cameras'; expected a rig file as "
                          f'docs/recordings.md describes.')
+    _say_unknown(rig, path)
     return rig
 
 
