@@ -112,15 +112,18 @@ def test_static_and_timed_transforms_come_through(heard):
     assert not heard.said
 
 
-def test_bad_transforms_cost_one_line_and_the_others_count(heard):
+def test_bad_transforms_cost_a_line_each_and_the_others_count(heard):
     wrong = sent('map', 'x', at(0))
     wrong.transform.rotation.w = 0.0
     heard.broadcaster.send(wrong, sent('map', 'y', at(0), 0.0), sent('map', 'map', at(0)),
                            sent('map', 'good', at(1)), static=False)
     assert knows(heard, 'map', 'good')
-    line, = heard.said
-    assert "frame 'x' in 'map': quaternion (wxyz) [0.0, 0.0, 0.0, 0.0]" in line
-    assert heard.drops.snapshot() == {'bad_transform:tf': 3}
+    heard.broadcaster.send(wrong, sent('map', 'better', at(1)), static=False)
+    assert knows(heard, 'map', 'better')
+    turn, stamp, parent = heard.said  # the second wrong turn is the first again
+    assert "frame 'x' in 'map': quaternion (wxyz) [0.0, 0.0, 0.0, 0.0]" in turn
+    assert "'y'" in stamp and 'stamp' in stamp and "'map'" in parent
+    assert heard.drops.snapshot() == {'bad_transform:tf': 4}
 
 
 def test_odd_transforms_are_told_and_taken(heard):
