@@ -134,6 +134,7 @@ REQUIRES = [
     'scipy',
     'simplejpeg',
     'torch>=2.6',
+    'tomli; python_version < "3.11"',
     'tyro',
 ]
 # One distribution (Kilted) on both sides: pyproject.toml builds against the same versions.
