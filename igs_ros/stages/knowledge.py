@@ -13,7 +13,7 @@ from igs_ros.render.support import Supported
 from igs_ros.vision.overlap import MIN_ANGLE
 
 log = logging.getLogger(__name__)
-ENOUGH = 0.35
+ENOUGH = 0.45
 """Share of the pictures below which views from between the cameras fail (docs/confidence.md)."""
 _HELP = ('A second camera some 10 to 20 degrees beside it, or depth pictures (docs/confidence.md) '
          'would tell.')
@@ -52,7 +52,7 @@ def doubt(share: float) -> str:
     if share >= ENOUGH:
         return ''
     return (f'only {share:.0%} of the pictures is confirmed by a second camera: what views show '
-            f'from between the cameras is mostly invented. Cameras closer together (10 to 20 '
+            f'from between the cameras is largely invented. Cameras closer together (10 to 20 '
             f'degrees), a better calibration (igs check --rig) or depth pictures would help '
             f'(docs/confidence.md)')
 
