@@ -244,4 +244,3 @@ def _in_steps(values: np.ndarray, steps: np.ndarray | int) -> np.ndarray:
     sizes = np.abs(values) / steps
     counts = np.where(sizes < _DEAD, 0, np.floor(sizes + 0.5))
     return (np.sign(values) * np.minimum(counts, MAX_MAGNITUDE)).astype(np.int32)
-
