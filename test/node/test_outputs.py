@@ -3,14 +3,16 @@
 import time
 
 import pytest
+import torch
 from held_scene import Held, moved
 
-from igs_ros.core.snapshot import advanced, with_new_key
+from igs_ros.core.snapshot import advanced, first_snapshot, with_new_key
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 
+from igs_ros.live.planning import PlanningConfig  # noqa: E402
 from igs_ros.msg import GaussianCloud, GaussianUpdate, SceneStatus  # noqa: E402
 from igs_ros.node import convert, outputs  # noqa: E402
 from igs_ros.node.params import NodeConfig  # noqa: E402
@@ -73,11 +75,16 @@ def test_states_are_packed_for_subscribers_only(states, listener, monkeypatch):
     assert listener.until(lambda: keys[-1].sequence == held.newest.key_sequence)
 
 
-def test_points_follow_the_scene(states, listener):
+@pytest.mark.parametrize('known_only', [True, False])
+def test_points_follow_the_scene(states, listener, known_only):
+    """30 of 50 Gaussians are known; the others are points only where that does not count."""
     held, made = states
+    made.change(NodeConfig(points_rate_hz=20.0, planning=PlanningConfig(known_only=known_only)))
+    support = torch.tensor([2] * 30 + [0] * 20, dtype=torch.uint8)
+    held.newest = first_snapshot(held.newest.key.replaced(support=support), 10)
     clouds = listener.collect(PointCloud2, '/igs/points', 1)
     assert listener.until(lambda: clouds)
-    assert clouds[0].width == 50
+    assert clouds[0].width == (30 if known_only else 50)
     listener.spin(0.5)
     assert len(clouds) == 1  # nothing new
     held.newest = advanced(held.newest, moved(held.newest.key, [1, 2], 20))
