@@ -44,7 +44,9 @@ from igs_ros.vision.visibility import Visibility
 
 log = logging.getLogger(__name__)
 _BIRTH_SHARE = 0.1  # of the limit: most births per key
-_SPLIT_SHARE = 0.01  # of the limit: room for splits, when something has to give way
+_SPLIT_SHARE = 0.01  # of the limit: most room for splits, when something has to give way
+_FAINT = 0.1  # of the mean weight: what shows less gives way to splits; who shows more and gives
+# way is missed: in hundreds of keys all views, the unseen ones first, lose by it
 _COLLAPSE = 0.5  # share of the Gaussians whose loss in one key is no refinement any more
 _CATCH_UP = 3  # times the usual iterations; twice left 0.1 dB more behind, one 0.2
 _POLISH = 0.1  # of the learning rates
@@ -241,7 +243,6 @@ class Refiner:
         """What matters least gives way to the newborn. dimming: [N] of the opacities, 0..1."""
         room = self._max_gaussians - len(newborn)
         if len(newborn) and len(draft.scene) > room:
-            room -= round(_SPLIT_SHARE * self._max_gaussians)
             # what only the absent see, or was seen from elsewhere, matters, too
             if len(places) > len(self._cameras):
                 weights = self._importance(draft.scene, places) * dimming
@@ -250,7 +251,10 @@ class Refiner:
             else:
                 weights = sum(one.weight.astype(np.float64) for one in residuals.values()) \
                     * dimming
-            draft = draft.select(top_k(weights, room))
+            faint = int((weights < _FAINT * weights.mean()).sum())
+            splits = min(round(_SPLIT_SHARE * self._max_gaussians),
+                         max(0, faint - (len(weights) - room)))
+            draft = draft.select(top_k(weights, room - splits))
         return draft.joined(newborn)
 
     def _optimized(self, draft: KeyDraft, residuals, reference: ReferenceImages,

@@ -9,7 +9,7 @@ from views_of import HEIGHT, WIDTH, camera, gaussians
 
 from igs_ros.core.config import RefineConfig
 from igs_ros.core.frames import FrameSet
-from igs_ros.core.scene import concatenated
+from igs_ros.core.scene import SH_C0, concatenated
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.optimize import LearningRates
 from igs_ros.stages.refine import refiner as refiner_module
@@ -105,10 +105,8 @@ def test_the_newborn_count_among_those_that_may_be_free(stages, max_free, newbor
 
 @pytest.mark.parametrize('count, newborn, limit, kept', [
     (8, 2, 10, 8),  # just room enough: nothing gives way
-    (9, 2, 10, 8), (10, 2, 10, 8),
-    (98, 2, 100, 98), (99, 2, 100, 97), (10, 0, 10, 10), (99, 2, 149, 99)])
-def test_who_matters_least_gives_way_and_a_hundredth_of_the_limit_is_left_for_splits(
-        stages, count, newborn, limit, kept):
+    (9, 2, 10, 8), (10, 2, 10, 8), (98, 2, 100, 98), (10, 0, 10, 10), (99, 2, 149, 99)])
+def test_who_matters_least_gives_way_to_the_newborn(stages, count, newborn, limit, kept):
     made = stages(limit=limit, newborn=newborn)
     start = concatenated([row(14, z=2.0 + 0.01 * i) for i in range(-(-count // 14))])
     refined = made.refine(start.select(slice(count)))
@@ -116,6 +114,28 @@ def test_who_matters_least_gives_way_and_a_hundredth_of_the_limit_is_left_for_sp
     assert refined.pruned == count - kept
     frozen = (refined.rows >= 0).sum()
     assert made.asked['schedule'].densify.max_gaussians == limit - frozen
+
+
+@pytest.mark.parametrize('faint, opacity, births, room', [
+    (0, 0.04, 2, 0), (2, 0.04, 2, 0),  # no more than the newborn need
+    (3, 0.04, 2, 1), (4, 0.04, 2, 2), (3, 0.04, 1, 2),
+    (20, 0.04, 2, 2),  # a hundredth of the limit at most
+    (20, 0.07, 2, 0),  # a seventh of the others: it would be missed
+    (20, 0.04, 0, 0)])  # nothing is born: nobody gives way
+def test_only_who_hardly_shows_gives_way_to_splits(stages, faint, opacity, births, room):
+    """154 of one size, none before another: what shows of each is its opacity."""
+    start = concatenated([row(14) for _ in range(11)])
+    lines = torch.arange(11).repeat_interleave(14)
+    start.means[:, 1] = -1.1 + 0.22 * lines
+    start.opacities[torch.randperm(154, generator=torch.Generator().manual_seed(0))[:faint]] = \
+        opacity
+    start.sh[:] = -0.5 / SH_C0  # black, as the pictures: nothing is wrong
+    seen = pictures()
+    refined = stages(limit=154, newborn=births).refine(start, seen,
+                                                       reference=ReferenceImages.of(seen))
+    assert len(refined.scene) == 154 - room and refined.pruned == births + room
+    assert (start.opacities == opacity).sum() - (refined.scene.opacities == opacity).sum() \
+        == min(faint, births + room)
 
 
 @pytest.mark.parametrize('limit', [10, 12])
