@@ -26,7 +26,7 @@ _SHARPNESS = np.float32(8.0)  # exponent per color difference of 1 (sum of three
 _BANDS = 4  # a view's picture is worked on in so many parts
 _SEED = 1  # of what is tried at random: stereo is the same for every seed of a run
 _SMALL = 200 * 150  # px of a picture up to which the small window is used
-_ISLAND = 6  # px: smaller groups of confirmed pixels are chance
+_ISLAND = 8e-4  # of the picture: smaller groups of confirmed pixels are chance
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,8 @@ def _confirmed(name, task, depths, cameras, settings) -> DepthMap:
     score = task.state[pm.SCORE]
     votes, kept = _votes(name, depths[name], score, depths, cameras, settings)
     _, labels, about, _ = cv2.connectedComponentsWithStats(kept.astype(np.uint8), connectivity=4)
-    kept &= np.asarray(about)[:, cv2.CC_STAT_AREA][np.asarray(labels, np.int64)] >= _ISLAND
+    sizes = np.asarray(about)[:, cv2.CC_STAT_AREA][np.asarray(labels, np.int64)]
+    kept &= sizes >= _ISLAND * kept.size
     return DepthMap(np.where(kept, depths[name], np.float32(np.nan)), score.copy(), task.camera,
                     np.moveaxis(task.state[[pm.GX, pm.GY]], 0, -1),
                     np.where(kept, votes, np.uint8(0)))

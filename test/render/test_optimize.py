@@ -41,6 +41,26 @@ def test_steps_bring_the_picture_closer():
     assert torch.equal(scene().means, scene().means)  # the start is left alone
 
 
+def test_another_view_and_another_loss_pull_too():
+    """Gradients add up; where Gaussians split, another view has no say."""
+    target = Target(render_view(CpuRasterizer(1), scene(seed=1), CAMERA).rgb)
+
+    def after(also=None, pulled=None):
+        fitting = optimizer(scene())
+        fitting.backward(CAMERA, target, also=also)
+        if pulled:
+            fitting.pull(CAMERA, pulled)
+        return fitting._parameters['means'].grad.clone(), fitting._gradient_sum.clone()
+    alone, split = after()
+    depth, _ = after(also=lambda drawn: 0.1 * drawn.require_depth().mean())
+    both, split_of_both = after(pulled=lambda rgb: 0.5 * rgb.mean())
+    twice, _ = after(pulled=lambda rgb: 1.0 * rgb.mean())
+    assert depth[:, 2].mean() > alone[:, 2].mean()  # nearer is cheaper
+    assert not torch.allclose(both, alone)
+    torch.testing.assert_close(twice - alone, 2 * (both - alone), rtol=1e-3, atol=1e-7)
+    assert torch.equal(split, split_of_both)
+
+
 def densified(limit: int, threshold: float, count: int = 40):
     fitting = optimizer(scene(count))
     fitting.backward(CAMERA, Target(np.zeros((48, 64, 3), np.uint8)))

@@ -112,9 +112,8 @@ def fit(scene: GaussianScene, images: Mapping[str, np.ndarray], cameras: Mapping
         optimizer.set_rate('means', size * _MEANS_RATE * _MEANS_DECAY ** share)
         optimizer.backward(*views[name], exposure=_exposure(learner, name, views[name][1]),
                            also=guide and guide.depth_of(name))
-        if guide and guide.views and iteration % _VIEW_EVERY == 0:
-            view = guide.views[int(rng.integers(len(guide.views)))]
-            view = view.half() if half else view
+        if guide and guide.views and not half and iteration % _VIEW_EVERY == 0:
+            view = guide.views[iteration // _VIEW_EVERY % len(guide.views)]
             optimizer.pull(view.camera, lambda rgb, view=view: guide.view_loss(
                 view, learner.exposures.apply(view.source, rgb)))
         optimizer.step()

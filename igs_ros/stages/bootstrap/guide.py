@@ -25,7 +25,7 @@ from igs_ros.vision.warp import splat
 FULL_BELOW, NONE_ABOVE = 2.0, 4.0  # mean number of cameras that confirm a pixel
 _DEPTH, _VIEW = 0.1, 0.5  # weights of the two losses
 _GUESSED = 0.1  # weight of a pixel whose depth is guessed, confirmed ones have 1
-_VIEWS = 24  # between the cameras
+VIEWS = 24  # between the cameras
 _NEIGHBORS = 4  # cameras whose surfaces may hide something in a view between
 _SAME = 0.02  # relative difference of depth within which a pixel is what a camera sees
 _STEEP = 0.05  # relative step of depth per px beyond which a surface is an edge
@@ -39,15 +39,6 @@ class View:
     source: str  # the camera whose colors these are
     rgb: torch.Tensor  # [h, w, 3] 0..1
     weight: torch.Tensor  # [h, w, 1] 0..1
-
-    def half(self) -> View:
-        """At half the size, for the first iterations."""
-        camera = self.camera.resized(max(1, self.camera.width // 2))
-        size = camera.height, camera.width
-        rgb, weight = (torch.nn.functional.interpolate(
-            t.permute(2, 0, 1)[None], size, mode='area')[0].permute(1, 2, 0).contiguous()
-            for t in (self.rgb, self.weight))
-        return View(camera, self.source, rgb, weight)
 
     def loss(self, drawn: torch.Tensor) -> torch.Tensor:
         """Weighted mean absolute difference; SSIM would ask for detail that warping blurs."""
@@ -124,7 +115,7 @@ def _views(images, known, full, seed, device) -> tuple[View, ...]:
     """Random views between two or three cameras, each in the colors of the nearest."""
     rng, names, views = np.random.default_rng(seed), list(known), []
     points = {name: _points(full[name], one.camera) for name, one in known.items()}
-    for _ in range(_VIEWS):
+    for _ in range(VIEWS):
         chosen = rng.choice(len(names), min(len(names), int(rng.integers(2, 4))), replace=False)
         shares = np.sort(rng.dirichlet(np.full(len(chosen), 3.0)))[::-1]
         between = [names[index] for index in chosen]

@@ -96,10 +96,3 @@ def test_the_same_seed_makes_the_same_views():
     first, again = guide(True)[0], guide(True)[0]
     assert all(torch.equal(a.rgb, b.rgb) and torch.equal(a.weight, b.weight)
                for a, b in zip(first.views, again.views, strict=True))
-
-
-def test_half_of_a_view_is_its_mean():
-    view = guide()[0].views[0]
-    half = view.half()
-    assert half.camera.width == 60 and half.rgb.shape == (45, 60, 3)
-    torch.testing.assert_close(half.rgb.mean(), view.rgb.mean())

@@ -13,6 +13,7 @@ from igs_ros.render.choose import make_rasterizer
 from igs_ros.render.cpu.rasterizer import CpuRasterizer
 from igs_ros.render.optimize import _CHECK_EVERY
 from igs_ros.render.rasterizer import render_view
+from igs_ros.stages.bootstrap import guide
 from igs_ros.stages.bootstrap.first_scene import first_scene
 from igs_ros.vision.preparer import Preparer
 
@@ -55,8 +56,10 @@ def test_a_file_is_read_onto_the_device_and_written_from_it(cuda, bench, tmp_pat
     torch.testing.assert_close(known.means, made.scene.means.cpu())
 
 
-def test_iterations_wait_for_nothing_but_gsplat(cuda, bench):
-    """A look at the losses now and then apart."""
+def test_iterations_wait_for_nothing_but_gsplat(cuda, bench, monkeypatch):
+    """A look at the losses now and then apart; the cameras of few views between are there soon."""
+    monkeypatch.setattr(guide, 'VIEWS', 3)
+
     def cost(iterations):
         config = replace(SMALL, bootstrap=BootstrapConfig(iterations=iterations))
         with cuda.counted() as costs:
