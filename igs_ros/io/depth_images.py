@@ -7,6 +7,7 @@ for.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ from igs_ros.core.frames import DepthPicture
 from igs_ros.io.encodings import Layout, check_layout
 from igs_ros.io.pictures import PNG, EncodedDepth, decode_stored, picture_size
 
-_BYTES = {'16UC1': 2, '32FC1': 4}  # of a sample: millimeters, meters
+BYTES = {'16UC1': 2, '32FC1': 4}  # of a sample: millimeters, meters
+COMPRESSED_DEPTH = '/compressedDepth'  # ends topics of compressed_depth_image_transport
 _MILLIMETER = 0.001
 _HEADER = struct.Struct('<iff')  # ConfigHeader: format (not used), A and B of the quantization
 _GRAY_16 = b'\x10\0'  # bits per sample and color type in a PNG file's header, from byte 24 on
@@ -35,7 +37,7 @@ class RawDepth:
     def decode(self) -> np.ndarray:
         """float32 [H, W] m, NaN = not known."""
         layout = self.layout
-        size = _BYTES[layout.encoding]
+        size = BYTES[layout.encoding]
         values = layout.rows(size, 1, layout.height)
         depth = values.astype(np.float32) * np.float32(_MILLIMETER) if size == 2 \
             else values.view(np.float32)
@@ -76,6 +78,21 @@ def _known(depth: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
 
 
+def nearest(stamps: Sequence[int] | np.ndarray, stamp_ns: int, spread_ns: int) -> int | None:
+    """Which depth picture belongs to an instant; None where none is near enough.
+
+    Args:
+        stamps: of the depth pictures, ns, in any order.
+        stamp_ns: the instant.
+        spread_ns: greatest difference.
+    """
+    if not len(stamps):
+        return None
+    apart = np.abs(np.asarray(stamps, np.int64) - stamp_ns)
+    at = int(apart.argmin())
+    return at if apart[at] <= spread_ns else None
+
+
 def raw_depth(layout: Layout, topic: str) -> DepthPicture:
     """The depth picture of an Image; only its header is looked at.
 
@@ -86,7 +103,7 @@ def raw_depth(layout: Layout, topic: str) -> DepthPicture:
     Raises:
         InputError: another encoding, or a header that does not fit its bytes.
     """
-    size = _BYTES.get(layout.encoding)
+    size = BYTES.get(layout.encoding)
     if size is None:
         raise InputError(f'{topic}: depth with encoding {shown(layout.encoding)}; expected 16UC1 '
                          f'(millimeters) or 32FC1 (meters). Take the topic of the depth pictures '
@@ -107,7 +124,7 @@ def transport_depth(made_of: str, data: bytes, topic: str) -> DepthPicture:
         InputError: another format, codec or kind of PNG; damage is found when it is decoded.
     """
     encoding, _, transport = (part.strip() for part in made_of.partition(';'))
-    if encoding not in _BYTES or transport not in ('', 'compressedDepth', 'compressedDepth png'):
+    if encoding not in BYTES or transport not in ('', 'compressedDepth', 'compressedDepth png'):
         raise InputError(f"{topic}: compressed depth of format {shown(made_of)}; expected "
                          f"'16UC1; compressedDepth png' or '32FC1; compressedDepth png'. Set "
                          f"the publisher's parameter compressedDepth.format to png.")

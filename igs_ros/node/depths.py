@@ -21,14 +21,13 @@ from igs_ros.core.errors import InputError
 from igs_ros.core.frames import DepthPicture, Picture, RawFrameSet
 from igs_ros.core.logs import ThrottledWarnings
 from igs_ros.core.timing import Drops
-from igs_ros.io.depth_images import raw_depth, transport_depth
+from igs_ros.io.depth_images import COMPRESSED_DEPTH, nearest, raw_depth, transport_depth
 from igs_ros.node.convert import layout_of, nanoseconds
 from igs_ros.node.inputs import steady_clock, topic_of
 from igs_ros.node.params import NodeConfig
 
 _POLL_S = 0.02
 _SETTING = 'parameter depth_topic'
-_COMPRESSED = '/compressedDepth'  # ends the names of compressed_depth_image_transport's topics
 
 
 class Depths:
@@ -78,7 +77,7 @@ class Depths:
             if settings.input_reliability == 'best_effort' else ReliabilityPolicy.RELIABLE
         qos = QoSProfile(depth=settings.queue_size, history=HistoryPolicy.KEEP_LAST,
                          reliability=reliability, durability=DurabilityPolicy.VOLATILE)
-        kind = CompressedImage if settings.depth_topic.endswith(_COMPRESSED) else Image
+        kind = CompressedImage if settings.depth_topic.endswith(COMPRESSED_DEPTH) else Image
         self._came, self._first_s, self._told = {}, None, False
         self._subscriptions = [
             self._node.create_subscription(kind, topic, partial(self._on_depth, name), qos)
@@ -178,9 +177,9 @@ class Depths:
     def _joined(self, frame_set: RawFrameSet) -> RawFrameSet:
         depths = {}
         for name, queue in self._came.items():
-            near = [(abs(stamp - frame_set.stamp_ns), at) for at, (stamp, _) in enumerate(queue)]
-            if name in frame_set.pictures and near and min(near)[0] <= self._spread_ns:
-                picture = queue[min(near)[1]][1]
+            at = nearest([stamp for stamp, _ in queue], frame_set.stamp_ns, self._spread_ns)
+            if name in frame_set.pictures and at is not None:
+                picture = queue[at][1]
                 if self._fits(name, picture, frame_set.pictures[name]):
                     depths[name] = picture
         return replace(frame_set, depths={**frame_set.depths, **depths}) if depths else frame_set

@@ -53,9 +53,11 @@ def _check_bag(console: Console, found: bag.Contents) -> int:
 def _topics(found: bag.Contents) -> Table:
     names = {known.topic.name: name for name, known in found.choice.cameras.items()}
     infos = {known.info_topic: name for name, known in found.choice.cameras.items()}
+    depths = {topic.name: name for name, topic in found.depths.items()}
     table = Table('topic', 'type', 'messages', 'Hz', 'read as')
     for topic in sorted(found.bag.topics.values(), key=lambda topic: topic.name):
         role = names.get(topic.name) or (
+            f'depth of {depths[topic.name]}' if topic.name in depths else
             f'intrinsics of {infos[topic.name]}' if topic.name in infos else
             'transforms' if topic.name in found.poses.topics else '-')
         rate = (topic.count - 1) * 1e9 / found.bag.duration_ns if topic.count > 1 else 0.0

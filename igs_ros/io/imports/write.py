@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -24,10 +25,11 @@ from igs_ros.io.recordings.bag import BagSource
 from igs_ros.io.recordings.clocks import Clock, Timing
 from igs_ros.io.recordings.recording import Recording
 from igs_ros.io.recordings.rig import MARKER, POINTS, POSES
-from igs_ros.io.recordings.sources import ImageSource, VideoSource, image_folder
+from igs_ros.io.recordings.sources import DepthSource, ImageSource, VideoSource, image_folder
 
 MADE = 'igs import'
 _STAMPS = 'stamps'
+log = logging.getLogger(__name__)
 
 
 def require_own(out: Path) -> None:
@@ -65,7 +67,7 @@ def write(recording: Recording, out: Path, how: str, copied: bool,
     """
     require_own(out)
     timing = recording.timing or Timing()
-    entries, poses = [], {}
+    entries, poses, scale = [], {}, None
     for name, camera in recording.cameras.items():
         entry = _entry(camera)
         source, clock = recording.sources[name], timing.clocks.get(name, Clock())
@@ -81,14 +83,19 @@ def write(recording: Recording, out: Path, how: str, copied: bool,
             entry['stamps'] = _stamps(out, name, clock.stamps_ns)
         if clock.offset_s:
             entry['offset_s'] = clock.offset_s
-        if name in recording.depths:
-            entry['depth'] = _listed(recording.depths[name].files, out, f'{name}_depth', copied)
+        depth = recording.depths.get(name)
+        if isinstance(depth, DepthSource):
+            entry['depth'] = _listed(depth.files, out, f'{name}_depth', copied)
+            scale = depth.meters_per_unit
+        elif depth is not None:
+            log.warning('%s: depth of %s is not imported: only files are. igs run reads it from '
+                        'the bag.', recording.path, name)
         entries.append(entry)
     rig = {'scene': recording.name[:200] if recording.name.isprintable() else '',
            'source': f'{MADE} {how}', 'units': 'm', 'pixel_center': 0.5,
            'fps': recording.rate_hz, 'held_out': list(recording.held_out), 'cameras': entries}
-    if recording.depths:
-        rig['depth_scale'] = next(iter(recording.depths.values())).meters_per_unit
+    if scale is not None:
+        rig['depth_scale'] = scale
     if timing.frame_step != 1:
         rig['frame_step'] = timing.frame_step
     if timing.max_spread_s is not None:

@@ -20,7 +20,8 @@ from igs_ros.core.frames import Picture
 from igs_ros.io.codec.ply import read_points
 from igs_ros.io.recordings import bag_join
 from igs_ros.io.recordings.bag_cameras import BagCamera, Choice, chosen, no_camera, picture_of
-from igs_ros.io.recordings.bag_file import BagFile, stamp_of
+from igs_ros.io.recordings.bag_depth import BagDepth, places, registered
+from igs_ros.io.recordings.bag_file import BagFile, Place, Topic, stamp_of
 from igs_ros.io.recordings.bag_options import BagOptions
 from igs_ros.io.recordings.bag_poses import BagPoses, Follower, stands_still
 from igs_ros.io.recordings.clocks import by_camera, seconds
@@ -29,7 +30,6 @@ from igs_ros.io.recordings.rig import MAX_RATE, MIN_RATE, POINTS
 
 log = logging.getLogger(__name__)
 _UNKNOWN = np.full((4, 4), np.nan)  # a pose
-Place = tuple[int, int]  # of a message in its topic: time of recording and stamp, ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,9 @@ class Contents:
     bag: BagFile
     choice: Choice
     poses: BagPoses
+    depths: dict[str, Topic]  # by camera
     stamps: dict[str, dict[int, int]]  # by camera: stamp in ns -> time of recording in ns
+    depth_stamps: dict[str, dict[int, int]]  # by camera likewise
     unstamped: dict[str, int]  # by camera: pictures with stamp 0
     moving: dict[str, dict[int, np.ndarray]]  # camera_from_world by camera that moves, and stamp
     sets: list[dict[str, int]]  # stamps by camera
@@ -133,20 +135,25 @@ def contents(path: Path, options: BagOptions) -> Contents:
     poses = BagPoses.of(bag, options.world_frame)
     choice = chosen(bag, options, poses)
     cameras = choice.cameras
-    stamps, unstamped, moving = _passed(bag, cameras, poses)
+    depths = registered(bag, choice)
+    stamps, depth_stamps, unstamped, moving = _passed(bag, cameras, depths, poses)
     for name in [name for name, own in stamps.items() if not own]:
         topic = cameras.pop(name).topic.name
         choice.left_out[topic] = _no_stamp(bag, topic, unstamped[name])
         if options.topics:
             raise InputError(choice.left_out[topic])
         del stamps[name]
+        depths.pop(name, None)
+    for name in [name for name in depths if not depth_stamps[name]]:
+        topic = depths.pop(name).name
+        choice.left_out[topic] = _no_stamp(bag, topic, bag.topics[topic].count)
     for name, found in list(moving.items()):
         if found:  # where nothing was found, the preparer leaves out all of its pictures
             camera = replace(cameras[name].camera, camera_from_world=found[min(found)])
             cameras[name] = replace(cameras[name], camera=camera, moves=not stands_still(found))
         if name not in cameras or not cameras[name].moves:
             del moving[name]
-    return Contents(bag, choice, poses, stamps, unstamped, moving,
+    return Contents(bag, choice, poses, depths, stamps, depth_stamps, unstamped, moving,
                     _joined(stamps, _offsets(path, cameras, options), max_spread_ns))
 
 
@@ -173,18 +180,28 @@ def _no_stamp(bag: BagFile, topic: str, unstamped: int) -> str:
             f'exposure. Make the driver fill header.stamp.')
 
 
-def _passed(bag: BagFile, cameras: dict[str, BagCamera], poses: BagPoses) -> tuple[
-        dict[str, dict[int, int]], dict[str, int], dict[str, dict[int, np.ndarray]]]:
-    """Stamps, pictures without one, and poses of cameras that move, all by camera: one pass."""
+def _passed(bag: BagFile, cameras: dict[str, BagCamera], depths: dict[str, Topic],
+            poses: BagPoses) -> tuple[dict[str, dict[int, int]], dict[str, dict[int, int]],
+                                      dict[str, int], dict[str, dict[int, np.ndarray]]]:
+    """Stamps of pictures and of depth, pictures without one, and poses of cameras that move.
+
+    All by camera, in one pass.
+    """
     names = {known.topic.name: name for name, known in cameras.items()}
+    depth_names = {topic.name: name for name, topic in depths.items()}
     stamps: dict[str, dict[int, int]] = {name: {} for name in cameras}
+    depth_stamps: dict[str, dict[int, int]] = {name: {} for name in depths}
     unstamped = dict.fromkeys(cameras, 0)
     moving = {name: known.frame_id for name, known in cameras.items() if known.moves}
     follower = Follower(bag, poses.world_frame, moving)
     if not names:
-        return stamps, unstamped, follower.found
-    for topic, log_ns, data in bag.messages([*names, *(poses.topics if moving else ())]):
-        if topic not in names:
+        return stamps, depth_stamps, unstamped, follower.found
+    for topic, log_ns, data in bag.messages([*names, *depth_names,
+                                             *(poses.topics if moving else ())]):
+        if topic in depth_names:
+            if stamp_ns := stamp_of(data):
+                depth_stamps[depth_names[topic]][stamp_ns] = log_ns
+        elif topic not in names:
             follower.transforms(topic, data)
         elif stamp_ns := stamp_of(data):
             stamps[names[topic]][stamp_ns] = log_ns
@@ -192,7 +209,8 @@ def _passed(bag: BagFile, cameras: dict[str, BagCamera], poses: BagPoses) -> tup
         else:
             unstamped[names[topic]] += 1
     follower.end()
-    return stamps, unstamped, {name: follower.found.get(name, {}) for name in moving}
+    return stamps, depth_stamps, unstamped, {
+        name: follower.found.get(name, {}) for name in moving}
 
 
 def usable(found: Contents) -> list[dict[str, int]]:
@@ -216,17 +234,20 @@ def read(path: Path, options: BagOptions | None = None) -> Recording:
                          f'cameras within {options.max_spread_ns / 1e9:g} s; expected pictures '
                          f'that belong together. See igs check --rig {path}, or raise '
                          f'--max-spread-s.')
-    _say(found, sets)
     stamps = [statistics.median_low(one.values()) for one in sets]
     rate = _rate(stamps)
     sources = {name: BagSource(path, found.bag, known.topic.name, [
         (found.stamps[name][one[name]], one[name]) if name in one else None for one in sets], rate)
         for name, known in found.choice.cameras.items()}
+    depths = {name: BagDepth(found.bag, topic.name, places(
+        found.depth_stamps[name], [one.get(name) for one in sets], options.max_spread_ns))
+        for name, topic in found.depths.items()}
+    _say(found, sets, depths)
     points = (path if path.is_dir() else path.parent) / POINTS
     return Recording(
         name=path.resolve().stem if path.is_file() else path.resolve().name, path=path,
         cameras={name: known.camera for name, known in found.choice.cameras.items()},
-        sources=sources, rate_hz=rate, stamps_ns=stamps,
+        sources=sources, rate_hz=rate, stamps_ns=stamps, depths=depths,
         load_points=(lambda: read_points(points)) if points.is_file() else None,
         poses=partial(_poses, found, sets) if found.moving else None)
 
@@ -245,7 +266,7 @@ def _rate(stamps: list[int]) -> float:
     return min(max(rate, MIN_RATE), MAX_RATE)
 
 
-def _say(found: Contents, sets: list[dict[str, int]]) -> None:
+def _say(found: Contents, sets: list[dict[str, int]], depths: dict[str, BagDepth]) -> None:
     """What of the bag is not used; a line each."""
     cameras, path = found.choice.cameras, found.bag.path
     for topic, reason in found.choice.left_out.items():
@@ -254,6 +275,9 @@ def _say(found: Contents, sets: list[dict[str, int]]) -> None:
         if count and name in cameras:
             log.warning('%s: %s: %d pictures with stamp 0 are left out', path,
                         cameras[name].topic.name, count)
+    for name, depth in depths.items():
+        log.info('%s: depth of %s is read from %s, for %d of the frame sets', path, name,
+                 depth.topic, sum(place is not None for place in depth.places))
     complete = sum(len(one) == len(cameras) for one in sets)
     log.info('%s: %d frame sets of %s, %d of them complete, %d left out', path, len(sets),
              ', '.join(cameras), complete, len(found.sets) - len(sets))

@@ -64,8 +64,13 @@ def picture_of(bag: BagFile, topic: str, data: bytes) -> Picture:
     who = f'{bag.path}: {topic}'
     if bag.topics[topic].type == COMPRESSED:
         return transport_image(str(message.format), message.data.tobytes(), who)
-    return raw_image(Layout(message.encoding, message.width, message.height, message.step,
-                            bool(message.is_bigendian), message.data), who)
+    return raw_image(layout_of(message), who)
+
+
+def layout_of(message: Any) -> Layout:
+    """Header and bytes of an Image of rosbags."""
+    return Layout(message.encoding, message.width, message.height, message.step,
+                  bool(message.is_bigendian), message.data)
 
 
 def chosen(bag: BagFile, options: BagOptions, poses: BagPoses) -> Choice:
@@ -106,15 +111,19 @@ def _candidates(bag: BagFile, options: BagOptions, choice: Choice) -> Iterator[t
                                  f'NAME=/topic with one of {", ".join(images) or "none"}.')
             yield name if equals else _name(topic), images[topic]
         return
-    views = tuple(topic.name.removesuffix('status') for topic in bag.topics.values()
-                  if topic.type == STATUS)
     for topic in sorted(images.values(), key=_rank):
-        if views and topic.name.startswith(views):
+        if is_view(bag, topic.name):
             choice.left_out[topic.name] = 'a view that igs_ros rendered'
         elif not topic.count:
             choice.left_out[topic.name] = 'no messages'
         else:
             yield _name(topic.name), topic
+
+
+def is_view(bag: BagFile, topic: str) -> bool:
+    """Whether igs_ros published a topic: it stands beside or below a SceneStatus."""
+    return topic.startswith(tuple(one.name.removesuffix('status') for one in bag.topics.values()
+                                  if one.type == STATUS))
 
 
 def _base(topic: str) -> str:
@@ -150,7 +159,7 @@ def _camera(bag: BagFile, name: str, topic: Topic, rig: Mapping[str, Camera] | N
         raise InputError(f'{bag.path}: {topic.name}: no messages; expected pictures. Record the '
                          f'topic, with the QoS of its driver.')
     info_topic = f'{_base(topic.name).rpartition("/")[0]}/camera_info'
-    info = _info(bag, info_topic)
+    info = first_info(bag, info_topic)
     if rig is not None and name not in rig:
         raise InputError(f"{bag.path}: {topic.name}: no camera '{name}' in the rig file, which "
                          f'has {", ".join(rig)}. Use one of these names: --topics '
@@ -171,7 +180,8 @@ def _camera(bag: BagFile, name: str, topic: Topic, rig: Mapping[str, Camera] | N
     return BagCamera(topic, info_topic, frame_id, camera, moves)
 
 
-def _info(bag: BagFile, info_topic: str) -> Any:  # the message, or None
+def first_info(bag: BagFile, info_topic: str) -> Any:
+    """The first CameraInfo of a topic; None where there is none."""
     known = bag.topics.get(info_topic)
     first = bag.first(info_topic) if known is not None and known.type == INFO else None
     return None if first is None else bag.decoded(info_topic, first[1])

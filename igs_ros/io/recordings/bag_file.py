@@ -33,6 +33,8 @@ ROS1 = b'#ROSBAG V'
 _MAX_LISTS = 20_000  # begun in metadata.yaml: five of a topic; nested, they take long to read
 _HEADS = {'.mcap': MAGIC, '.db3': b'SQLite format 3\0'}
 
+Place = tuple[int, int]  # of a message in its topic: time of recording and stamp, ns
+
 
 @dataclass(frozen=True)
 class Topic:

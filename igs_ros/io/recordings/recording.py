@@ -15,7 +15,7 @@ from igs_ros.core.errors import InputError, shown
 from igs_ros.core.frames import Picture, RawFrameSet
 from igs_ros.core.points import Points
 from igs_ros.io.recordings.clocks import Timing
-from igs_ros.io.recordings.sources import DepthSource, PictureSource, VideoSource
+from igs_ros.io.recordings.sources import DepthPictures, PictureSource, VideoSource
 from igs_ros.vision.preparer import check_size
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Recording:
     rate_hz: float
     held_out: tuple[str, ...] = ()  # cameras kept from training by whoever recorded it
     load_points: Callable[[], Points] | None = None
-    depths: Mapping[str, DepthSource] = field(default_factory=dict)  # of some of the cameras
+    depths: Mapping[str, DepthPictures] = field(default_factory=dict)  # of some of the cameras
     stamps_ns: Sequence[int] | None = None  # of the frames; None: they follow from the rate
     poses: Callable[[int], Mapping[str, np.ndarray]] | None = None
     # camera_from_world [4, 4] of those that move, by frame and camera; None: all stand still

@@ -13,7 +13,7 @@ from av.error import FFmpegError
 from av.video.reformatter import Interpolation
 
 from igs_ros.core.errors import InputError, error_line
-from igs_ros.core.frames import Picture, RawPicture
+from igs_ros.core.frames import DepthPicture, Picture, RawPicture
 from igs_ros.io.pictures import EncodedDepth, EncodedPicture
 
 MAX_BYTES = 500_000_000  # of a picture file
@@ -51,6 +51,18 @@ class PictureSource(Protocol):
             first: number of the first one, 0-based.
             last: where to end, itself left out.
             step: from one to the next.
+        """
+        ...
+
+
+class DepthPictures(Protocol):
+    """The depth pictures of one camera."""
+
+    def picture(self, index: int) -> DepthPicture | None:
+        """That of frame `index`; None where there is none.
+
+        Raises:
+            InputError: it cannot be read.
         """
         ...
 

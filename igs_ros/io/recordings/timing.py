@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from igs_ros.core.errors import InputError
-from igs_ros.core.frames import Picture
-from igs_ros.io.pictures import EncodedDepth
+from igs_ros.core.frames import DepthPicture, Picture
 from igs_ros.io.recordings.bag_join import joined, usable
 from igs_ros.io.recordings.bag_options import BagOptions, checked_spread
 from igs_ros.io.recordings.clocks import Clock, Timing, by_camera, read_stamps, seconds
 from igs_ros.io.recordings.recording import Recording
-from igs_ros.io.recordings.sources import DepthSource, PictureSource, VideoSource
+from igs_ros.io.recordings.sources import DepthPictures, PictureSource, VideoSource
 
 log = logging.getLogger(__name__)
 DRIFT = 0.5  # frames that rates may lead apart until the end and still be the same
@@ -78,19 +77,20 @@ class PickedSource:
 
 
 @dataclass(frozen=True, eq=False)
-class PickedDepth(DepthSource):
+class PickedDepth:
     """The depth pictures that belong to a `PickedSource`."""
 
-    places: Sequence[int | None] = ()
+    source: DepthPictures
+    places: Sequence[int | None]
 
-    def picture(self, index: int) -> EncodedDepth | None:
+    def picture(self, index: int) -> DepthPicture | None:
         """That of frame `index`; None where there is none.
 
         Raises:
             InputError: the file cannot be read.
         """
         place = self.places[index] if index < len(self.places) else None
-        return None if place is None else super().picture(place)
+        return None if place is None else self.source.picture(place)
 
 
 def arranged(recording: Recording, options: BagOptions | None = None) -> Recording:
@@ -221,7 +221,7 @@ def _picked(recording: Recording, places: Mapping[str, Sequence[int | None]],
         recording, rate_hz=rate_hz, stamps_ns=times, timing=None,
         sources={name: PickedSource(recording.sources[name], own, rate_hz)
                  for name, own in places.items()},
-        depths={name: PickedDepth(depth.path, depth.files, depth.meters_per_unit, places[name])
+        depths={name: PickedDepth(depth, places[name])
                 for name, depth in recording.depths.items()},
         poses=partial(_poses, recording, places) if recording.poses else None)
 

@@ -43,6 +43,21 @@ def raw(rgb, head, encoding='rgb8'):
                    data=np.ascontiguousarray(rgb).ravel())
 
 
+def depth_image(depth, head):
+    """[H, W] uint16 mm, or float32 m."""
+    encoding = {'uint16': '16UC1', 'float32': '32FC1'}[depth.dtype.name]
+    return message('sensor_msgs/Image', header=head, height=depth.shape[0], width=depth.shape[1],
+                   encoding=encoding, is_bigendian=0, step=depth.strides[0],
+                   data=np.ascontiguousarray(depth).view(np.uint8).ravel())
+
+
+def compressed_depth(depth, head):
+    """[H, W] uint16 mm, by compressed_depth_image_transport."""
+    data = np.concatenate([np.zeros(12, np.uint8), cv2.imencode('.png', depth)[1].ravel()])
+    return message('sensor_msgs/CompressedImage', header=head, data=data,
+                   format='16UC1; compressedDepth png')
+
+
 def info(camera, head, **changes):
     """The CameraInfo of a `core.camera.Camera`."""
     K = camera.opencv_K
