@@ -208,6 +208,16 @@ class Camera:
         local = np.concatenate([rays, np.ones((len(rays), 1))], 1) * np.asarray(depth)[:, None]
         return (local - self.camera_from_world[:3, 3]) @ self.camera_from_world[:3, :3]
 
+    def rays(self, pixels: np.ndarray) -> np.ndarray:
+        """[N, 2] float64 where rays of raw pixels [N, 2] meet the plane z = 1 of the camera.
+
+        Pixels have their centers at +0.5; the lens is removed, NaN where it cannot be.
+        """
+        pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2) - 0.5
+        if not len(pixels):
+            return pixels
+        return LENSES[self.lens].rays(pixels, self.opencv_K, self.distortion)
+
     def working_maps(self, target: Camera) -> tuple[np.ndarray, np.ndarray]:
         """Remap tables (float32 [h, w] x and y, OpenCV pixels of this camera's raw image).
 

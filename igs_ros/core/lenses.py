@@ -27,6 +27,8 @@ class Lens:
     optional: int  # how many of them, the last ones, may be left out: they are 0
     undistort_maps: Callable[[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]], Maps]
     # of K [3, 3], coefficients, K of the straightened picture (both OpenCV's), its width, height
+    rays: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    # of pixels [N, 2], K (both OpenCV's), coefficients: [N, 2] on the plane z = 1, NaN = none
     colmap: tuple[tuple[int, str, int, bool], ...] = ()
     # COLMAP's models that it covers: number, name, parameters, whether one focal length for both
     largest: float = MAX_DISTORTION  # size of a coefficient
@@ -56,16 +58,39 @@ def _equidistant_maps(K: np.ndarray, distortion: np.ndarray, new_K: np.ndarray,
                                                cv2.CV_32FC1)
 
 
+def _opencv_rays(pixels: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    start = (pixels - K[:2, 2]) / np.diag(K)[:2]
+    rays = cv2.undistortPoints(pixels.reshape(-1, 1, 2), K, distortion).reshape(-1, 2) \
+        if distortion.any() else start
+    for _ in range(_ROUNDS if distortion.any() else 0):  # OpenCV's own rounds are few
+        rays = rays + start - _bent(rays, distortion)
+    good = np.abs(_bent(rays, distortion) - start).max(1, initial=0) * K[0, 0] < _EXACT
+    return np.where(good[:, None], rays, np.nan)
+
+
+def _bent(rays: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    there = np.concatenate([rays, np.ones((len(rays), 1))], 1)
+    return cv2.projectPoints(there, np.zeros(3), np.zeros(3), np.eye(3), distortion)[0].reshape(
+        -1, 2)
+
+
+def _equidistant_rays(pixels: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    rays = cv2.fisheye.undistortPoints(pixels.reshape(-1, 1, 2), K, distortion).reshape(-1, 2)
+    return np.where((np.abs(rays) < _WIDEST).all(1)[:, None], rays, np.nan)
+
+
+_ROUNDS, _EXACT = 10, 0.05  # of the inverse of a lens; px
+_WIDEST = 10.0  # tangent of the angle of a ray; beyond it is one to the side, or none
 _BROWN = ('k1', 'k2', 'p1', 'p2', 'k3')
 LENSES = {
-    'plumb_bob': Lens(_BROWN, 1, _opencv_maps, (
+    'plumb_bob': Lens(_BROWN, 1, _opencv_maps, _opencv_rays, (
         (0, 'SIMPLE_PINHOLE', 3, True), (1, 'PINHOLE', 4, False), (2, 'SIMPLE_RADIAL', 4, True),
         (3, 'RADIAL', 5, True), (4, 'OPENCV', 8, False))),
     # the thin prism and the tilt of the sensor are OpenCV's; ROS' calibrator writes the first
     # eight. Its numerator and denominator may be large, as long as both are.
     'rational_polynomial': Lens((*_BROWN, 'k4', 'k5', 'k6', 's1', 's2', 's3', 's4', 'tx', 'ty'), 6,
-                                _opencv_maps, ((6, 'FULL_OPENCV', 12, False),), 1e4),
-    'equidistant': Lens(('k1', 'k2', 'k3', 'k4'), 0, _equidistant_maps, (
+                                _opencv_maps, _opencv_rays, ((6, 'FULL_OPENCV', 12, False),), 1e4),
+    'equidistant': Lens(('k1', 'k2', 'k3', 'k4'), 0, _equidistant_maps, _equidistant_rays, (
         (5, 'OPENCV_FISHEYE', 8, False), (8, 'SIMPLE_RADIAL_FISHEYE', 4, True),
         (9, 'RADIAL_FISHEYE', 5, True)), also=('fisheye',)),
 }
