@@ -28,7 +28,7 @@ _LOOK_ALIKE = 0.2  # distance of descriptors below which two show one thing, or 
 class MatchSettings:
     """How much is looked at."""
 
-    features: int = 2500
+    features: int = 2000
     """Of a picture, at most: the strongest."""
     width: int = 1280
     """Wider pictures are shrunk to this, px."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.vision.bundle import refitted, turned
 from igs_ros.vision.matches import Features, MatchSettings, find_features, match_rig
-from igs_ros.vision.rig_mistakes import Mistake, named_mistake
+from igs_ros.vision.rig_mistakes import Mistake, named_mistake, wrong_scale
 from igs_ros.vision.rig_pairs import FAR_OFF, Pair, Verdict, judged, limit_px
 from igs_ros.vision.rig_still import Shift, moved_cameras
 from igs_ros.vision.tracks import Triple, tracks_of, triples
@@ -48,7 +49,8 @@ class RigCheck:
 
 def check_rig(frames: Sequence[Mapping[str, np.ndarray]], cameras: Mapping[str, Camera],
               settings: MatchSettings = MatchSettings(), numbers: Sequence[int] = (),
-              progress: Callable[[str, float], None] = lambda stage, done: None) -> RigCheck:
+              progress: Callable[[str, float], None] = lambda stage, done: None,
+              depths: Mapping[str, np.ndarray] = MappingProxyType({})) -> RigCheck:
     """Check a rig by pictures.
 
     Args:
@@ -57,6 +59,8 @@ def check_rig(frames: Sequence[Mapping[str, np.ndarray]], cameras: Mapping[str, 
         settings: how much is looked at.
         numbers: of the frames in their recording, for messages; none: 0, 1, ...
         progress: gets a stage and which share of it is done, 0..1.
+        depths: float32 [H, W] m, NaN = not known, of some cameras in the first frame: they tell
+            whether the rig is in meters, too.
     """
     found: list[dict[str, Features]] = []
     total = sum(len(frame) for frame in frames)
@@ -66,12 +70,13 @@ def check_rig(frames: Sequence[Mapping[str, np.ndarray]], cameras: Mapping[str, 
             if name in cameras:
                 found[-1][name] = find_features(image, settings)
             progress('features', sum(map(len, found)) / max(1, total))
-    return check_features(found, cameras, numbers, progress)
+    return check_features(found, cameras, numbers, progress, depths)
 
 
 def check_features(frames: Sequence[Mapping[str, Features]], cameras: Mapping[str, Camera],
                    numbers: Sequence[int] = (),
-                   progress: Callable[[str, float], None] = lambda stage, done: None) -> RigCheck:
+                   progress: Callable[[str, float], None] = lambda stage, done: None,
+                   depths: Mapping[str, np.ndarray] = MappingProxyType({})) -> RigCheck:
     """`check_rig` of features that were found before.
 
     Args:
@@ -79,6 +84,7 @@ def check_features(frames: Sequence[Mapping[str, Features]], cameras: Mapping[st
         cameras: of the rig, by name.
         numbers: of the frames in their recording, for messages; none: 0, 1, ...
         progress: gets a stage and which share of it is done, 0..1.
+        depths: see `check_rig`.
     """
     shifts = moved_cameras(frames, cameras)
     before = [{name: one for name, one in frame.items()
@@ -88,6 +94,8 @@ def check_features(frames: Sequence[Mapping[str, Features]], cameras: Mapping[st
     progress('verdict', 0.0)
     guilty, pairs = _guilty([(pair.names, pair.verdict) for pair in pairs], pairs, cameras)
     mistake = named_mistake(pairs, cameras, guilty)
+    if mistake is None:
+        mistake = wrong_scale(pairs, cameras, depths)
     if mistake is not None and mistake.who != tuple(cameras):
         guilty = list(mistake.who)
     three = []
@@ -159,7 +167,8 @@ def _result(pairs: list[Pair], three: list[Triple], cameras: Mapping[str, Camera
     if mistake is not None:
         before = 'things would lie behind the cameras' if not np.isfinite(mistake.before_px) \
             else f'the cameras disagree by {mistake.before_px:.1f} px'
-        lines.append(f'{mistake.text}: as given, {before}; with that taken back, they agree to '
+        lines.append(mistake.text if mistake.scale != 1 else
+                     f'{mistake.text}: as given, {before}; with that taken back, they agree to '
                      f'{mistake.after_px:.1f} px')
     wrong = [pair for pair in pairs if pair.verdict is Verdict.WRONG]
     if mistake is None:
@@ -222,7 +231,8 @@ def _blame(name: str, wrong: Sequence[Pair], three: Sequence[Triple],
         + ', '.join(others)
     usable = [pair for pair in pairs if name in pair.names and pair.verdict is not Verdict.UNKNOWN]
     if len(usable) < 2:
-        return f'{text}: {_POSE}, or that of {others[0]}'
+        cleared = any(others[0] in pair.names and pair.verdict is Verdict.GOOD for pair in pairs)
+        return f'{text}: {_POSE}' + ('' if cleared else f', or that of {others[0]}')
     before = float(np.median([pair.error_px for pair in usable]))
     by_focal, focal_px = refitted(usable, cameras, [name], focal_only=True)
     by_pose, pose_px = refitted(usable, cameras, [name])

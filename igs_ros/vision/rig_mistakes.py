@@ -13,7 +13,8 @@ import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
-from igs_ros.vision.rig_pairs import Pair, Verdict, errors_of, limit_px
+from igs_ros.vision.epipolar import depths as triangulated
+from igs_ros.vision.rig_pairs import Pair, Verdict, errors_of, limit_px, relative
 
 _SAMPLE = 80  # matches of a pair that are tried
 _MOST = 0.6  # of the pairs must fit then; others may be of things that are there twice
@@ -22,6 +23,11 @@ _NEARLY, _FAR_GAIN = 4.0, 10.0  # limits and gain of pairs that were far off
 _FRONT = 0.8  # of the matches have to lie before both cameras
 _ALL_ORDERS = 5  # cameras up to which every order is tried
 _HALF_FLOOR = 1.5  # of what the features allow: so well half a pixel has to fit
+_LEAST_DEPTHS = 20  # matches whose depth was measured
+_MIN_ANGLE = np.radians(1.0)  # between the rays of those
+_SAME_SCALE = 0.06  # log10: 15 %
+_UNITS = {1000.0: 'millimeters for meters', 100.0: 'centimeters for meters',
+          0.001: 'kilometers for meters', 39.37: 'inches for meters', 3.281: 'feet for meters'}
 _AXES = {
     'OpenGL axes (y up, z back)': np.diag([1.0, -1, -1, 1]),
     'ROS body axes (x forward, y left, z up)': np.array(
@@ -41,6 +47,7 @@ class Mistake:
     who: tuple[str, ...]  # whose calibration it is about
     before_px: float
     after_px: float
+    scale: float = 1.0  # of lengths, where depth cameras tell it
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +73,54 @@ def named_mistake(pairs: Sequence[Pair], cameras: Mapping[str, Camera], guilty: 
         if best is not None:
             return best
     return _half_pixel(samples, cameras)
+
+
+def wrong_scale(pairs: Sequence[Pair], cameras: Mapping[str, Camera],
+                depths: Mapping[str, np.ndarray]) -> Mistake | None:
+    """Whether the rig's lengths are those of its depth pictures; None if so, or not known.
+
+    Args:
+        pairs: judged; those that fit count.
+        cameras: as given.
+        depths: float32 [H, W] m of the first frame, by camera.
+    """
+    ratios = [np.zeros(0)]
+    for pair in pairs:
+        for names in pair.names, pair.names[::-1]:
+            if pair.verdict is Verdict.GOOD and names[0] in depths:
+                ratios.append(_depth_ratios(pair, names, cameras, depths[names[0]]))
+    logs = np.log10(np.concatenate(ratios))
+    if len(logs) < _LEAST_DEPTHS or np.subtract(*np.percentile(logs, [75, 25])) > _SAME_SCALE:
+        return None
+    scale = float(10 ** np.median(logs))
+    if abs(np.log10(scale)) < _SAME_SCALE:
+        return None
+    unit = next((name for factor, name in _UNITS.items()
+                 if abs(np.log10(scale / factor)) < _SAME_SCALE), '')
+    text = f'the lengths of the rig are {scale:.4g} times those of its depth pictures' \
+        + (f': {unit}' if unit else '') + ' (or the scale of the depth pictures is wrong)'
+    scaled = {}
+    for name, camera in cameras.items():
+        pose = camera.camera_from_world.copy()
+        pose[:3, 3] /= scale
+        scaled[name] = camera.placed(pose)
+    return Mistake(text, scaled, tuple(cameras), np.nan, np.nan, scale)
+
+
+def _depth_ratios(pair: Pair, names: tuple[str, ...], cameras, depth: np.ndarray) -> np.ndarray:
+    """[N] depth by the rig / depth by the depth camera, of matches of the first frame."""
+    first = pair.matches.rows[:, 0] == 0
+    chosen = pair.matches.only(pair.fitting & first)
+    pixels = {pair.names[0]: chosen.pixels, pair.names[1]: chosen.other_pixels}
+    one, other = (cameras[name] for name in names)
+    near, _, angle = triangulated(one.rays(pixels[names[0]]), other.rays(pixels[names[1]]),
+                                  relative(one, other))
+    at = pixels[names[0]].astype(int)
+    measured = depth[np.clip(at[:, 1], 0, depth.shape[0] - 1),
+                     np.clip(at[:, 0], 0, depth.shape[1] - 1)]
+    with np.errstate(invalid='ignore'):
+        good = (near > 0) & (angle > _MIN_ANGLE) & (measured > 0)
+    return near[good] / measured[good]
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,12 +110,13 @@ def _judged(matches: PairMatches, one: Camera, other: Camera) -> Pair:
 
     def pair(chosen: np.ndarray, verdict: Verdict) -> Pair:
         return Pair(matches, chosen, verdict, float(np.median(errors[chosen])),
-                    float(np.percentile(errors[chosen], 90)), fit.floor_px,
+                    float(np.percentile(errors[chosen], 90)),
+                    min(fit.floor_px, float(np.median(errors[chosen]))),
                     float(back[chosen].mean()))
     if by_fit:
         error, turned = np.median(errors[fit.inliers]), back[fit.inliers].mean()
         if error <= limit and turned < 0.5:
-            return pair(fit.inliers, Verdict.GOOD)
+            return pair(fit.inliers | near, Verdict.GOOD)
         if not (by_rig and error > _NEARLY * limit):
             return pair(fit.inliers, Verdict.WRONG)
         # many agree on something else, far away, and too many for chance with the rig: something

@@ -48,14 +48,17 @@ Row = tuple[bool | None, str, str]  # works (None: it does not matter), part, wh
 @dataclass(frozen=True)
 class Check:
     """Import every part, say which work on this machine, and what to do about the others; with
-    --rig, say what a recording holds instead.
+    --rig, say what a recording holds, and whether its cameras fit together, instead.
     """
 
     bag: Annotated[BagOptions, tyro.conf.arg(name='')]
     """What a bag does not say itself."""
     rig: Path | None = None
-    """Recording to look at: a ROS 2 bag, with its topics, their rates and stamps, and why a
-    topic is no camera; or a folder (docs/recordings.md)."""
+    """Recording whose rig is checked by its pictures (docs/real_rigs.md): a folder
+    (docs/recordings.md), or a ROS 2 bag, also with its topics, their rates and stamps, and why a
+    topic is no camera. Exit code 0: it fits, 1: a camera is wrong, 3: cannot tell."""
+    out: Path = Path()
+    """With --rig: folder for rig_check.json and rig_check.png."""
     weights: Path | None = None
     """Folder with weights of agm that are looked at, too."""
     device: Literal['auto', 'cuda'] = 'auto'
@@ -69,7 +72,7 @@ class Check:
         """
         if self.rig is not None:
             from igs_ros.apps.cli.check_rig import check_rig  # heavy: not for --help
-            return check_rig(self.rig, self.bag)
+            return check_rig(self.rig, self.bag, self.out)
         log_somewhere()
         parts = [*_NEEDED, *_EXTRA, *_EXTRA_GPU]
         looks = probe([*(name for name, *_ in parts),

@@ -10,6 +10,9 @@
   igs prepare DATA --out DIR  make a recording ready for training
   igs train --out OUT         learn the weights of a motion network
   igs check                   say what this machine can run, and what is wrong
+  igs check --rig DATA        say whether the cameras of a recording fit together
+  igs calibrate DATA --out RIG.json
+                              adjust their poses to what they see
   igs --version
 
 Each command has its own --help. Completion of commands and options, for bash (or zsh, tcsh):
@@ -17,9 +20,10 @@ Each command has its own --help. Completion of commands and options, for bash (o
 
 Exit codes:
   0    done
-  1    it ran and failed: igs check found something needed missing, igs demo scored too
-       few frames
+  1    it ran and failed: igs check found something needed missing, or a camera that is wrong,
+       igs demo scored too few frames
   2    unusable input or options; one line on stderr says which
+  3    igs check --rig and igs calibrate cannot tell
   130  interrupted
 """
 from __future__ import annotations
@@ -36,6 +40,7 @@ from rich.logging import RichHandler
 
 from igs_ros import __version__
 from igs_ros.apps.cli.bench import Bench, bench_names
+from igs_ros.apps.cli.calibrate import Calibrate
 from igs_ros.apps.cli.check import Check
 from igs_ros.apps.cli.import_rig import Import
 from igs_ros.apps.cli.prepare import Prepare
@@ -59,7 +64,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)
     command = tyro.extras.subcommand_cli_from_dict(
         {'import': Import, 'run': Run, 'play': Play, 'record': Record, 'demo': Demo,
-         'bench': Bench, 'prepare': Prepare, 'train': Train, 'check': Check},
+         'bench': Bench, 'prepare': Prepare, 'train': Train, 'check': Check,
+         'calibrate': Calibrate},
         prog='igs', args=arguments,
         description=(__doc__ or '').replace('BENCHES', _wrapped(bench_names())))
     tune_process()

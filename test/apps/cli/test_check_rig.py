@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`igs check --rig`: what it says of bags, held against how these were made."""
+"""`igs check --rig`: what it says of bags, held against how these were made; its files."""
 import re
 import sys
 from pathlib import Path
