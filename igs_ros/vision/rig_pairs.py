@@ -108,6 +108,10 @@ def _judged(matches: PairMatches, one: Camera, other: Camera) -> Pair:
         and chance(int(fresh.sum()), int((near & fresh).sum()), limit, sides, 0) < _SURE
     by_fit = (fit.inliers & fresh).sum() >= _LEAST_BAD and fit.chance < _SURE
 
+    if matches.repeated > _REPEATED * len(matches):  # then those that are left may be copies, too
+        return Pair(matches, near, Verdict.UNKNOWN, np.nan, np.nan, np.nan, 0.0,
+                    _why_unknown(matches, fit))
+
     def pair(chosen: np.ndarray, verdict: Verdict) -> Pair:
         return Pair(matches, chosen, verdict, float(np.median(errors[chosen])),
                     float(np.percentile(errors[chosen], 90)),
@@ -128,6 +132,6 @@ def _judged(matches: PairMatches, one: Camera, other: Camera) -> Pair:
 
 
 def _why_unknown(matches: PairMatches, fit: Fit) -> str:
-    if matches.repeated > _REPEATED * max(len(matches), _LEAST_BAD):
+    if matches.repeated > max(_REPEATED * len(matches), _LEAST_BAD):
         return f'{len(matches)} matches, {matches.repeated} more look like others: repetitive'
     return f'{len(matches)} matches, {int(fit.inliers.sum())} of them agree: too few'
