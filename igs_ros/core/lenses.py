@@ -64,8 +64,8 @@ def _opencv_rays(pixels: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> n
         if distortion.any() else start
     for _ in range(_ROUNDS if distortion.any() else 0):  # OpenCV's own rounds are few
         rays = rays + start - _bent(rays, distortion)
-    good = np.abs(_bent(rays, distortion) - start).max(1, initial=0) * K[0, 0] < _EXACT
-    return np.where(good[:, None], rays, np.nan)
+    left = np.abs(_bent(rays, distortion) - start).max(1, initial=0, keepdims=True)
+    return np.where(left * K[0, 0] < _EXACT, rays, np.nan)
 
 
 def _bent(rays: np.ndarray, distortion: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def _bent(rays: np.ndarray, distortion: np.ndarray) -> np.ndarray:
 
 def _equidistant_rays(pixels: np.ndarray, K: np.ndarray, distortion: np.ndarray) -> np.ndarray:
     rays = cv2.fisheye.undistortPoints(pixels.reshape(-1, 1, 2), K, distortion).reshape(-1, 2)
-    return np.where((np.abs(rays) < _WIDEST).all(1)[:, None], rays, np.nan)
+    return np.where(np.abs(rays).max(1, keepdims=True) < _WIDEST, rays, np.nan)
 
 
 _ROUNDS, _EXACT = 10, 0.05  # of the inverse of a lens; px

@@ -2,18 +2,23 @@
 """The rig check, and the calibration, of a recording."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from igs_ros.core.camera import Camera
 from igs_ros.core.errors import InputError
-from igs_ros.io.recordings.recording import Recording
+from igs_ros.io.recordings.recording import Recording, require_still
 from igs_ros.io.recordings.sources import ImageSource
+from igs_ros.vision.calibrate import calibrated, change_lines
 from igs_ros.vision.matches import MatchSettings
 from igs_ros.vision.rig_check import RigCheck, check_rig
+from igs_ros.vision.rig_pairs import Verdict
 
+log = logging.getLogger(__name__)
+CALIBRATION_FRAMES = 5
 _FRAMES = 3
 _SPAN = 150  # frames of a video that are decoded: what comes before a frame costs as much
 
@@ -68,3 +73,20 @@ def check_recording(recording: Recording, progress: Tell = lambda stage, done: N
                       if picture.size() == (cameras[name].width, cameras[name].height)}
     check = check_rig(sets, cameras, MatchSettings(), numbers, progress, depths)
     return CheckedRecording(check, cameras, tuple(numbers), sets[0], depths)
+
+
+def calibrated_recording(recording: Recording) -> Recording:
+    """A recording whose poses are adjusted to what its cameras see; the log says to what.
+
+    Where nothing can be judged, or mended, it comes back as it is, with one warning.
+
+    Raises:
+        InputError: its cameras move.
+    """
+    require_still(recording, 'calibrating')
+    checked = check_recording(recording, frames=CALIBRATION_FRAMES)
+    found = calibrated(checked.check, checked.cameras)
+    level = logging.INFO if found.verdict is Verdict.GOOD else logging.WARNING
+    for line in change_lines(found):
+        log.log(level, 'calibrating: %s', line)
+    return replace(recording, cameras=found.cameras)

@@ -54,7 +54,7 @@ def report(checked: CheckedRecording, facts: Mapping[str, CameraFacts], remarks:
            timing: Mapping[str, Mapping[str, float]]) -> dict:
     """The content of rig_check.json (docs/real_rigs.md); what cannot be told is null."""
     check = checked.check
-    return _plain({
+    return {key: _plain(value) for key, value in {
         'verdict': check.verdict.value, 'exit_code': EXIT[check.verdict],
         'frames': list(checked.numbers), 'lines': list(check.lines), 'remarks': remarks,
         'mistake': check.mistake and {'text': check.mistake.text,
@@ -63,7 +63,8 @@ def report(checked: CheckedRecording, facts: Mapping[str, CameraFacts], remarks:
                            **timing.get(name, {})} for name, verdict in check.cameras.items()},
         'pairs': [_pair(pair, checked.cameras) for pair in check.pairs],
         'triples': [{'cameras': list(one.names), 'verdict': one.verdict.value,
-                     'points': one.points, 'error_px': one.error_px} for one in check.triples]})
+                     'points': one.points, 'error_px': one.error_px} for one in check.triples]
+    }.items()}
 
 
 def _pair(pair: Pair, cameras: Mapping[str, Camera]) -> dict:
@@ -185,7 +186,7 @@ def _panel(pair: Pair, checked: CheckedRecording) -> np.ndarray:
     rows = rows[np.linspace(0, len(rows) - 1, min(_LINES, len(rows))).astype(int)]
     E = essential(relative(one, other))
     for number, row in enumerate(rows):
-        hue = np.uint8([[[int(180 * number / max(1, len(rows))), 220, 240]]])
+        hue = np.array([[[180 * number // max(1, len(rows)), 220, 240]]], np.uint8)
         color = tuple(int(v) for v in cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0])
         a = pair.matches.pixels[row] * _PANEL_PX / one.width
         b = pair.matches.other_pixels[row] * _PANEL_PX / other.width

@@ -10,6 +10,7 @@ import numpy as np
 from igs_ros.core.camera import Camera
 from igs_ros.core.frames import FrameSet
 from igs_ros.render.support import Supported
+from igs_ros.stages.rig_doubt import rig_doubt
 from igs_ros.vision.overlap import MIN_ANGLE
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Knowledge:
         self.confirmed: Mapping[str, float] = {}  # share of each picture, 0..1
         self.doubt = ''  # why views from elsewhere may not be believed, '' = they may
         self._blind = ''
+        self._misfit = ''  # of the cameras
 
     @property
     def share(self) -> float:
@@ -78,8 +80,9 @@ class Knowledge:
             frame_set, cameras, places: of `blind_spot`.
         """
         self._blind = blind_spot(frame_set, cameras, places)
-        if self._blind:
-            log.warning('%s', self._blind)
+        self._misfit = '' if self._blind else rig_doubt(frame_set, cameras)
+        for told in filter(None, (self._blind, self._misfit)):
+            log.warning('%s', told)
 
     def first(self, known: Supported, frame_set: FrameSet, cameras: Mapping[str, Camera]) -> None:
         """Say how much of the first scene is known.
@@ -88,8 +91,8 @@ class Knowledge:
             known: the scene.
             frame_set, cameras: what it was made of.
         """
-        said, places = self._blind, known.scene.means.detach().cpu().numpy()
-        self._blind = said or blind_spot(frame_set, cameras, places)
+        said, places = self._blind or self._misfit, known.scene.means.detach().cpu().numpy()
+        self._blind = self._blind or blind_spot(frame_set, cameras, places)
         self.update(known.confirmed)
         if self.confirmed:
             log.info('first scene: %.0f %% of the pictures is confirmed by a second camera (%s)',
@@ -100,7 +103,7 @@ class Knowledge:
     def update(self, confirmed: Mapping[str, float]) -> None:
         """The scene that is shown from now on has these shares."""
         self.confirmed = confirmed
-        self.doubt = self._blind or (doubt(self.share) if confirmed else '')
+        self.doubt = self._blind or self._misfit or (doubt(self.share) if confirmed else '')
 
 
 def listed(confirmed: Mapping[str, float]) -> str:

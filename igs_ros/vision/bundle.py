@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from scipy.optimize import least_squares
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 
 from igs_ros.core.camera import Camera
 from igs_ros.vision.epipolar import depths, essential, sampson
@@ -186,7 +186,7 @@ class _Problem:
         drawn = local[:, :2] / np.maximum(local[:, 2:], 1e-3)
         return (drawn * stretch[seen, None] - tracks.ray) * self._focals[seen, None]
 
-    def sparsity(self) -> coo_matrix:
+    def sparsity(self) -> csr_matrix:
         """Which residual depends on what."""
         tracks, width = self._tracks, self._width
         column = np.full(len(self._turns), -1)
@@ -209,7 +209,7 @@ class _Problem:
         columns.append(prior)
         row, col = np.concatenate(rows), np.concatenate(columns)
         shape = (2 * len(observations) + first, first + 3 * len(tracks.anchor))
-        return coo_matrix((np.ones(len(row), int), (row, col)), shape=shape).tocsr()
+        return csr_matrix((np.ones(len(row), int), (row, col)), shape=shape)
 
 
 def _tracks(pairs: Sequence[Pair], cameras: Mapping[str, Camera], names: list[str]) -> _Tracks:

@@ -58,7 +58,7 @@ def sampson(one: np.ndarray, other: np.ndarray, E: np.ndarray, focals: tuple[flo
     """
     a, b = _homogeneous(one), _homogeneous(other)
     lines, back = a @ E.T, b @ E
-    slope = (lines[:, :2] ** 2).sum(1) / focals[1] ** 2 + (back[:, :2] ** 2).sum(1) / focals[0] ** 2
+    slope = ((lines[:, :2] / focals[1]) ** 2).sum(1) + ((back[:, :2] / focals[0]) ** 2).sum(1)
     return (b * lines).sum(1) / np.sqrt(np.maximum(slope, 1e-24))
 
 
@@ -123,7 +123,6 @@ def best_fit(one: np.ndarray, other: np.ndarray, focals: tuple[float, float],
     if len(one) < 8:
         return none
     threshold = tolerance / max(focals)
-    cv2.setRNGSeed(0)
     E, _ = cv2.findEssentialMat(one, other, np.eye(3), cv2.USAC_MAGSAC, _CONFIDENCE, threshold)
     # pixels, for the conditioning and the threshold of OpenCV
     F, _ = cv2.findFundamentalMat(one * focals[0], other * focals[1], cv2.USAC_MAGSAC, tolerance,

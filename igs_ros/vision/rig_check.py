@@ -22,7 +22,7 @@ from igs_ros.vision.rig_pairs import FAR_OFF, Pair, Verdict, judged, limit_px
 from igs_ros.vision.rig_still import Shift, moved_cameras
 from igs_ros.vision.tracks import Triple, tracks_of, triples
 
-QUICK = MatchSettings(features=1000, width=640)
+FULL, QUICK = MatchSettings(), MatchSettings(features=600, width=480)
 _ALONE = 1.5  # errors that a pose, or a focal length, brings down so near to the floor explain it
 _EXPLAINED = 0.5  # of the error may be left
 _CLEARED = 2  # pairs that fit, and clear a camera of a single other one that does not
@@ -48,7 +48,7 @@ class RigCheck:
 
 
 def check_rig(frames: Sequence[Mapping[str, np.ndarray]], cameras: Mapping[str, Camera],
-              settings: MatchSettings = MatchSettings(), numbers: Sequence[int] = (),
+              settings: MatchSettings = FULL, numbers: Sequence[int] = (),
               progress: Callable[[str, float], None] = lambda stage, done: None,
               depths: Mapping[str, np.ndarray] = MappingProxyType({})) -> RigCheck:
     """Check a rig by pictures.
@@ -92,7 +92,7 @@ def check_features(frames: Sequence[Mapping[str, Features]], cameras: Mapping[st
               for number, frame in enumerate(frames)]
     pairs = judged(match_rig(before, lambda done: progress('matches', done)), cameras)
     progress('verdict', 0.0)
-    guilty, pairs = _guilty([(pair.names, pair.verdict) for pair in pairs], pairs, cameras)
+    guilty, pairs = _guilty(pairs, cameras)
     mistake = named_mistake(pairs, cameras, guilty)
     if mistake is None:
         mistake = wrong_scale(pairs, cameras, depths)
@@ -135,26 +135,23 @@ def _outvoted(tests: Sequence[tuple[tuple[str, ...], Verdict]]) -> list[str]:
     return guilty
 
 
-def _guilty(tests, pairs: list[Pair], cameras) -> tuple[list[str], list[Pair]]:
+def _guilty(pairs: list[Pair], cameras) -> tuple[list[str], list[Pair]]:
     """The cameras to blame, and the pairs without those that repetition must have misled."""
-    guilty = _outvoted(tests)
     passed, failed = ({name: sum(name in pair.names for pair in pairs if pair.verdict is verdict)
                        for name in cameras} for verdict in (Verdict.GOOD, Verdict.WRONG))
     kept = []
     for pair in pairs:
         if pair.verdict is Verdict.WRONG:
             far = pair.error_px > FAR_OFF * limit_px(*(cameras[name] for name in pair.names))
-            bad = [name for name in pair.names if name in guilty]
-            cleared = all(passed[name] >= max(_CLEARED, (1 if far else 2) * failed[name])
-                          for name in pair.names)
-            alone = all(failed[name] == 1 for name in bad)
-            if not bad and cleared:
+            if all(passed[name] >= max(_CLEARED, (1 if far else 2) * failed[name])
+                   for name in pair.names):
                 pair = _unknown(pair, 'its matches contradict what all others say of both '
                                 'cameras: something is there twice')
-            elif far and alone and not pair.behind > 0.5 and len(cameras) > 2:
+            elif far and pair.behind <= 0.5 and len(cameras) > 2 \
+                    and all(failed[name] == 1 for name in pair.names if not passed[name]):
                 pair = replace(pair, doubtful=True)
         kept.append(pair)
-    return guilty, kept
+    return _outvoted([(pair.names, pair.verdict) for pair in kept]), kept
 
 
 def _unknown(pair: Pair, reason: str) -> Pair:

@@ -17,9 +17,10 @@ from igs_ros.vision.epipolar import depths
 from igs_ros.vision.overlap import depth_range, seen_share
 from igs_ros.vision.preparer import Preparer
 from igs_ros.vision.rig_pairs import Pair, Verdict, relative
-from igs_ros.vision.stereo import plane_sweep
+from igs_ros.vision.stereo import StereoSettings, find_depth
 
-_STEREO_WIDTH = 320  # px of the pictures that stereo gets
+_STEREO = StereoSettings(pixels=160 * 120, rounds=2)  # a quick look: a share, no scene
+_STEREO_WIDTH = 320  # px of the pictures that it gets
 _PATCH = 5  # px, whose mean is compared at a match
 _FAR = 20.0  # degrees: views between cameras farther apart are invented
 _CONFIRMED_LITTLE = 0.35  # share of a picture
@@ -68,8 +69,8 @@ def confirmed_shares(images: Mapping[str, np.ndarray], cameras: Mapping[str, Cam
     """Share of each picture whose depth by stereo another camera confirms, 0..1, by camera."""
     preparer = Preparer(cameras, _STEREO_WIDTH)
     frame_set = preparer.prepare(RawFrameSet.of(0, images))
-    maps = plane_sweep(frame_set.images, preparer.cameras)
-    return {name: float(np.isfinite(found.depth).mean()) for name, found in maps.items()}
+    maps = find_depth(frame_set.images, preparer.cameras, settings=_STEREO)
+    return {name: found.confirmed_share for name, found in maps.items()}
 
 
 def _angles(pairs: Sequence[Pair], cameras) -> tuple[dict[tuple[str, str], float], np.ndarray]:

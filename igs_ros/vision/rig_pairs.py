@@ -92,7 +92,8 @@ def judged(found: Sequence[PairMatches], cameras: Mapping[str, Camera]) -> list[
 
 def _judged(matches: PairMatches, one: Camera, other: Camera) -> Pair:
     rays, other_rays = one.rays(matches.pixels), other.rays(matches.other_pixels)
-    usable = np.isfinite(rays).all(1) & np.isfinite(other_rays).all(1)
+    usable = np.isfinite(np.concatenate([rays, other_rays], 1)).all(axis=1)
+    usable = np.flatnonzero(usable)
     matches, rays, other_rays = matches.only(usable), rays[usable], other_rays[usable]
     limit, sides = limit_px(one, other), (float(other.width), float(other.height))
     fit = best_fit(rays, other_rays, (focal(one), focal(other)), sides, limit,

@@ -55,10 +55,10 @@ def test_a_camera_that_is_tilted_is_named_with_those_it_disagrees_with(seen, fea
     check = check_features(features, cameras)
     others = ', '.join(other for other in cameras if other != name)
     assert check.verdict is Verdict.WRONG and wrong(check) == [name]
-    assert f'{name} disagrees by 3.' in text(check) and f'px with {others}: its pose' in text(check)
+    assert f'{name} disagrees by 3.' in text(check)
+    assert f'px with {others}: its pose' in text(check)
     bad = [pair for pair in check.pairs if pair.verdict is Verdict.WRONG]
-    assert {frozenset(pair.names) for pair in bad} == {frozenset((name, other)) for other in cameras
-                                                       if other != name}
+    assert len(bad) == 3 and all(name in pair.names for pair in bad)
     assert all(3.3 < pair.error_px < 4.1 for pair in bad)
 
 
@@ -73,7 +73,8 @@ def test_what_no_pair_shows_three_cameras_do(seen, features, fault):
 
 
 def test_a_tenth_of_that_is_good(seen, features):
-    check = check_features(features, seen[0] | {'cam01': turned(seen[0]['cam01'], 0.05, (1, 0, 0))})
+    nearly = turned(seen[0]['cam01'], 0.05, (1, 0, 0))
+    check = check_features(features, seen[0] | {'cam01': nearly})
     assert check.verdict is Verdict.GOOD
     assert max(pair.error_px for pair in check.pairs) > 0.3  # it is seen, but small
 
@@ -88,7 +89,7 @@ ALL = {
 
 @pytest.mark.parametrize('words', ALL)
 def test_a_mistake_in_all_cameras_is_named(seen, features, words):
-    check = check_features(features, {name: ALL[words](camera) for name, camera in seen[0].items()})
+    check = check_features(features, {n: ALL[words](camera) for n, camera in seen[0].items()})
     assert check.verdict is Verdict.WRONG and len(check.lines) == 1
     assert words in text(check)
     assert len(wrong(check)) == 4
@@ -159,14 +160,16 @@ def test_two_cameras_cannot_tell_which_of_them_is_wrong(seen, features):
     frames = [{name: frame[name] for name in cameras} for frame in features]
     check = check_features(frames, cameras)
     assert check.verdict is Verdict.WRONG
-    assert 'cam00 and cam01 disagree by 3.' in text(check) and 'cannot be told whose' in text(check)
+    assert 'cam00 and cam01 disagree by 3.' in text(check)
+    assert 'cannot be told whose' in text(check)
 
 
 def test_a_camera_that_was_bumped_is_named_with_the_frame(seen):
     cameras, frames = seen
     shifted = np.roll(frames[1]['cam02'], 5, 1)
     check = check_rig([frames[0], frames[1] | {'cam02': shifted}], cameras, SETTINGS, (0, 15))
-    assert 'cam02 was moved while it recorded: in frame 15 its picture is 5.0 px off' in text(check)
+    assert 'cam02 was moved while it recorded: in frame 15' in text(check)
+    assert 'its picture is 5.0 px off' in text(check)
     assert wrong(check) == ['cam02']
 
 

@@ -44,14 +44,14 @@ class Calibrate:
         from igs_ros.io.recordings.open import open_recording
         from igs_ros.io.recordings.recording import require_still
         from igs_ros.io.rig_file import write_rig
-        from igs_ros.io.rig_recording import check_recording
+        from igs_ros.io.rig_recording import CALIBRATION_FRAMES, check_recording
         from igs_ros.io.rig_report import EXIT
         from igs_ros.vision.calibrate import calibrated, change_lines
         checked_file(self.out)
         recording = open_recording(self.data, self.bag)
         require_still(recording, 'igs calibrate')
         with progress_bar() as bar:
-            checked = check_recording(recording, stage_of(bar), frames=5)
+            checked = check_recording(recording, stage_of(bar), frames=CALIBRATION_FRAMES)
             bar.update(bar.task_ids[0], description='adjusting')
             found = calibrated(checked.check, checked.cameras, self.focals)
         console = Console()

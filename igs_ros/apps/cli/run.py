@@ -31,6 +31,9 @@ class Run:
     """Cameras to reconstruct from; default: all but the held-out ones."""
     frames: str = '0:'
     """Frames A:B, 0-based, half-open; frame A is the first scene."""
+    calibrate: bool = False
+    """Adjust the poses to what the cameras see before the first scene, as igs calibrate does;
+    what cannot be judged stays as it is (docs/real_rigs.md)."""
     live: bool = False
     """Play the recording at its own rate into the live pipeline instead of going in lockstep."""
     confidence: bool = False
@@ -53,6 +56,6 @@ class Run:
         first, last = frame_range(self.frames)
         results = run(Request(self.data, self.out, self.scene.config(), self.test_view,
                               self.train_views, first, last, self.live, self.profile, self.bag,
-                              self.confidence, self.left_out))
+                              self.confidence, self.left_out, self.calibrate))
         print(summary_text(results))
         return 0

@@ -36,6 +36,7 @@ from igs_ros.core.trace import Trace
 from igs_ros.io.recordings.bag_options import BagOptions
 from igs_ros.io.recordings.open import open_recording
 from igs_ros.io.recordings.recording import Recording, test_views, train_views
+from igs_ros.io.rig_recording import calibrated_recording
 from igs_ros.io.run_files import RunFiles
 from igs_ros.render.rasterizer import Rasterizer
 from igs_ros.stages.bootstrap.first_scene import BootstrapReport
@@ -64,6 +65,7 @@ class Request:
     bag: BagOptions | None = None  # what a bag does not say itself
     confidence: bool = False  # pictures of it beside the renders
     left_out: bool = False  # score a short first scene without one of the cameras, too
+    calibrate: bool = False  # the cameras, by what they see, first
 
 
 def run(request: Request) -> dict:
@@ -75,6 +77,8 @@ def run(request: Request) -> dict:
             all others are written and the scores are logged.
     """
     recording = open_recording(request.data, request.bag)
+    if request.calibrate:
+        recording = calibrated_recording(recording)
     if request.profile:
         checked_file(request.profile)
     files = RunFiles(request.out, recording.rate_hz) if request.out else None
