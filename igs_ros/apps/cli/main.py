@@ -9,8 +9,8 @@
   igs bench WHAT              measure a part: BENCHES
   igs prepare DATA --out DIR  make a recording ready for training
   igs train --out OUT         learn the weights of a motion network
-  igs check                   say what this machine can run, and what is wrong
-  igs check --rig DATA        say whether the cameras of a recording fit together
+  igs check                   say what this machine can run, and what is wrong; with --rig DATA,
+                              whether the cameras of a recording fit together
   igs calibrate DATA --out RIG.json
                               adjust their poses to what they see
   igs --version
