@@ -68,6 +68,6 @@ class Import:
             task = progress.add_task('unpacking', total=unpacked)
             write(found.recording, self.out, f'{found.format} {source}',
                   self.options.copy_pictures, lambda: progress.advance(task))
-        code = check_rig(self.out, BagOptions())
+        code = check_rig(self.out, BagOptions(), self.out)
         console.print(escape(f'written: {self.out}'), soft_wrap=True)
         return code
