@@ -52,7 +52,14 @@ def write_report(folder: Path, checked: CheckedRecording, facts: Mapping[str, Ca
 
 def report(checked: CheckedRecording, facts: Mapping[str, CameraFacts], remarks: list[str],
            timing: Mapping[str, Mapping[str, float]]) -> dict:
-    """The content of rig_check.json (docs/real_rigs.md); what cannot be told is null."""
+    """The content of rig_check.json (docs/real_rigs.md); what cannot be told is null.
+
+    Args:
+        checked: what the check found.
+        facts: of the cameras, by name.
+        remarks: lines about the recording.
+        timing: of the cameras, by name and what it is; may be empty.
+    """
     check = checked.check
     return {key: _plain(value) for key, value in {
         'verdict': check.verdict.value, 'exit_code': EXIT[check.verdict],

@@ -86,7 +86,13 @@ def depths(one: np.ndarray, other: np.ndarray, other_from_one: np.ndarray
 
 
 def behind(one: np.ndarray, other: np.ndarray, other_from_one: np.ndarray) -> np.ndarray:
-    """[N] bool: matches whose rays meet behind a camera (see `depths`)."""
+    """[N] bool: matches whose rays meet behind a camera.
+
+    Args:
+        one: as `depths` has it.
+        other: the same of the other camera.
+        other_from_one: [4, 4].
+    """
     near, far, angle = depths(one, other, other_from_one)
     return ((near < 0) | (far < 0)) & (angle > _NO_PARALLAX)
 

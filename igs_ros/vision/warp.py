@@ -7,7 +7,9 @@ from igs_ros.core.jit import njit
 
 def warm_up() -> None:
     """Have numba compile, or load, the kernel."""
-    splat(np.zeros((1, 3)), np.eye(3), np.eye(4), np.full((2, 2), np.inf, np.float32))
+    K, pose = np.eye(3), np.eye(4)
+    K.flags.writeable = pose.flags.writeable = False  # as a camera has them: another kernel
+    splat(np.zeros((1, 3)), K, pose, np.full((2, 2), np.inf, np.float32))
 
 
 @njit(cache=True, nogil=True, error_model='numpy')

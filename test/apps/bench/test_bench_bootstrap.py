@@ -71,7 +71,7 @@ def test_same_curve_as_without_watching(workbench, results):
 
 def test_cap_of_seconds_is_of_this_clock(workbench):
     config = Config(width=96, max_gaussians=1500,
-                    bootstrap=BootstrapConfig(iterations=10 ** 6, seconds=0.5))
+                    bootstrap=BootstrapConfig('points', iterations=10 ** 6, seconds=3.0))
     row, = measure(BootstrapPlan([workbench], (0,), (), config))['rows']
     assert row['stopped_by'] == 'seconds' and 0 < row['iterations'] < 10 ** 6
 

@@ -57,5 +57,5 @@ def test_births_at_the_limit_take_no_place_of_what_was_seen_before(world):
                                limit=len(world.wall), iterations=3)
         assert refined.born > 20 and len(refined.scene) <= len(world.wall)
         kept[len(visited)] = np.count_nonzero(refined.scene.means[:, 0].numpy() < -1.2)
-    # some of it lies beyond all pictures, and has to go first
-    assert kept[0] < 0.8 * left.sum() < 0.85 * left.sum() < kept[4]
+    # 140 are born, and some of the left lies beyond all pictures, and has to go first
+    assert kept[0] < 0.65 * left.sum() < 0.75 * left.sum() < kept[4]
