@@ -176,7 +176,12 @@ def stereographic(monkeypatch):
         scale = 2 * np.tan(angle / 2) / np.maximum(np.hypot(x, y), 1e-9)
         return ((K[0, 0] * x * scale + K[0, 2]).astype(np.float32),
                 (K[1, 1] * y * scale + K[1, 2]).astype(np.float32))
-    monkeypatch.setitem(LENSES, 'stereographic', Lens(('k1',), 0, maps))
+
+    def rays(pixels, K, distortion):
+        bent = (pixels - K[:2, 2]) / np.diag(K)[:2]
+        size = np.maximum(np.linalg.norm(bent, axis=1, keepdims=True), 1e-9)
+        return bent * np.tan(2 * np.arctan(size / 2)) / size
+    monkeypatch.setitem(LENSES, 'stereographic', Lens(('k1',), 0, maps, rays))
 
 
 def test_another_model_is_one_entry(stereographic, tmp_path):

@@ -9,7 +9,7 @@ from igs_ros.apps.cli.main import main
 from igs_ros.core.config import Config
 from igs_ros.core.errors import InputError
 
-FLAGS = ('--width 160 --max-gaussians 2500 --bootstrap-iterations 60 --refine-iterations 5 '
+FLAGS = ('--width 240 --max-gaussians 6000 --bootstrap-iterations 150 --refine-iterations 10 '
          '--threads 1 --motion geometric --set motion_model.adjust_iterations=0 '
          'motion_model.anchors=300 --voxel 0.1 --heights 0.9 1.5').split()
 
