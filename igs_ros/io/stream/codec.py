@@ -41,7 +41,7 @@ class SceneEncoder:
 
     Args:
         frame: where and how large the scene is; see `frame_for`.
-        quality: 0 coarse .. 31 fine; 4 more halve the steps and cost about 40 % more bytes.
+        quality: 0 coarse .. 31 fine; 4 more halve the steps and cost some 30 % more bytes.
         chained: P packets are against the scene before, not against their key.
     """
 
@@ -207,7 +207,7 @@ class SceneDecoder:
     def _keyed(self, packet: Packet, before: CodedScene) -> CodedScene:
         parts = packet.parts
         _expect(len(parts) == 2 + inter.PARTS + intra.PARTS and len(parts[1 + inter.PARTS]) == 4)
-        alive = decode_flags(parts[0], before.near(), np.full(len(before), 2, np.uint8))
+        alive = decode_flags(parts[0], before.near, np.full(len(before), 2, np.uint8))
         born, = struct.unpack('<I', parts[1 + inter.PARTS].tobytes())
         kept = before.select(alive.astype(bool))
         _expect(packet.count == len(kept) + born)
@@ -238,7 +238,7 @@ def _expect(holds: bool) -> None:
 
 def _encode_alive(scene: CodedScene, alive: np.ndarray) -> bytes:
     unknown = np.full(len(alive), 2, np.uint8)
-    return encode_flags(alive.astype(np.uint8), scene.near(), unknown).tobytes()
+    return encode_flags(alive.astype(np.uint8), scene.near, unknown).tobytes()
 
 
 def _settled(scene: CodedScene) -> CodedScene:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class CodedScene:
         """Of the spherical harmonics."""
         return {0: 0, 9: 1, 24: 2, 45: 3}[self.rest.shape[1]]
 
+    @cached_property
     def near(self) -> np.ndarray:
         """[N, 3] int32: what flags are predicted from."""
         return nearest_before(self.positions)
@@ -71,7 +73,6 @@ class CodedScene:
         """One that may be written to."""
         return replace(self, **{one.name: getattr(self, one.name).copy()
                                 for one in fields(self)})
-
 
 
 def joined(one: CodedScene, other: CodedScene) -> CodedScene:

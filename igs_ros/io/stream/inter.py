@@ -75,7 +75,7 @@ def encode_change(scene: CodedScene, rows: np.ndarray, target: Target, axes: np.
     Returns:
         PARTS byte strings, what a decoder makes of `scene` with them, and its `axes`.
     """
-    near, made, axes = scene.near(), scene.copy(), axes.copy()
+    near, made, axes = scene.near, scene.copy(), axes.copy()
     steps = _Steps.of(scene, rows, quality)
     moves = target.positions - scene.positions[rows]
     turns = turns_to(unit_turns(scene.quats[rows]), permuted(target.quats, axes[rows]))
@@ -110,7 +110,7 @@ def decode_change(parts: Sequence[np.ndarray], scene: CodedScene, quality: int, 
     Raises:
         Damaged: they are not what an encoder writes.
     """
-    near, made = scene.near(), scene.copy()
+    near, made = scene.near, scene.copy()
     made.moved[:] = decode_flags(parts[0], near, scene.moved)
     rows = np.flatnonzero(made.moved)
     if len(rows):

@@ -106,7 +106,7 @@ def encode_whole(scene: CodedScene, quality: int) -> list[bytes]:
     """
     if not len(scene):
         return [b''] * PARTS
-    near = scene.near()
+    near = scene.near
     bits, needles = lattice.rotation_bits(scene.scales, quality)
 
     def table(values: np.ndarray, steps: np.ndarray, around: np.ndarray) -> bytes:

@@ -95,6 +95,12 @@ def _sorted(scales, row):
 
 
 @njit(cache=True, nogil=True)
+def _size_class(scales, row):
+    long, middle, _ = _sorted(scales, row)
+    return quarter_log(long * middle + _SMALLEST) // 2
+
+
+@njit(cache=True, nogil=True)
 def position_step(quality: int) -> int:
     """How fine the grid of positions is."""
     return step_of(POSITION - quality, 12, 63)
@@ -111,8 +117,7 @@ def opacity_steps(scales: np.ndarray, quality: int) -> np.ndarray:
     """[M, 1] steps of opacities; scales: [M, 3] u, quality: of `QUALITIES`."""
     steps = np.empty((len(scales), 1), np.int64)
     for row in range(len(scales)):
-        long, middle, _ = _sorted(scales, row)
-        size = quarter_log(long * middle + _SMALLEST) // 2
+        size = _size_class(scales, row)
         steps[row, 0] = step_of(OPACITY - quality - size, OPACITY_BOUNDS[0], OPACITY_BOUNDS[1])
     return steps
 
@@ -128,8 +133,7 @@ def luma_steps(scales: np.ndarray, opacities: np.ndarray, quality: int) -> np.nd
     """
     steps = np.empty((len(scales), 2), np.int64)
     for row in range(len(scales)):
-        long, middle, _ = _sorted(scales, row)
-        size = quarter_log(long * middle + _SMALLEST) // 2
+        size = _size_class(scales, row)
         seen = size + quarter_log(max(opacities[row], _PALEST))
         steps[row, 0] = step_of(LUMA - quality - seen, LUMA_BOUNDS[0], LUMA_BOUNDS[1])
         steps[row, 1] = step_of(REST - quality - seen, LUMA_BOUNDS[0], LUMA_BOUNDS[1])
